@@ -1,0 +1,192 @@
+"""Rulings: what the store says of a handle, how two of them combine, and whom one kills.
+
+Invariant: ``merge`` is a join (commutative, associative, idempotent), so rulings may arrive in any order, twice, or from
+two histories, and a process that has merged one never knows less than before. Cut-offs, versions and ends combine by the
+strictest; ``revoked`` by the latest position, because lifting is a ruling too.
+
+A token is dead if any ruling on any of its handles kills it. A cut-off is compared by log position where both sides carry
+one of the same epoch: no clock takes part then. Does not fetch, store or forget anything.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple
+
+__all__ = ["BUILT_IN_KINDS", "Change", "CutOff", "Issued", "Ruling", "Toggle", "digest_of", "merge", "supersede"]
+
+BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input")
+"""``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
+token, since one payload can carry two valid signatures (ECDSA r, n-s)."""
+
+VERSION_LIMIT = 10**14
+"""Versions stay below: the store's scripts compute in doubles and print 14 digits."""
+
+
+def digest_of(namespace: str, kind: str, value: str) -> bytes:
+    """The 16 bytes that stand for a handle: no separators to inject, no user names in the key space.
+
+    SHA-256 over the three parts as netstrings (``<length in bytes>:<UTF-8>,``), cut to 128 bits.
+    """
+    parts = (namespace.encode(), kind.encode(), value.encode())
+    return sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).digest()[:16]
+
+
+class Toggle(NamedTuple):
+    """``revoked`` on or off, and since when."""
+
+    is_revoked: bool
+    epoch: str
+    position: int
+    at: float
+
+
+class CutOff(NamedTuple):
+    """``not_before``: tokens issued before it are dead. ``at``: the later of the store's and the caller's clock."""
+
+    epoch: str
+    position: int
+    at: float
+
+
+class Issued(NamedTuple):
+    """When a token was issued. ``stamp`` is (epoch, position) of a valid ``jgp``, else None; ``at`` is ``iat`` or None."""
+
+    stamp: tuple[str, int] | None
+    at: float | None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing a revocation writes about one handle.
+
+    Attributes:
+        digest: the handle, 16 bytes.
+        revoked: True revokes, False lifts, None says nothing.
+        cuts_off: write a ``not_before`` at this entry's own position and time.
+        min_version: lowest version alive, below 10**14, or None.
+        until: NumericDate, seconds, after which no token can be under it; None: never forgotten.
+    """
+
+    digest: bytes
+    revoked: bool | None = None
+    cuts_off: bool = False
+    min_version: int | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """All that holds for one handle."""
+
+    toggle: Toggle | None = None
+    not_before: CutOff | None = None
+    min_version: int | None = None
+    until: float | None = None
+
+    def encode(self) -> bytes:
+        """The store's form, compact JSON: r [0|1, epoch, position, at], n [epoch, position, at], v version, u until."""
+        shape: dict[str, object] = {}
+        if self.toggle is not None:
+            shape["r"] = [int(self.toggle[0]), *self.toggle[1:]]
+        if self.not_before is not None:
+            shape["n"] = list(self.not_before)
+        if self.min_version is not None:
+            shape["v"] = self.min_version
+        if self.until is not None:
+            shape["u"] = self.until
+        return json.dumps(shape, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> Ruling:
+        """Raises: ValueError, KeyError, TypeError or IndexError where the text is none of ours."""
+        shape = json.loads(text)
+        toggle, not_before = shape.get("r"), shape.get("n")
+        return cls(
+            Toggle(bool(toggle[0]), str(toggle[1]), int(toggle[2]), float(toggle[3])) if toggle else None,
+            CutOff(str(not_before[0]), int(not_before[1]), float(not_before[2])) if not_before else None,
+            int(shape["v"]) if "v" in shape else None,
+            float(shape["u"]) if "u" in shape else None,
+        )
+
+    def kills(self, issued: Issued, current_epoch: str, leeway_seconds: float) -> bool:
+        """Whether a token issued so, and carrying the handle, is dead.
+
+        Same epoch on both sides: dead if and only if issued before the cut-off. Only the cut-off is of the current epoch:
+        dead. Only the token is: lives. Else by time, where the ambiguous second is refused:
+        ``iat <= ceil(cut-off) + leeway``, and a token without iat is dead under any cut-off.
+        """
+        if self.toggle is not None and self.toggle.is_revoked:
+            return True
+        if self.min_version is not None and (issued.version is None or issued.version < self.min_version):
+            return True
+        cut = self.not_before
+        if cut is None:
+            return False
+        if issued.stamp is not None:
+            epoch, position = issued.stamp
+            if epoch == cut.epoch:
+                return position < cut.position
+            if cut.epoch == current_epoch:
+                return True
+            if epoch == current_epoch:
+                return False
+        return issued.at is None or issued.at <= math.ceil(cut.at) + leeway_seconds
+
+
+def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:
+    """What holds once ``change`` has been written at ``position``: it is the latest, so its toggle wins.
+
+    The store's write script does the same in Lua, in the atomic step; the conformance suite holds the two together.
+    """
+    old = known or Ruling()
+    toggle = old.toggle if change.revoked is None else Toggle(change.revoked, epoch, position, at)
+    cut = old.not_before
+    if change.cuts_off:
+        cut = CutOff(epoch, position, at if cut is None else max(at, cut.at))
+    version = _latest(old.min_version, change.min_version)
+    until = change.until if known is None else _longest(old.until, change.until)
+    return Ruling(toggle, cut, version, until)
+
+
+def merge(one: Ruling, other: Ruling) -> Ruling:
+    """What holds when both do: the strictest of each part, the toggle by latest position."""
+    return Ruling(
+        _later_toggle(one.toggle, other.toggle),
+        _stricter_cut(one.not_before, other.not_before),
+        _latest(one.min_version, other.min_version),
+        _longest(one.until, other.until),
+    )
+
+
+def _latest(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def _longest(one: float | None, other: float | None) -> float | None:
+    """None means for ever."""
+    return None if one is None or other is None else max(one, other)
+
+
+def _later_toggle(one: Toggle | None, other: Toggle | None) -> Toggle | None:
+    """Positions order toggles of one epoch; across epochs only the store's clock is left, and a tie revokes."""
+    if one is None or other is None:
+        return other if one is None else one
+    if one.epoch == other.epoch:
+        return max(one, other, key=lambda toggle: (toggle.position, toggle.is_revoked, toggle.at))
+    return max(one, other, key=lambda toggle: (toggle.at, toggle.is_revoked, toggle.epoch, toggle.position))
+
+
+def _stricter_cut(one: CutOff | None, other: CutOff | None) -> CutOff | None:
+    """Of one epoch the later position; of two, the stamp of the later in time. The time is the later one either way."""
+    if one is None or other is None:
+        return other if one is None else one
+    if one.epoch == other.epoch:
+        return CutOff(one.epoch, max(one.position, other.position), max(one.at, other.at))
+    return max(one, other, key=lambda cut: (cut.at, cut.epoch, cut.position))

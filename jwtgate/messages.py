@@ -1,0 +1,135 @@
+"""The shapes that travel between the rooms of the package. Frozen data, no rule lives here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Credential", "Receipt", "Request", "Response", "Source", "Status", "Token"]
+
+Source = Literal["header", "cookie", "subprotocol"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a shell tells the core of a request; the same from ASGI and WSGI.
+
+    Attributes:
+        method: as sent, case kept (RFC 9110 §9.1: methods are case-sensitive); ``"GET"`` for a WebSocket handshake.
+        path: the path the application routes on, decoded; None where it is not valid UTF-8.
+        raw_path: the path as it stood on the request line, where the server tells it.
+        headers: (lower-case name, value) pairs in the order received, duplicates kept.
+        is_websocket: True for a WebSocket handshake.
+    """
+
+    method: str
+    path: str | None
+    raw_path: bytes | None
+    headers: tuple[tuple[bytes, bytes], ...]
+    is_websocket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token string as found in a request. Nothing in it is trusted yet."""
+
+    token: bytes
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer of the gate itself: status code, (name, value) pairs in latin-1, body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A verified JWT, as the application receives it (RFC 7519). Immutable at every depth.
+
+    Attributes:
+        claims: the JWT Claims Set.
+        header: the JOSE header.
+        subject: ``sub``, or None.
+        issuer: ``iss``, or None.
+        token_id: ``jti``, or None.
+        session_id: ``sid``, or None.
+        scopes: from ``scope`` or ``scp``; empty when absent.
+        expires_at: ``exp``, NumericDate in seconds, or None.
+        source: where it was found; None from ``Gate.verify``.
+    """
+
+    claims: Mapping[str, Any]
+    header: Mapping[str, Any]
+    subject: str | None
+    issuer: str | None
+    token_id: str | None
+    session_id: str | None
+    scopes: frozenset[str]
+    expires_at: float | None
+    source: Source | None
+
+    def __repr__(self) -> str:
+        """Names no claim: a Token in a log line must not leak (no token, key or claim value in a log)."""
+        return f"<Token source={self.source!r}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a revocation can prove, a snapshot.
+
+    Attributes:
+        position: where the ruling stands in the change log; opaque.
+        at: when it was written, NumericDate in seconds, the later of the store's and the caller's clock.
+        effective_everywhere: True only when every process that may act on old knowledge has applied the ruling or can no
+            longer act on it.
+        effective_by: NumericDate, seconds: true at the latest from then; None if a process under ``ON_STORE_DOWN=admit``
+            might not hear of it.
+        workers: how many processes have acknowledged.
+        waited_seconds: how long the call waited.
+    """
+
+    position: str
+    at: float
+    effective_everywhere: bool
+    effective_by: float | None
+    workers: int
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What one process knows, for a health page.
+
+    Attributes:
+        live: the view may be trusted right now.
+        complete: the view holds every live ruling.
+        position: its place in the change log, opaque; None before it is loaded.
+        view_age_seconds: seconds since the read of the log that the lease counts from; None before the first.
+        lease_left_seconds: 0.0 when lapsed.
+        rulings: rulings held in memory.
+        admitted: tokens held in memory.
+        store: ``"up"``, ``"down"`` or ``"healing"``.
+        hits, misses: requests decided from memory, and all others that showed a token.
+        look_ups: store calls made for requests.
+        refused: reason to count.
+    """
+
+    live: bool
+    complete: bool
+    position: str | None
+    view_age_seconds: float | None
+    lease_left_seconds: float
+    rulings: int
+    admitted: int
+    store: Literal["up", "down", "healing"]
+    hits: int
+    misses: int
+    look_ups: int
+    refused: Mapping[str, int]
