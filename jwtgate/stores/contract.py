@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.rulings import Change
 
-__all__ = ["Entry", "Epoch", "Facts", "Feed", "LogEnd", "Repair", "Renewal", "Store", "Watch", "Worker", "Written"]
+__all__ = ["Entry", "Epoch", "Facts", "Feed", "LogEnd", "Renewal", "Repair", "Store", "Watch", "Worker", "Written"]
 
 
 @dataclass(frozen=True, slots=True)

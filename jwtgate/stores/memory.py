@@ -1,0 +1,229 @@
+"""A store inside one process: for tests, demonstrations and services of a single process.
+
+Its history is its own from the first entry, so an epoch is born healed and settled (H1). After a fork parent and child
+go separate ways, each with what was known, and neither hears of the other again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from heapq import heappop, heappush
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from jwtgate.core.rulings import Ruling, supersede
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.contract import Entry, Epoch, Facts, LogEnd, Renewal, Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jwtgate.core.rulings import Change
+    from jwtgate.stores.contract import Repair, Watch, Worker
+
+__all__ = ["MemoryFeed", "MemoryStore"]
+
+MAX_SKEW_SECONDS = 60.0
+"""The same bound as in the write script: two clocks of one machine differ only where a caller's was made up."""
+
+KEPT_SECONDS, KEPT_ENTRIES = 120.0, 100_000
+"""Of the log: a follower that is further behind reloads."""
+
+SWEPT_PER_WRITE = 16
+"""More than a write adds, and bounded."""
+
+
+class MemoryStore:
+    """A ``Store`` under one lock."""
+
+    def __init__(self, *, watch: Watch) -> None:
+        self._watch = watch
+        self._rulings: dict[bytes, bytes] = {}
+        self._until: dict[bytes, float] = {}
+        self._ends: list[tuple[float, bytes]] = []
+        self._log: deque[tuple[float, Entry]] = deque(maxlen=KEPT_ENTRIES)
+        self._end = LogEnd(0, secrets.token_urlsafe(8), "0")
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """New locks, the same rulings; a new epoch, healed, since what it knows is all there is."""
+        self._changed = threading.Condition(threading.RLock())
+        self._open_epoch(is_healed=True)
+
+    def _open_epoch(self, *, is_healed: bool) -> None:
+        lease, reach = self._watch.lease_seconds, self._watch.reach_seconds
+        self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed)
+        self._workers: dict[str, Worker] = {}
+
+    def look_up(self, digests: Sequence[bytes]) -> Facts:
+        """A glance under the lock."""
+        with self._changed:
+            return Facts(self._epoch, self._end, tuple(self._rulings.get(digest) for digest in digests))
+
+    def write(self, changes: Sequence[Change], now: float) -> Written:
+        """W1, by holding the lock."""
+        with self._changed:
+            here = time.time()
+            if not abs(here - now) <= MAX_SKEW_SECONDS:
+                raise StoreUnavailable(
+                    f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}"
+                )
+            at = max(here, now)
+            self._sweep(min(here, now))
+            rulings = tuple(self._write_one(change, at) for change in changes)
+            self._changed.notify_all()
+            return Written(self._epoch, self._end, at, rulings, tuple(self._workers.values()))
+
+    def _write_one(self, change: Change, at: float) -> bytes:
+        known = self._rulings.get(change.digest)
+        old = None if known is None else Ruling.decode(known)
+        ruling = supersede(old, change, self._epoch.name, self._end.position + 1, at)
+        text = ruling.encode()
+        self._put(change.digest, text, ruling.until)
+        return text
+
+    def _put(self, digest: bytes, ruling: bytes, until: float | None) -> None:
+        position, link, now = self._end.position + 1, secrets.token_urlsafe(8), time.time()
+        entry = Entry(position, link, self._end.link, str(position), digest, ruling)
+        self._log.append((now, entry))
+        while self._log[0][0] < now - KEPT_SECONDS:
+            self._log.popleft()
+        self._end = LogEnd(position, link, entry.cursor)
+        self._rulings[digest] = ruling
+        if until is None:
+            self._until.pop(digest, None)
+        elif self._until.get(digest) != until:
+            self._until[digest] = until
+            heappush(self._ends, (until, digest))
+
+    def _sweep(self, now: float) -> None:
+        """Forgets a few rulings past their end. An end that was moved since it was noted counts no more."""
+        for _ in range(SWEPT_PER_WRITE):
+            if not self._ends or self._ends[0][0] >= now:
+                return
+            until, digest = heappop(self._ends)
+            if self._until.get(digest) == until:
+                del self._until[digest], self._rulings[digest]
+
+    def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
+        """A glance under the lock."""
+        with self._changed:
+            return self._epoch, self._end, tuple(self._workers.values())
+
+    def feed(self) -> MemoryFeed:
+        """A follower's own end of the store."""
+        return MemoryFeed(self)
+
+    def forget(self, worker: Worker) -> None:
+        """Deregisters, if the beat is the same."""
+        with self._changed:
+            known = self._workers.get(worker.name)
+            if known is not None and known.beat == worker.beat:
+                del self._workers[worker.name]
+
+    def audit(self) -> tuple[str, ...]:
+        """What this store is not."""
+        return ("Rulings live in the memory of one process: other processes do not see them and a restart loses them.",)
+
+    def close(self) -> None:
+        """Nothing to close; what is known stays."""
+
+    # What a feed does, under the same lock.
+
+    def renew(self, worker: Worker, epoch: str | None, *, healed: bool, settled: bool) -> Renewal:
+        """See ``Feed.renew``."""
+        with self._changed:
+            is_current = epoch == self._epoch.name
+            was_registered = worker.name in self._workers
+            self._workers[worker.name] = worker if is_current else replace(worker, acknowledged=-1)
+            watch, known = self._watch, self._epoch
+            healed = healed and is_current and not any(other.is_healing for other in self._workers.values())
+            self._epoch = replace(
+                known,
+                lease_seconds=watch.lease_seconds if len(self._workers) == 1 else known.lease_seconds,
+                reach_seconds=max(known.reach_seconds, watch.reach_seconds, worker.reach_seconds),
+                is_healed=known.is_healed or healed,
+                is_settled=known.is_settled or (settled and is_current),
+            )
+            return Renewal(self._epoch, self._end, was_registered, tuple(self._workers.values()))
+
+    def read(self, cursor: str, block_seconds: float, limit: int) -> tuple[Entry, ...]:
+        """See ``Feed.read``."""
+        with self._changed:
+            after = int(cursor)
+            self._changed.wait_for(lambda: self._end.position > after, block_seconds)
+            skipped = max(0, after + 1 - self._log[0][1].position) if self._log else 0
+            return tuple(entry for _, entry in islice(self._log, skipped, skipped + limit))
+
+    def snapshot(self) -> list[tuple[bytes, bytes]]:
+        """All rulings of one moment."""
+        with self._changed:
+            return list(self._rulings.items())
+
+    def repair(self, epoch: str, repairs: Sequence[Repair]) -> tuple[bytes, ...] | None:
+        """See ``Feed.repair``."""
+        with self._changed:
+            if epoch != self._epoch.name:
+                return None
+            outdated: list[bytes] = []
+            for repair in repairs:
+                if self._rulings.get(repair.digest) == repair.expected:
+                    self._put(repair.digest, repair.ruling, repair.until)
+                else:
+                    outdated.append(repair.digest)
+            self._changed.notify_all()
+            return tuple(outdated)
+
+    def lose(self, epoch: str) -> None:
+        """See ``Feed.lose``."""
+        with self._changed:
+            if epoch == self._epoch.name:
+                reach = self._epoch.reach_seconds
+                self._open_epoch(is_healed=False)
+                self._epoch = replace(self._epoch, reach_seconds=max(reach, self._epoch.reach_seconds))
+
+
+class MemoryFeed:
+    """A ``Feed``; closed is closed, as everywhere."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store: MemoryStore | None = store
+
+    def _open_store(self) -> MemoryStore:
+        if self._store is None:
+            raise StoreUnavailable("the feed is closed")
+        return self._store
+
+    def renew(self, worker: Worker, epoch: str | None, *, healed: bool = False, settled: bool = False) -> Renewal:
+        """Registers and acknowledges."""
+        return self._open_store().renew(worker, epoch, healed=healed, settled=settled)
+
+    def read(self, cursor: str, block_seconds: float, limit: int) -> tuple[Entry, ...]:
+        """Waits on the store's condition."""
+        return self._open_store().read(cursor, block_seconds, limit)
+
+    def pages(self, size: int) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        """Slices of one moment's rulings."""
+        rulings = self._open_store().snapshot()
+        for first in range(0, len(rulings), size):
+            yield rulings[first : first + size]
+
+    def repair(self, epoch: str, repairs: Sequence[Repair]) -> tuple[bytes, ...] | None:
+        """L1, one batch."""
+        return self._open_store().repair(epoch, repairs)
+
+    def lose(self, epoch: str) -> None:
+        """H2."""
+        self._open_store().lose(epoch)
+
+    def forget(self, worker: Worker) -> None:
+        """Deregisters, if the beat is the same."""
+        self._open_store().forget(worker)
+
+    def close(self) -> None:
+        """Nothing but a mark."""
+        self._store = None

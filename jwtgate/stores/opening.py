@@ -1,0 +1,37 @@
+"""From a URL to a store. Each store's module, and the client library it needs, is imported when first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jwtgate.errors import SettingsError
+
+if TYPE_CHECKING:
+    from jwtgate.stores.contract import Store, Watch
+
+__all__ = ["open_store"]
+
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def open_store(url: str, *, prefix: str, watch: Watch) -> Store:
+    """The store that ``url`` names; no connection is made yet.
+
+    Args:
+        url: memory://, redis://, rediss:// or unix://.
+        prefix: what keys begin with; no braces, which Redis reads as a hash tag.
+        watch: the lease and the reach of this process.
+
+    Raises: SettingsError, which never repeats the URL: it may hold a password.
+    """
+    if url == "memory://":
+        from jwtgate.stores.memory import MemoryStore
+
+        return MemoryStore(watch=watch)
+    if not url.startswith(REDIS_SCHEMES):
+        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:2])} or unix://.")
+    if "{" in prefix or "}" in prefix:
+        raise SettingsError("The prefix of the store's keys must be without braces.")
+    from jwtgate.stores.redis import RedisStore
+
+    return RedisStore(url, prefix=prefix, watch=watch)

@@ -1,0 +1,101 @@
+-- Shared by every script: the loader puts it after the script's first line.
+--
+-- That first line is "#!lua" and never carries no-writes: a replica refuses such a script, even one that only reads,
+-- where it would answer a plain one from stale data. allow-oom stands where the step writes no ruling: a full server
+-- goes on telling what is revoked.
+
+local RULINGS, UNTIL, LOG, WORKERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- What the caller puts into an epoch record or a log end, if one must be opened. A reach of -1 is without bound.
+local CANDIDATE = {name = ARGV[1], link = ARGV[2], lease = tonumber(ARGV[3]), reach = tonumber(ARGV[4])}
+local KEPT_MS = 120000 -- of the log: many leases, so that only a follower paused for minutes must reload
+
+local function server_time()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+-- Fewest digits that bring the double back: cjson prints 14, which would bend a time in microseconds.
+local function seconds(value)
+  for digits = 15, 17 do
+    local text = string.format('%.' .. digits .. 'g', value)
+    if tonumber(text) == value then
+      return string.find(text, '[.en]') and text or text .. '.0'
+    end
+  end
+  error('a time is not a number')
+end
+
+local function longest(one, other)
+  if one < 0 or other < 0 then return -1 end
+  return math.max(one, other)
+end
+
+local function save_epoch(record)
+  redis.call('HSET', RULINGS, 'epoch', string.format(
+    '{"name":%s,"birth":%s,"run_id":"%s","replid":"%s","lease":%s,"reach":%s,"healed":%d,"settled":%d}',
+    cjson.encode(record.name), seconds(record.birth), record.run_id, record.replid,
+    seconds(record.lease), seconds(record.reach), record.healed, record.settled))
+end
+
+local function cursor_of(tail) return string.format('%.0f-%.0f', tail.ms, tail.position) end
+
+local function end_line(tail) return string.format('%.0f %s %s', tail.position, tail.link, cursor_of(tail)) end
+
+local function save_end(tail) redis.call('HSET', RULINGS, 'end', end_line(tail)) end
+
+local function epoch_line(record)
+  return string.format('%s %s %s %d %d',
+    record.name, seconds(record.lease), seconds(record.reach), record.healed, record.settled)
+end
+
+local function parse_end(text)
+  local position, link, ms = string.match(text, '^(%d+) (%S+) (%d+)-%d+$')
+  if not position then error('the log end is not one of ours') end
+  return {position = tonumber(position), link = link, ms = tonumber(ms)}
+end
+
+local function identity()
+  local info = redis.call('INFO', 'server', 'replication')
+  return string.match(info, '\nrun_id:(%x+)'), string.match(info, '\nmaster_replid:(%x+)')
+end
+
+local function open_epoch(old, tail, run_id, replid)
+  local record = {
+    name = CANDIDATE.name, birth = server_time(), run_id = run_id, replid = replid, lease = CANDIDATE.lease,
+    reach = longest(old and old.reach or 0, CANDIDATE.reach), healed = 0, settled = 0}
+  redis.call('DEL', WORKERS)
+  if not tail then
+    tail = {position = 0, link = CANDIDATE.link, ms = math.floor(record.birth * 1000)}
+    redis.call('DEL', LOG) -- its ids and links belong to a history whose end is lost
+    save_end(tail)
+  end
+  save_epoch(record)
+  return record, tail
+end
+
+-- H1: the epoch record and the log's end, after comparing the record with the server's identity.
+local function current()
+  local fields = redis.call('HMGET', RULINGS, 'epoch', 'end')
+  local record = fields[1] and cjson.decode(fields[1])
+  local tail = fields[2] and parse_end(fields[2])
+  local run_id, replid = identity()
+  if record and tail and record.run_id == run_id and record.replid == replid then return record, tail end
+  return open_epoch(record, tail, run_id, replid)
+end
+
+-- H2. Ids grow even if the server's clock steps back: the position breaks the tie.
+local function append(tail, ms, link, digest, ruling)
+  local previous = tail.link
+  tail.position, tail.link, tail.ms = tail.position + 1, link, math.max(ms, tail.ms)
+  redis.call('XADD', LOG, 'MINID', '~', string.format('%.0f', ms - KEPT_MS), cursor_of(tail),
+    'link', link, 'previous', previous, 'digest', digest, 'ruling', ruling)
+end
+
+local function store(digest, ruling, till)
+  if till then
+    redis.call('ZADD', UNTIL, seconds(till), digest)
+  else
+    redis.call('ZREM', UNTIL, digest)
+  end
+  redis.call('HSET', RULINGS, digest, ruling)
+end

@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- ARGV[5...]: name, reach, acknowledged, beat, healing 1|0, epoch, healed 1|0, settled 1|0.
+-- Returns epoch, end, whether the worker was registered, workers.
+local name, reach, acknowledged, beat, healing = unpack(ARGV, 5, 9)
+local record, tail = current()
+local is_current = ARGV[10] == record.name
+local was_registered = redis.call('HEXISTS', WORKERS, name)
+redis.call('HSET', WORKERS, name,
+  string.format('[%s,%s,%s,%s]', reach, is_current and acknowledged or '-1', beat, healing))
+local workers = redis.call('HGETALL', WORKERS)
+
+local function is_any_healing()
+  for index = 2, #workers, 2 do
+    if cjson.decode(workers[index])[4] ~= 0 then return true end
+  end
+  return false
+end
+
+local before = epoch_line(record)
+if #workers == 2 then record.lease = CANDIDATE.lease end
+record.reach = longest(record.reach, longest(tonumber(reach), CANDIDATE.reach))
+if is_current and ARGV[12] == '1' then record.settled = 1 end
+if is_current and ARGV[11] == '1' and not is_any_healing() then record.healed = 1 end
+if epoch_line(record) ~= before then save_epoch(record) end
+return {epoch_line(record), end_line(tail), was_registered, workers}

