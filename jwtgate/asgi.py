@@ -13,7 +13,7 @@ from starlette.authentication import AuthCredentials, BaseUser
 
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
-from jwtgate.core.extraction import bearer_token
+from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
@@ -87,12 +87,12 @@ class JWTGateMiddleware:
             except SettingsError as error:
                 self._mistake = error
                 logger.error("jwtgate is not configured: %s", error)  # noqa: TRY400 - the text says it all
-        self._max_value = 0
+        self._longest = 0
         self._is_header_only = False
         self._nobody: dict[str, Any] = {}
         if self.gate is not None:
             settings = self.gate.settings
-            self._max_value = settings.max_token_bytes + len(b"Bearer ")
+            self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
             self._nobody = _dress(self.gate, None)
@@ -114,19 +114,18 @@ class JWTGateMiddleware:
             await self.app(scope, receive, send)
 
     def _hit(self, scope: Scope) -> Admitted | None:
-        """The way of nearly every request: one header, one digest. Anything unusual takes the long way."""
-        value = None
+        """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
+        value: bytes | None = None
         for name, content in scope["headers"]:
             if name == b"authorization":
                 if value is not None:
                     return None
                 value = content
-        if value is None or len(value) > self._max_value or scope["method"] == "OPTIONS":
+        if value is None or len(value) > self._longest or scope["method"] == "OPTIONS":
             return None
-        token = bearer_token(value)
-        if token is None or (not self._exemption.is_empty and self._is_exempt(scope)):
+        if not value.startswith(CANONICAL_SCHEME) or (not self._exemption.is_empty and self._is_exempt(scope)):
             return None
-        return self.gate.decision.hit(token, "header")  # type: ignore[union-attr]
+        return self.gate.decision.hit(value[len(CANONICAL_SCHEME) :], "header")  # type: ignore[union-attr]
 
     def _is_exempt(self, scope: Scope) -> bool:
         return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
@@ -139,7 +138,7 @@ class JWTGateMiddleware:
     async def _examine(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self.gate
         if gate is None:
-            await _refuse(scope, receive, send, answer(self._mistake or SettingsError(), realm="jwtgate"))
+            await _refuse(scope, receive, send, answer(self._mistake or SettingsError(), realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
         try:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import math
 import os
 import secrets
 import threading
 import weakref
-from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.core.challenge import answer
 from jwtgate.core.effects import Pause
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
@@ -26,7 +27,7 @@ from jwtgate.core.revocation import Targets
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError
-from jwtgate.messages import Receipt, Status, Token
+from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
@@ -166,6 +167,10 @@ class Gate:
             with self._lock:
                 if not self.follower.is_started:
                     self.follower.start()
+
+    def answer(self, error: JWTGateError) -> Response:
+        """The HTTP answer to a refusal, under this gate's realm."""
+        return answer(error, realm=self.settings.realm, retry_after_seconds=math.ceil(self.settings.lease))
 
     # --- what users call
 
@@ -357,7 +362,7 @@ def _reach(settings: Settings) -> float:
     """F2: how long this process may act on old knowledge."""
     match settings.on_store_down:
         case "admit":
-            return inf
+            return math.inf
         case "cached":
             return settings.lease + settings.grace
         case _:

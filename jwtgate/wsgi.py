@@ -7,9 +7,10 @@ left under these names is overwritten or removed: an identity from outside is ne
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from jwtgate.core.extraction import bearer_token
+from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["JWTGateMiddleware"]
 
 logger = logging.getLogger("jwtgate")
+
+SCHEME = CANONICAL_SCHEME.decode()
 
 HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
@@ -44,7 +47,7 @@ class JWTGateMiddleware:
         self.app = app
         self.gate = Gate.from_env() if gate is None else gate
         settings = self.gate.settings
-        self._max_value = settings.max_token_bytes + len("Bearer ")
+        self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
 
@@ -61,14 +64,13 @@ class JWTGateMiddleware:
         return self.app(environ, start_response)
 
     def _hit(self, environ: WSGIEnvironment) -> Admitted | None:
-        """The way of nearly every request. Anything unusual takes the long way."""
+        """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
         value = environ.get("HTTP_AUTHORIZATION")
-        if value is None or len(value) > self._max_value or environ["REQUEST_METHOD"] == "OPTIONS":
+        if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
             return None
-        token = bearer_token(value.encode("latin-1"))
-        if token is None or (not self._exemption.is_empty and self._is_exempt(environ)):
+        if not value.startswith(SCHEME) or (not self._exemption.is_empty and self._is_exempt(environ)):
             return None
-        return self.gate.decision.hit(token, "header")
+        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1"), "header")
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         return self._exemption.matches(_path(environ), _raw_path(environ))
@@ -121,10 +123,11 @@ def _request(environ: WSGIEnvironment) -> Request:
     headers = tuple(
         (name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ
     )
-    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers)
+    is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
 
 
 def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
-    start_response(f"{response.status} {response.phrase}", list(response.headers))
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
 

@@ -17,7 +17,10 @@ from jwtgate.messages import Credential
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["Extraction", "bearer_token"]
+__all__ = ["CANONICAL_SCHEME", "Extraction", "bearer_token"]
+
+CANONICAL_SCHEME = b"Bearer "
+"""As nearly every client writes it."""
 
 _B64TOKEN_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 """RFC 6750 §2.1. ``bytes.translate`` over it takes a third of the time of the same rule as a regular expression."""
@@ -48,7 +51,7 @@ def bearer_token(value: bytes, max_token_bytes: int) -> bytes | None:
         InvalidRequest: not credentials at all, or Bearer with anything but one b64token.
         MalformedToken: the token is too long.
     """
-    if value[:7] != b"Bearer " and not _is_bearer(value):
+    if value[:7] != CANONICAL_SCHEME and not _is_bearer(value):
         return None
     return _b64token(value[7:].lstrip(b" "), max_token_bytes)
 

@@ -28,7 +28,7 @@ from jwtgate.core.keyring import Key
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import ParsedToken, parse
 from jwtgate.core.rulings import Issued, Ruling
-from jwtgate.core.verification import check_claims, ends_at, handles_of, issued_of, screen, to_token, verify_signature
+from jwtgate.core.verification import check_claims, expires_from, handles_of, issued_of, screen, to_token, verify_signature
 from jwtgate.core.view import Known, View
 from jwtgate.errors import JWTGateError, MissingToken, Revoked, StoreUnavailable
 
@@ -220,7 +220,7 @@ class Decision:
     def _entry(self, case: _Case, source: Source | None) -> Admitted:
         """Turns every time bound into one deadline on the boot clock; read first, so that it never lies late."""
         now = self.boot()
-        ends_at = ends_at(case.parsed, case.policy)
+        ends_at = expires_from(case.parsed.claims, case.policy)
         deadline = inf if ends_at is None else now + (ends_at - self.clock.wall())
         wide = self.view.wide_handles
         return Admitted(

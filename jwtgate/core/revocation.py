@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.parsing import parse
 from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
-from jwtgate.core.verification import ends_at, screen, token_handle, verify_signature
+from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,12 +127,11 @@ class Targets:
         if not isinstance(token, str):
             raise ValueError("token must be a text")  # noqa: TRY004 - a malformed value, as the interface says
         parsed = parse(token.encode("utf-8", "replace"), self.max_token_bytes)
-        policy, key = screen(parsed, self.policies, float("-inf"))
+        policy, key = select(parsed, self.policies)
         verify_signature(parsed, key)
-        digest = token_handle(parsed, policy)
-        end = ends_at(parsed, policy)
+        end = expires_from(parsed.claims, policy)
         until = now + policy.max_ttl_seconds if end is None else end
-        return Change(digest, revoked=True, until=until + policy.leeway_seconds + MARGIN_SECONDS)
+        return Change(handles_of(parsed, policy)[0], revoked=True, until=until + policy.leeway_seconds + MARGIN_SECONDS)
 
     def _until(self, policy: IssuerPolicy, now: float, expires_at: object) -> float:
         end: float = now + policy.max_ttl_seconds
