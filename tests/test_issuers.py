@@ -27,7 +27,7 @@ def test_list_may_be_python_json_or_a_path(form: str, tmp_path: Path) -> None:
     text = json.dumps([A, B], indent=1)
     path = tmp_path / "issuers.json"
     path.write_text(text)
-    given = {"python": (A, B), "json": text, "path": str(path), "path object": path}[form]
+    given: Any = {"python": (A, B), "json": text, "path": str(path), "path object": path}[form]
     settings = Settings(issuers=given)
     assert settings == Settings(issuers=[A, B])
     assert list(settings.policies) == ["https://a", "https://b"]

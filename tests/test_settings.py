@@ -166,6 +166,7 @@ WRONG = [
     ("store", "redis://:hunter2pw@h/db", "redis://"),
     ("store", "redis://h/0 ?password=hunter2pw", "redis://"),
     ("store", "memory://x", "memory://"),
+    ("store", "redis://h/0#hunter2pw", "redis://"),
     ("store", "unix://", "unix://"),
     ("prefix", "a{b}", "1 to 64"),
     ("prefix", "a" * 65, "1 to 64"),
@@ -215,7 +216,15 @@ def test_mistake_names_variable_and_what_is_allowed(name: str, value: object, al
 @pytest.mark.parametrize(
     "origin",
     ["*", "https://*", "https://a/", "https://a/b", "a.example", "https://", "https://a?b", "https://a#", "null"]
-    + ["https://u@a", "https://a:99999", "https://a:", "https://[::1", "https://[fe80::1%25eth0]", "https://ä.example"],
+    + [
+        "https://u@a",
+        "https://a:99999",
+        "https://a:",
+        "https://[::1",
+        "https://[1::zz]",
+        "https://[fe80::1%25eth0]",
+        "https://ä.example",
+    ],
 )
 def test_origin_is_scheme_host_and_port(origin: str) -> None:
     """RFC 6454 §6.1: nothing else is ever sent as an Origin, so nothing else could match."""

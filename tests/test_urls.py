@@ -36,7 +36,14 @@ def test_password_is_masked_and_the_rest_is_told(url: str, masked: str) -> None:
     "url",
     ["hunter2pw", "redis:hunter2pw@h", "redis://u:hunter2pw/x@h", "redis://u:hunter2pw?x@h", "redis://u:x#hunter2pw@h"]
     + ["redis://u:a@hunter2pw@h", "redis://[hunter2pw", "redis://u:hunter2pw@h:port", "redis://:hunter2pw/0"]
-    + ["redis://u:hunter 2pw@h hunter2pw", "redis:\\\\u:hunter2pw@h", "://hunter2pw", "redis://u:x/hunter2pw%40h", ""],
+    + [
+        "redis://u:hunter 2pw@h hunter2pw",
+        "redis:\\\\u:hunter2pw@h",
+        "://hunter2pw",
+        "1x://hunter2pw",
+        "redis://u:x/hunter2pw%40h",
+        "",
+    ],
 )
 def test_malformed_url_is_hidden(url: str) -> None:
     """What cannot be parsed beyond doubt is hidden, a password cut by its own slash included."""
