@@ -86,11 +86,11 @@ def _takes_file(variable: str) -> bool:
 
 def _content(file_variable: str, path: str) -> str:
     if not path.strip():
-        raise Unfit(f"is to come from {file_variable}, which is empty: unset it or name a file")
+        raise Unfit(f"is to come from {file_variable}; that is empty")
     try:
         text = read_text(path)
     except Unfit as unfit:
-        raise Unfit(f"is to come from {file_variable}, which {unfit}") from None
+        raise Unfit(f"is to come from {file_variable}; that {unfit}") from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 

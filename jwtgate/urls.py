@@ -27,20 +27,21 @@ STORES_ALLOWED = "memory://, redis://host:port/db, rediss://host:port/db or unix
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def mask_url(url: str) -> str:
+def mask_url(url: object) -> str:
     """The URL without its passwords: in the user-info, and in query parameters named like one.
 
     Args: url: any text. Returns: the masked URL; ``***`` where it cannot be parsed beyond doubt.
     """
+    if not isinstance(url, str) or "://" not in url or UNSAFE.search(url):
+        return MASK
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where a stray "/", "?" or "#" of a password has cut the authority short
-    except (ValueError, AttributeError, TypeError):
+    except ValueError:
         return MASK
-    rest = parts.path + parts.query + parts.fragment
-    if "://" not in url or not parts.scheme or UNSAFE.search(url):
+    if not parts.scheme:
         return MASK
-    if "@" in unquote(rest):
+    if "@" in unquote(parts.path + parts.query + parts.fragment):
         return f"{parts.scheme}://{MASK}"
     query = f"?{_masked_query(parts.query)}" if parts.query else ""
     fragment = f"#{MASK}" if parts.fragment else ""
