@@ -74,17 +74,31 @@ class MemoryStore:
                 )
             at = max(here, now)
             self._sweep(min(here, now))
-            rulings = tuple(self._write_one(change, at) for change in changes)
+            rulings = self._superseded(changes, at)
+            texts = tuple(ruling.encode() for ruling in rulings)
+            for change, ruling, text in zip(changes, rulings, texts, strict=True):
+                self._put(change.digest, text, ruling.until)
             self._changed.notify_all()
-            return Written(self._epoch, self._end, at, rulings, tuple(self._workers.values()))
+            return Written(self._epoch, self._end, at, texts, tuple(self._workers.values()))
 
-    def _write_one(self, change: Change, at: float) -> bytes:
-        known = self._rulings.get(change.digest)
-        old = None if known is None else Ruling.decode(known)
-        ruling = supersede(old, change, self._epoch.name, self._end.position + 1, at)
-        text = ruling.encode()
-        self._put(change.digest, text, ruling.until)
-        return text
+    def _superseded(self, changes: Sequence[Change], at: float) -> list[Ruling]:
+        """All before any is stored: what cannot be read must not leave half a write behind."""
+        known: dict[bytes, Ruling | None] = {}
+        rulings: list[Ruling] = []
+        for position, change in enumerate(changes, self._end.position + 1):
+            if change.digest not in known:
+                known[change.digest] = self._decoded(change.digest)
+            ruling = supersede(known[change.digest], change, self._epoch.name, position, at)
+            known[change.digest] = ruling
+            rulings.append(ruling)
+        return rulings
+
+    def _decoded(self, digest: bytes) -> Ruling | None:
+        text = self._rulings.get(digest)
+        try:
+            return None if text is None else Ruling.decode(text)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise StoreUnavailable("a stored ruling cannot be read") from error
 
     def _put(self, digest: bytes, ruling: bytes, until: float | None) -> None:
         position, link, now = self._end.position + 1, secrets.token_urlsafe(8), time.time()

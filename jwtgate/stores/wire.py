@@ -81,7 +81,7 @@ def dial_settings(url: str) -> Dial:
     try:
         options = parse_qs(urlsplit(url).query)
         others = [name for name in options if name not in _URL_OPTIONS and not name.startswith("ssl_")]
-        parsed = cast("dict[str, Any]", parse_url(url))  # type: ignore[no-untyped-call] - untyped there
+        parsed = cast("dict[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # untyped there
         connection_class = parsed.pop("connection_class", Connection)
         secrets = tuple(str(parsed[name]) for name in ("password", "ssl_password") if parsed.get(name))
         dial = Dial(connection_class, {**parsed, **_FIXED}, secrets)

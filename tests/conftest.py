@@ -1,0 +1,77 @@
+"""Servers and stores that many modules share. A server lives as long as the run; each test finds it empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from servers import Server, redis_binary, valkey_binary
+
+from jwtgate.stores import Store, Watch, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WATCH = Watch(lease_seconds=1.0, reach_seconds=1.0)
+
+SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
+
+
+@pytest.fixture(scope="session")
+def running_servers() -> Iterator[dict[str, Server]]:
+    """Started when first asked for, by name."""
+    servers: dict[str, Server] = {}
+    yield servers
+    for server in servers.values():
+        server.close()
+
+
+def binary_of(name: str) -> str:
+    """Valkey comes with the test dependencies; Redis is tested where it is installed."""
+    if name == "valkey":
+        return valkey_binary()
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("REDIS NOT TESTED: no redis-server on PATH")
+    return binary
+
+
+def emptied(name: str, running: dict[str, Server]) -> Server:
+    """The shared server of that name, without data and with its usual settings."""
+    if name not in running:
+        running[name] = Server(binary_of(name)).start()
+    server = running[name]
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Server:
+    """An empty Valkey, then an empty Redis. Not to be stopped or reconfigured: see ``own_server``."""
+    return emptied(request.param, running_servers)
+
+
+@pytest.fixture(params=SERVERS)
+def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server for this test alone, not yet started: to be restarted, paused, reconfigured."""
+    server = Server(binary_of(request.param))
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Iterator[Store]:
+    """An empty store of each kind."""
+    url = "memory://" if request.param == "memory" else emptied(request.param, running_servers).url
+    store = open_store(url, prefix="jwtgate", watch=WATCH)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def server_store(server: Server) -> Iterator[Store]:
+    """A store on ``server``."""
+    store = open_store(server.url, prefix="jwtgate", watch=WATCH)
+    yield store
+    store.close()

@@ -1,0 +1,338 @@
+"""The contract of ``jwtgate.stores.contract``, held by every store."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jwtgate.core.rulings import VERSION_LIMIT, Change, Ruling, supersede
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores import Feed, Repair, Store, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
+WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
+OTHER = Worker("two", 1.0, -1, 1, is_healing=False)
+
+
+@pytest.fixture
+def feed(store: Store) -> Iterator[Feed]:
+    """A follower's end of ``store``."""
+    feed = store.feed()
+    yield feed
+    feed.close()
+
+
+def revoke(store: Store, *digests: bytes) -> int:
+    """Writes a plain revocation of each; returns the position of the last."""
+    return store.write([Change(digest, revoked=True) for digest in digests], time.time()).end.position
+
+
+def epoch_of(store: Store) -> str:
+    """The current epoch's name."""
+    return store.look_up([]).epoch.name
+
+
+# Look-up and write
+
+
+def test_nothing_is_ruled_in_an_empty_store(store: Store) -> None:
+    """A look-up answers with one None per digest and position 0."""
+    facts = store.look_up([A, B])
+    assert facts.rulings == (None, None)
+    assert facts.end.position == 0
+    assert len(facts.epoch.name) == 11
+
+
+def test_epoch_stays_the_same(store: Store) -> None:
+    """Looking, writing and listing are of one epoch while nothing happens to the server (H1)."""
+    names = {epoch_of(store), store.write([Change(A)], time.time()).epoch.name, store.workers()[0].name}
+    assert names == {epoch_of(store)}
+
+
+def test_look_up_answers_in_order(store: Store) -> None:
+    """Each digest's ruling stands at its own place, also when asked twice and among many."""
+    revoke(store, A, C)
+    one, two, three, again = store.look_up([A, B, C, A]).rulings
+    assert one is not None and three is not None
+    assert (two, again) == (None, one)
+    assert Ruling.decode(one) != Ruling.decode(three)
+    many = [os.urandom(16) for _ in range(2500)]
+    assert store.look_up([*many, C]).rulings == (*[None] * 2500, three)
+
+
+@pytest.mark.parametrize("digest", [b"epoch", b"end", b"", b"\r\n$-1\r\n", b"\x00" * 16, b"\xff" * 16, b"{x}" * 100])
+def test_any_digest_is_only_itself(store: Store, digest: bytes) -> None:
+    """No bytes of a digest reach another field or the protocol."""
+    revoke(store, digest)
+    facts = store.look_up([digest, A])
+    assert facts.rulings[0] is not None and facts.rulings[1] is None
+    assert facts.end.position == 1
+
+
+def test_write_tells_positions_and_rulings(store: Store) -> None:
+    """Change i stands at end - len + 1 + i, and ``at`` is the later clock (W1)."""
+    now = time.time() + 30
+    written = store.write([Change(A, revoked=True), Change(B, cuts_off=True)], now)
+    epoch = written.epoch.name
+    assert (written.at, written.end.position) == (now, 2)
+    assert [Ruling.decode(text) for text in written.rulings] == [
+        supersede(None, Change(A, revoked=True), epoch, 1, now),
+        supersede(None, Change(B, cuts_off=True), epoch, 2, now),
+    ]
+    assert store.look_up([A, B]).rulings == written.rulings
+    assert store.look_up([]).end == written.end
+
+
+def test_slow_caller_gets_the_stores_time(store: Store) -> None:
+    """A cut-off never lies before the store's clock."""
+    before = time.time()
+    assert store.write([Change(A)], before - 50).at >= before - 0.01
+
+
+@pytest.mark.parametrize("skew", [61.0, -61.0, math.inf, math.nan])
+def test_clocks_apart_raise(store: Store, skew: float) -> None:
+    """Over 60 s between the clocks raises, names them and writes nothing."""
+    with pytest.raises(StoreUnavailable, match="clocks"):
+        store.write([Change(A, revoked=True)], time.time() + skew)
+    assert store.look_up([A]).rulings == (None,)
+    assert store.look_up([]).end.position == 0
+
+
+def test_positions_are_atomic(store: Store) -> None:
+    """Concurrent writers get every position once, and each batch stands together (W1)."""
+    spans: list[int] = []
+
+    def write_many() -> None:
+        spans.extend(revoke(store, A, B, C) for _ in range(20))
+
+    threads = [threading.Thread(target=write_many) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(spans) == list(range(3, 243, 3))
+
+
+def changes() -> st.SearchStrategy[list[list[Change]]]:
+    """Writes of a few changes each, on three digests. Ends lie ahead: an expired ruling may be swept between."""
+    until = st.floats(min_value=4e9, max_value=1e13) | st.integers(4 * 10**9, 10**12).map(float) | st.none()
+    change = st.builds(
+        Change,
+        st.sampled_from([A, B, C]),
+        st.sampled_from([None, True, False]),
+        st.booleans(),
+        st.none() | st.integers(0, VERSION_LIMIT - 1),
+        until,
+    )
+    return st.lists(st.lists(change, min_size=1, max_size=5), min_size=1, max_size=5)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes(), st.lists(st.floats(-59, 59), min_size=5, max_size=5), st.binary(min_size=15, max_size=15))
+def test_stores_supersede_as_the_core_does(
+    store: Store, writes: list[list[Change]], skews: list[float], salt: bytes
+) -> None:
+    """Any sequence of changes leaves what ``rulings.supersede`` says, to the last digit."""
+    fresh = {digest: digest[:1] + salt for digest in (A, B, C)}
+    known = {digest: store_ruling(store, digest) for digest in fresh.values()}
+    for batch, skew in zip(writes, skews, strict=False):
+        salted = [replace(change, digest=fresh[change.digest]) for change in batch]
+        written = store.write(salted, time.time() + skew)
+        first = written.end.position - len(batch) + 1
+        for position, (change, text) in enumerate(zip(salted, written.rulings, strict=True), first):
+            expected = supersede(known[change.digest], change, written.epoch.name, position, written.at)
+            known[change.digest] = expected
+            assert Ruling.decode(text) == expected
+            assert text == expected.encode()
+    assert {digest: store_ruling(store, digest) for digest in known} == known
+
+
+def store_ruling(store: Store, digest: bytes) -> Ruling | None:
+    """The ruling that a look-up gives."""
+    text = store.look_up([digest]).rulings[0]
+    return None if text is None else Ruling.decode(text)
+
+
+def test_expired_rulings_are_swept(store: Store) -> None:
+    """Writes forget what is past its end, a few at a time, and nothing else."""
+    past = time.time() - 10
+    expired = [os.urandom(16) for _ in range(20)]
+    store.write([Change(digest, revoked=True, until=past) for digest in expired], time.time())
+    store.write([Change(A, revoked=True, until=past)], time.time())
+    store.write([Change(A, revoked=True), Change(B, revoked=True, until=time.time() + 100)], time.time())
+    assert store.look_up(expired).rulings == (None,) * 20
+    assert None not in store.look_up([A, B]).rulings
+
+
+def test_extended_ruling_is_not_swept(store: Store) -> None:
+    """A later end replaces the earlier one, also for the sweep; None means for ever."""
+    soon = time.time() + 0.05
+    store.write([Change(digest, revoked=True, until=soon) for digest in (A, B, C)], time.time())
+    store.write([Change(A, until=soon + 100), Change(B, until=None)], time.time())
+    time.sleep(0.1)
+    revoke(store, b"x")
+    revoke(store, b"x")
+    rulings = store.look_up([A, B, C]).rulings
+    assert [text is None for text in rulings] == [False, False, True]
+
+
+# The log
+
+
+def test_links_chain(store: Store, feed: Feed) -> None:
+    """Each entry names its predecessor's link, and the last one's is the end's (H2)."""
+    start = store.look_up([]).end
+    revoke(store, A, B)
+    end = store.write([Change(A, revoked=False)], time.time()).end
+    entries = feed.read(start.cursor, 0, 100)
+    assert [entry.position for entry in entries] == [1, 2, 3]
+    assert [entry.previous for entry in entries] == [start.link, *[entry.link for entry in entries[:-1]]]
+    assert (entries[-1].link, entries[-1].cursor) == (end.link, end.cursor)
+    assert len({entry.link for entry in entries}) == 3
+    assert [entry.digest for entry in entries] == [A, B, A]
+    assert entries[-1].ruling == store.look_up([A]).rulings[0]
+
+
+def test_read_goes_on_from_a_cursor(store: Store, feed: Feed) -> None:
+    """At most ``limit`` entries, after the cursor, oldest first."""
+    start = store.look_up([]).end
+    revoke(store, *[os.urandom(16) for _ in range(7)])
+    first = feed.read(start.cursor, 0.05, 3)
+    rest = feed.read(first[-1].cursor, 0.05, 100)
+    assert [entry.position for entry in (*first, *rest)] == list(range(1, 8))
+    assert feed.read(rest[-1].cursor, 0, 100) == ()
+
+
+def test_read_waits_for_nothing_in_vain(store: Store, feed: Feed) -> None:
+    """A read that finds nothing returns nothing, after the time it was given."""
+    began = time.monotonic()
+    assert feed.read(store.look_up([]).end.cursor, 0.1, 10) == ()
+    assert 0.09 <= time.monotonic() - began < 0.35
+
+
+def test_read_wakes_on_a_write(store: Store, feed: Feed) -> None:
+    """A blocked read returns as soon as something is written."""
+    end = store.look_up([]).end
+    timer = threading.Timer(0.05, revoke, (store, A))
+    timer.start()
+    began = time.monotonic()
+    entries = feed.read(end.cursor, 5.0, 10)
+    assert time.monotonic() - began < 2.0
+    assert [entry.digest for entry in entries] == [A]
+    timer.join()
+
+
+def test_long_log_is_read_in_batches(store: Store, feed: Feed) -> None:
+    """A thousand entries come as one unbroken chain."""
+    end = store.look_up([]).end
+    revoke(store, *[os.urandom(16) for _ in range(1000)])
+    entries = feed.read(end.cursor, 0.05, 1000)
+    assert [entry.position for entry in entries] == list(range(1, 1001))
+    assert [entry.previous for entry in entries[1:]] == [entry.link for entry in entries[:-1]]
+
+
+def test_pages_hold_every_ruling(store: Store, feed: Feed) -> None:
+    """The scan shows each ruling as a look-up does, and no record of the store's own."""
+    digests = [os.urandom(16) for _ in range(700)]
+    revoke(store, *digests)
+    found = dict(pair for page in feed.pages(100) for pair in page)
+    assert found == dict(zip(digests, store.look_up(digests).rulings, strict=True))
+
+
+def test_pages_of_an_empty_store(store: Store, feed: Feed) -> None:
+    """No ruling, no page with anything in it."""
+    store.look_up([])
+    assert [pair for page in feed.pages(10) for pair in page] == []
+
+
+# Writing back
+
+
+def test_repair_writes_where_the_expected_still_holds(store: Store, feed: Feed) -> None:
+    """L1: what is as expected is replaced and logged; what is not is named and left."""
+    written = store.write([Change(A, revoked=True), Change(B, revoked=True)], time.time())
+    ruling = Ruling(min_version=3).encode()
+    repairs = [
+        Repair(A, written.rulings[0], ruling, None),
+        Repair(B, None, ruling, None),
+        Repair(C, None, ruling, time.time() + 100),
+    ]
+    assert feed.repair(written.epoch.name, repairs) == (B,)
+    assert store.look_up([A, B, C]).rulings == (ruling, written.rulings[1], ruling)
+    entries = feed.read(written.end.cursor, 0, 10)
+    assert [(entry.digest, entry.ruling) for entry in entries] == [(A, ruling), (C, ruling)]
+    assert (entries[0].previous, entries[1].previous) == (written.end.link, entries[0].link)
+    assert store.look_up([]).end.link == entries[1].link
+
+
+def test_repair_under_another_epoch_writes_nothing(store: Store, feed: Feed) -> None:
+    """None, and the store as it was."""
+    epoch = epoch_of(store)
+    feed.lose(epoch)
+    assert feed.repair(epoch, [Repair(A, None, Ruling().encode(), None)]) is None
+    assert store.look_up([A]).rulings == (None,)
+
+
+def test_repaired_ruling_is_swept_at_its_end(store: Store, feed: Feed) -> None:
+    """A ruling that came back is forgotten like any other."""
+    feed.repair(epoch_of(store), [Repair(A, None, Ruling().encode(), time.time() - 5)])
+    revoke(store, B)
+    assert store.look_up([A]).rulings == (None,)
+
+
+def test_unreadable_ruling_stops_the_whole_write(store: Store, feed: Feed) -> None:
+    """Garbage under one digest raises, and nothing of that write is stored (W1)."""
+    feed.repair(epoch_of(store), [Repair(B, None, b"garbage", None)])
+    with pytest.raises(StoreUnavailable):
+        revoke(store, A, B)
+    facts = store.look_up([A, B])
+    assert (facts.rulings, facts.end.position) == ((None, b"garbage"), 1)
+
+
+def test_lost_epoch_is_replaced_once(store: Store, feed: Feed) -> None:
+    """Compare-and-set: a new, unhealed epoch without workers; rulings and position stay; the old name does nothing."""
+    feed.renew(replace(WORKER, reach_seconds=7.0), None)
+    position = revoke(store, A)
+    old = epoch_of(store)
+    feed.lose(old)
+    epoch, end, workers = store.workers()
+    assert (epoch.name != old, epoch.is_healed, epoch.is_settled, workers) == (True, False, False, ())
+    assert (end.position, epoch.reach_seconds) == (position, 7.0)
+    feed.lose(old)
+    facts = store.look_up([A])
+    assert facts.epoch == epoch and facts.rulings[0] is not None
+    assert revoke(store, B) == position + 1
+
+
+def test_closed_feed_stays_closed(store: Store, feed: Feed) -> None:
+    """F2: a feed does not quietly become another connection."""
+    feed.renew(WORKER, None)
+    feed.close()
+    feed.close()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        feed.renew(WORKER, None)
+
+
+def test_closed_store_opens_again(store: Store) -> None:
+    """``close`` may come twice and is not the end."""
+    revoke(store, A)
+    store.close()
+    store.close()
+    assert store.look_up([A]).rulings[0] is not None
+
+
+def test_audit_says_sentences(store: Store) -> None:
+    """Each finding is one sentence; these stores keep nothing on disk."""
+    findings = store.audit()
+    assert findings and all(finding.endswith(".") for finding in findings)
