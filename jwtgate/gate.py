@@ -372,10 +372,10 @@ def _reach(settings: Settings) -> float:
 def _rules(settings: Settings) -> Rules:
     return Rules(
         policies=settings.policies,
-        extraction=Extraction(settings.locations, settings.cookie, settings.max_token_bytes),
-        exemption=Exemption(settings.exempt),
+        extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
+        exemption=Exemption(tuple(settings.exempt or ())),
         csrf=settings.csrf,
-        origins=frozenset(settings.origins),
+        origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",
         max_token_bytes=settings.max_token_bytes,

@@ -206,9 +206,8 @@ class Following:
         view = self.view
         while True:
             sent_at = self.clock.boot()
-            entries: tuple[Entry, ...] = yield Read(
-                _cursor(view.end), self.lease * BLOCK_OF_LEASE, ENTRIES_PER_READ
-            )
+            block = self.lease * BLOCK_OF_LEASE if view.is_live(sent_at) else 0.0
+            entries: tuple[Entry, ...] = yield Read(_cursor(view.end), block, ENTRIES_PER_READ)
             fault = _fault(view.end, before.end, entries)
             if fault is not None:
                 self._fence(fault)
