@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jwtgate.gate import Gate
 from jwtgate.messages import Receipt, Status, Token
 from jwtgate.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Gate", "Receipt", "Settings", "Status", "Token", "token_of"]
 

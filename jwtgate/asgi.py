@@ -86,7 +86,7 @@ class JWTGateMiddleware:
                 self.gate = Gate.from_env()
             except SettingsError as error:
                 self._mistake = error
-                logger.error("jwtgate is not configured: %s", error)  # noqa: TRY400 - the text says it all
+                logger.error("jwtgate is not configured: %s", error)
         self._longest = 0
         self._is_header_only = False
         self._nobody: dict[str, Any] = {}
@@ -138,7 +138,9 @@ class JWTGateMiddleware:
     async def _examine(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self.gate
         if gate is None:
-            await _refuse(scope, receive, send, answer(self._mistake or SettingsError(), realm="jwtgate", retry_after_seconds=None))
+            await _refuse(
+                scope, receive, send, answer(self._mistake or SettingsError(), realm="jwtgate", retry_after_seconds=None)
+            )
             return
         gate.start()
         try:
@@ -219,5 +221,3 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": response.body})
-
-

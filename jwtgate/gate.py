@@ -21,6 +21,7 @@ from jwtgate.core.effects import Pause
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision, Rules, Tally
+from jwtgate.core.history import Watch
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
@@ -34,7 +35,6 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.settings import Settings
 from jwtgate.stores import open_store
-from jwtgate.stores.contract import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -122,9 +122,7 @@ class Gate:
         self.settings = settings
         self.clock = SystemClock()
         self.reach_seconds = _reach(settings)
-        self.store: Store = open_store(
-            settings.store, prefix=settings.prefix, watch=Watch(settings.lease, self.reach_seconds)
-        )
+        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=Watch(settings.lease, self.reach_seconds))
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._compose()
@@ -202,7 +200,7 @@ class Gate:
         """
         return blocking.run(self.plans.issue(sub, claims, scope, ttl), self.performer)
 
-    def revoke(  # noqa: PLR0913 - the fixed public arguments
+    def revoke(
         self,
         *,
         token: str | None = None,
@@ -306,7 +304,7 @@ class AsyncGate:
         """See ``Gate.issue``."""
         return await self._run(self._gate.plans.issue(sub, claims, scope, ttl))
 
-    async def revoke(  # noqa: PLR0913 - the fixed public arguments
+    async def revoke(
         self,
         *,
         token: str | None = None,
@@ -335,13 +333,11 @@ class AsyncGate:
         """See ``Gate.reinstate``."""
         return await self._run(self._gate.plans.reinstate(sub, issuer, wait=wait))
 
-    async def require_version(
-        self, sub: str, version: int, *, issuer: str | None = None, wait: bool = False
-    ) -> Receipt:
+    async def require_version(self, sub: str, version: int, *, issuer: str | None = None, wait: bool = False) -> Receipt:
         """See ``Gate.require_version``."""
         return await self._run(self._gate.plans.require_version(sub, version, issuer, wait=wait))
 
-    async def ready(self, timeout: float = 5.0) -> bool:  # noqa: ASYNC109 - the fixed public argument
+    async def ready(self, timeout: float = 5.0) -> bool:
         """See ``Gate.ready``."""
         self._gate.start()
         return await self._run(self._gate.plans.ready(timeout))
@@ -389,7 +385,7 @@ _environment_lock = threading.Lock()
 
 
 def _reset_all() -> None:
-    global _environment_lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
+    global _environment_lock
     _environment_lock = threading.Lock()
     for gate in list(_gates):
         gate.reset_after_fork()

@@ -120,9 +120,7 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
 
 
 def _request(environ: WSGIEnvironment) -> Request:
-    headers = tuple(
-        (name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ
-    )
+    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ)
     is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
     return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
 
@@ -130,4 +128,3 @@ def _request(environ: WSGIEnvironment) -> Request:
 def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
-

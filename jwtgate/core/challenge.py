@@ -44,9 +44,7 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) 
 
 
 @lru_cache(maxsize=256)  # Kinds of error times gates times scopes of the application: a client adds none.
-def _rendered(
-    kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], retry_after_seconds: int | None
-) -> Response:
+def _rendered(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], retry_after_seconds: int | None) -> Response:
     body = _problem(kind)
     headers = [
         ("content-type", "application/problem+json"),

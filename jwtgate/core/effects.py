@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jwtgate.core.rulings import Change
-from jwtgate.stores.contract import Facts, Repair, Worker
+if TYPE_CHECKING:
+    from jwtgate.core.history import Facts, Repair, Worker
+    from jwtgate.core.rulings import Change
 
 __all__ = [
     "Clock",

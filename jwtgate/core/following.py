@@ -22,7 +22,6 @@ Performs nothing: ``runtime.follower`` does. Any ``StoreUnavailable`` leaves the
 from __future__ import annotations
 
 from collections.abc import Generator
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import (
@@ -37,9 +36,9 @@ from jwtgate.core.effects import (
     Renew,
     Restore,
 )
+from jwtgate.core.history import Entry, Epoch, LogEnd, Renewal, Repair, Worker
 from jwtgate.core.rulings import Ruling, merge
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Entry, Epoch, LogEnd, Renewal, Repair, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,9 +75,7 @@ WALL_STEP_SECONDS = 1.0
 class Following:
     """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
 
-    def __init__(
-        self, view: View, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]
-    ) -> None:
+    def __init__(self, view: View, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]) -> None:
         """Args: name: random, new per start. reach_seconds: F2, may be inf. draw: random numbers in [0, 1)."""
         self.view = view
         self.clock = clock
@@ -331,5 +328,3 @@ def _fault(own: LogEnd | None, reported: LogEnd, entries: tuple[Entry, ...]) -> 
             return "fork"
         position, link = entry.position, entry.link
     return "gap" if position < reported.position and len(entries) < ENTRIES_PER_READ else None
-
-

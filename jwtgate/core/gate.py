@@ -23,20 +23,28 @@ from typing import TYPE_CHECKING, Literal
 from jwtgate.core import cross_site
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.exemption import Exemption, is_preflight
-from jwtgate.core.extraction import Extraction
-from jwtgate.core.keyring import Key
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import ParsedToken, parse
 from jwtgate.core.rulings import Issued, Ruling
-from jwtgate.core.verification import check_claims, expires_from, handles_of, issued_of, screen, to_token, verify_signature
+from jwtgate.core.verification import (
+    check_claims,
+    expires_from,
+    handles_of,
+    issued_of,
+    screen,
+    to_token,
+    verify_signature,
+)
 from jwtgate.core.view import Known, View
 from jwtgate.errors import JWTGateError, MissingToken, Revoked, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jwtgate.core.extraction import Extraction
+    from jwtgate.core.keyring import Key
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.messages import Credential, Request, Source
+    from jwtgate.messages import Request, Source
 
 __all__ = ["Decision", "Rules", "Tally"]
 
@@ -223,9 +231,7 @@ class Decision:
         ends_at = expires_from(case.parsed.claims, case.policy)
         deadline = inf if ends_at is None else now + (ends_at - self.clock.wall())
         wide = self.view.wide_handles
-        return Admitted(
-            to_token(case.parsed, source), deadline, tuple(handle for handle in case.handles if handle not in wide)
-        )
+        return Admitted(to_token(case.parsed, source), deadline, tuple(handle for handle in case.handles if handle not in wide))
 
     # --- when the store cannot answer
 

@@ -28,7 +28,7 @@ RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "s
 class Issuer:
     """Makes the access tokens of one gate."""
 
-    def __init__(  # noqa: PLR0913 - all of them settings
+    def __init__(
         self,
         policies: Mapping[str | None, IssuerPolicy],
         clock: Clock,

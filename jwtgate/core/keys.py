@@ -79,9 +79,7 @@ class KeyRing:
         claimed = Counter((key.algorithm, key.kid) for key in self.keys)
         self._only = {key.algorithm: key for key in self.keys if fitting[key.algorithm] == 1}
         self._any_kid = {k.algorithm: k for k in self.keys if k.kid is None and claimed[k.algorithm, None] == 1}
-        self._by_kid = {
-            (key.algorithm, key.kid): key if claimed[key.algorithm, key.kid] == 1 else None for key in self.keys
-        }
+        self._by_kid = {(key.algorithm, key.kid): key if claimed[key.algorithm, key.kid] == 1 else None for key in self.keys}
 
     def __repr__(self) -> str:
         """Shows no key."""
@@ -98,10 +96,7 @@ class KeyRing:
             UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without kid
                 needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
         """
-        if kid is None:
-            key = self._only.get(alg)
-        else:
-            key = self._by_kid.get((alg, kid), self._any_kid.get(alg))
+        key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
         if key is None:
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key

@@ -184,9 +184,7 @@ def _constant(_text: str) -> NoReturn:
     raise MalformedToken("NaN or Infinity")
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 _DECODER_WITH_ARRAYS = json.JSONDecoder(
     object_pairs_hook=_members_with_arrays, parse_int=_integer, parse_float=_float, parse_constant=_constant
 )

@@ -11,7 +11,6 @@ settled), W5 (a write the store did not accept raises).
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any
@@ -19,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Receipt
-from jwtgate.stores.contract import Epoch, Worker, Written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
+    from jwtgate.core.history import Epoch, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.view import View
 

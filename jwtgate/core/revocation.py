@@ -36,7 +36,7 @@ class Targets:
         self.policies = policies
         self.max_token_bytes = max_token_bytes
 
-    def revoked(  # noqa: PLR0913 - the fixed public arguments of Gate.revoke
+    def revoked(
         self,
         now: float,
         *,
@@ -110,7 +110,7 @@ class Targets:
         except UnicodeEncodeError:
             raise ValueError(f"{kind} must be text that UTF-8 can carry") from None
 
-    def _change(  # noqa: PLR0913 - a change has these parts
+    def _change(
         self,
         policy: IssuerPolicy,
         kind: str,
@@ -125,7 +125,7 @@ class Targets:
     def _token(self, token: str, now: float) -> Change:
         """The jti, or the signing input where there is none; never the session. An expired token is fine."""
         if not isinstance(token, str):
-            raise ValueError("token must be a text")  # noqa: TRY004 - a malformed value, as the interface says
+            raise ValueError("token must be a text")
         parsed = parse(token.encode("utf-8", "replace"), self.max_token_bytes)
         policy, key = select(parsed, self.policies)
         verify_signature(parsed, key)
@@ -146,6 +146,6 @@ class Targets:
 
 def _pair(claim: object, policy: IssuerPolicy) -> tuple[str, object]:
     allowed = ("client_id", *policy.handle_claims)
-    if not isinstance(claim, tuple) or len(claim) != 2 or claim[0] not in allowed:  # noqa: PLR2004 - a pair
+    if not isinstance(claim, tuple) or len(claim) != 2 or claim[0] not in allowed:
         raise ValueError(f"claim must be a pair (name, value) with a name of {', '.join(allowed)} (JWTGATE_HANDLES)")
     return claim[0], claim[1]

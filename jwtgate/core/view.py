@@ -25,9 +25,9 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
+from jwtgate.core.history import Entry, LogEnd, Written
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.rulings import Ruling, merge
-from jwtgate.stores.contract import Entry, LogEnd, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -205,4 +205,3 @@ class View:
             self.rulings[digest] = text
         elif known != text:
             self.rulings[digest] = merge(Ruling.decode(known), Ruling.decode(text)).encode()
-

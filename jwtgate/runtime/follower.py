@@ -130,7 +130,7 @@ class Follower:
             else:
                 effect = plan.send(answer)
 
-    def _perform(self, effect: FeedEffect, stopping: threading.Event) -> Any:  # noqa: PLR0911 - a dispatcher
+    def _perform(self, effect: FeedEffect, stopping: threading.Event) -> Any:
         if isinstance(effect, Pause):
             stopping.wait(effect.seconds)
             return None

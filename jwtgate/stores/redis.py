@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from jwtgate.core.history import Repair, Watch
     from jwtgate.core.rulings import Change
-    from jwtgate.stores.contract import Repair, Watch
     from jwtgate.stores.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]

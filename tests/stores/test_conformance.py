@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from jwtgate.core.rulings import VERSION_LIMIT, Change, Ruling, supersede
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores import Feed, Repair, Store, Worker
+from jwtgate.core.history import Repair, Worker
+from jwtgate.stores import Feed, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jwtgate.core.rulings import Change
-from jwtgate.stores import Feed, Store, Worker
+from jwtgate.core.history import Worker
+from jwtgate.stores import Feed, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from jwtgate.allowed import Kind, Shape, Text, Unfit, sentence
 from jwtgate.core.keyring import build
 from jwtgate.core.policy import IssuerPolicy
-from jwtgate.files import pem_text, read_text
-from jwtgate.vocabulary import (
+from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
+from jwtgate.settings.files import pem_text, read_text
+from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     ANY_TEXT,
     AUDIENCE,

@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.allowed import NOT_YET, Kind, Unfit, Unread, sentence
-from jwtgate.issuers import checked_entries
+from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
+from jwtgate.settings.issuers import checked_entries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -93,9 +93,7 @@ def _keys(given: Collection[str]) -> Iterator[str]:
     top_level = [f"JWTGATE_{name.upper()}" for name in KEYS if name in given]
     if "issuers" not in given:
         if not top_level:
-            allowed = (
-                "any of JWTGATE_SECRET, JWTGATE_PUBLIC_KEY, JWTGATE_PRIVATE_KEY, JWTGATE_JWKS_FILE, JWTGATE_ISSUERS"
-            )
+            allowed = "any of JWTGATE_SECRET, JWTGATE_PUBLIC_KEY, JWTGATE_PRIVATE_KEY, JWTGATE_JWKS_FILE, JWTGATE_ISSUERS"
             yield f"No key is configured; allowed: {allowed}."
         return
     if "issuer" in given:

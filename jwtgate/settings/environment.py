@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from environs import Env, EnvValidationError
 
-from jwtgate.allowed import Shape, Unfit, Unread
-from jwtgate.files import read_text
+from jwtgate.settings.allowed import Shape, Unfit, Unread
+from jwtgate.settings.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

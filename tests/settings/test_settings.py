@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.allowed import NOT_YET
+from jwtgate.settings.allowed import NOT_YET
 from jwtgate.errors import SettingsError
 from jwtgate.settings import Settings, variables
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os.path
 
-from jwtgate.allowed import Unfit
+from jwtgate.settings.allowed import Unfit
 
 __all__ = ["pem_text", "read_text", "shown"]
 

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from jwtgate.allowed import Unfit, later
+from jwtgate.settings.allowed import Unfit, later
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult

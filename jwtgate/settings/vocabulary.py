@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from jwtgate.allowed import Choice, Number, Text, Texts, Unfit, later
-from jwtgate.urls import STORES_ALLOWED, normal_origin, normal_store
+from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
+from jwtgate.settings.urls import STORES_ALLOWED, normal_origin, normal_store
 
 __all__ = [
     "ALGORITHMS",
@@ -34,9 +34,7 @@ __all__ = [
 TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
-RESERVED_HANDLES = frozenset(
-    ("jti", "sid", "sub", "client_id", "all", "signing_input", "iss", "aud", "exp", "nbf", "iat")
-)
+RESERVED_HANDLES = frozenset(("jti", "sid", "sub", "client_id", "all", "signing_input", "iss", "aud", "exp", "nbf", "iat"))
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 
 ANY_TEXT = re.compile(r"(?s).+")
@@ -58,9 +56,7 @@ def _normal_pattern(path: str) -> str:
     return path
 
 
-SECRET = Text(
-    "text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False
-)
+SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False)
 PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
 JWKS_FILE = Text("the path of a JWK Set file (RFC 7517 §5)", is_shown=False, is_path=True)
 
@@ -91,9 +87,7 @@ COOKIE_NAME = Text(
     re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"),
 )
 LOCATIONS = Texts(Choice(("header", "cookie", "subprotocol"), later("locations")))
-ORIGINS = Texts(
-    Text("origins, scheme://host or scheme://host:port, without a path and without *", normal=normal_origin)
-)
+ORIGINS = Texts(Text("origins, scheme://host or scheme://host:port, without a path and without *", normal=normal_origin))
 EXEMPT = Texts(
     Text(
         "paths that start with /, with * only in a final /*, without //, dot segments, %, ?, backslash or controls",

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from jwtgate.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
-from jwtgate.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole, later
-from jwtgate.core.policy import IssuerPolicy
 from jwtgate.errors import SettingsError
-from jwtgate.issuers import Issuers, policies_of
-from jwtgate.urls import mask_url
-from jwtgate.vocabulary import (
+from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
+from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole, later
+from jwtgate.settings.issuers import Issuers, policies_of
+from jwtgate.settings.urls import mask_url
+from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     AUDIENCE,
     COOKIE_NAME,
@@ -42,7 +40,12 @@ from jwtgate.vocabulary import (
     VERSION_CLAIM,
 )
 
-__all__ = ["Settings", "Variable", "mask_url", "variables"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jwtgate.core.policy import IssuerPolicy
+
+__all__ = ["Settings", "Variable", "variables"]
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
@@ -70,15 +73,13 @@ class Settings:
     """
 
     secret: str | None = _row(None, SECRET, "HMAC secret, at least as long as the hash (RFC 7518 §3.2).")
-    private_key: str | os.PathLike[str] | None = _row(  # noqa: RUF009 - one immutable field
+    private_key: str | os.PathLike[str] | None = _row(
         None, PEM, "PEM text (\\n escapes accepted) or path; it signs before SECRET does."
     )
-    public_key: str | os.PathLike[str] | None = _row(  # noqa: RUF009 - one immutable field
+    public_key: str | os.PathLike[str] | None = _row(
         None, PEM, "PEM text (\\n escapes accepted) or path; a certificate is a public key."
     )
-    jwks_file: str | os.PathLike[str] | None = _row(  # noqa: RUF009 - one immutable field
-        None, JWKS_FILE, "Path of a JWK Set."
-    )
+    jwks_file: str | os.PathLike[str] | None = _row(None, JWKS_FILE, "Path of a JWK Set.")
     jwks_url: str | None = _row(None, Text("an https URL", is_shown=False), "URL of a JWK Set.")
     algorithms: Sequence[str] | None = _row(
         None, ALGORITHMS, "Allow-list of algorithms; unset: from the keys. none is an error."
@@ -87,7 +88,7 @@ class Settings:
     audience: Sequence[str] | None = _row(
         None, AUDIENCE, "Any of them matches; unset: a token that has aud is refused; * accepts all."
     )
-    issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(  # noqa: RUF009 - one immutable field
+    issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
         None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
     )
     require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
@@ -145,9 +146,7 @@ class Settings:
     refresh_ttl: float = _row(2592000.0, LIFETIME, "Seconds a session lives.")
     idle_ttl: float | None = _row(None, LIFETIME, "Seconds a session lives without a refresh.")
     max_sessions: int | None = _row(None, Whole(1, 1_000_000), "Sessions per subject; the oldest ends.")
-    refresh_grace: float = _row(
-        30.0, Number(0, 3600), "Seconds in which racers get the same successor; 0 turns it off."
-    )
+    refresh_grace: float = _row(30.0, Number(0, 3600), "Seconds in which racers get the same successor; 0 turns it off.")
     endpoints: str | None = _row(None, Text("a path"), "Mounts the endpoints under this path, for example /auth.")
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
@@ -180,7 +179,7 @@ class Settings:
         Args: environ: names to text; by default this process's environment.
         Raises: SettingsError: with every mistake, misspelt names included.
         """
-        from jwtgate.environment import read  # here, since environs takes 0.1 s to import
+        from jwtgate.settings.environment import read  # here, since environs takes 0.1 s to import
 
         shapes = {row.name: row.metadata["kind"].shape for row in _rows()}
         reading = read(os.environ if environ is None else environ, shapes)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.environment import distance
+from jwtgate.settings.environment import distance
 from jwtgate.errors import SettingsError
 from jwtgate.settings import Settings
 
