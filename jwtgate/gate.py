@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import math
 import os
 import secrets
@@ -27,7 +28,7 @@ from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
-from jwtgate.errors import JWTGateError, SettingsError
+from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
 from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.clock import SystemClock
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncGate", "Gate"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
 
 READY_PAUSE_SECONDS = 0.005
 
@@ -127,7 +130,21 @@ class Gate:
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._compose()
         self.aio = AsyncGate(self)
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+        if settings.strict:
+            self._insist()
         _gates.add(self)
+
+    def _insist(self) -> None:
+        """``STRICT=1``. A store that is not there yet is not unsafe: requests get 503 until it is, and then it is audited."""
+        try:
+            weaknesses = self.store.audit()
+        except StoreUnavailable as error:
+            logger.warning("JWTGATE_STRICT: the store could not be audited at start: %s", error)
+            return
+        if weaknesses:
+            raise SettingsError(*(f"JWTGATE_STORE: {each} JWTGATE_STRICT=1 refuses it." for each in weaknesses))
 
     def _compose(self) -> None:
         """Everything that a forked child must have of its own."""
@@ -142,7 +159,9 @@ class Gate:
             wide_handles=self._wide,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds)
+        self.follower = Follower(
+            self.store, self.view, self.clock, self.health, self.watch, self.reach_seconds
+        )
         self.performer = blocking.Performer(self.store, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
@@ -370,7 +389,7 @@ def _rules(settings: Settings) -> Rules:
         policies=settings.policies,
         extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
         exemption=Exemption(tuple(settings.exempt or ())),
-        csrf=settings.csrf,
+        csrf="off" if settings.csrf == "off" else "fetch-metadata",
         origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",

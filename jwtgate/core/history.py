@@ -118,13 +118,13 @@ class Renewal:
     workers: tuple[Worker, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Watch:
-    """Who is asking, and what to put into an epoch record if one must be opened (H1, H3, L2, W3).
+    """What any call puts into an epoch record if it must open one (H1, H3, W3). One per gate; the follower keeps it.
 
     Attributes:
         lease_seconds: the configured lease.
-        reach_seconds: the longest reach this process knows of, its own included.
+        reach_seconds: the longest reach this process knows of, its own included: it outlives the record it was read from.
     """
 
     lease_seconds: float

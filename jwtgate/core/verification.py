@@ -106,12 +106,16 @@ def verify_signature(parsed: ParsedToken, key: Key) -> None:
 
 
 def expires_from(claims: Claims, policy: IssuerPolicy) -> float | None:
-    """The NumericDate from which on a token is expired, leeway included; None: never.
+    """The NumericDate from which on a token is expired, leeway included; None: it has neither exp nor iat.
 
-    RFC 7519 §4.1.4: now must be before exp. A fraction is cut off, as PyJWT does: never later than anybody else.
+    RFC 7519 §4.1.4: now must be before exp. A fraction is cut off, as PyJWT does: never later than anybody else. Where
+    ``REQUIRE`` allows a token without exp it ends MAX_TTL after its iat: rulings on it are not remembered longer.
     """
     exp = claims.get("exp")
-    return None if exp is None else int(exp) + policy.leeway_seconds
+    if exp is not None:
+        return int(exp) + policy.leeway_seconds
+    iat = claims.get("iat")
+    return None if iat is None else int(iat) + policy.max_ttl_seconds + policy.leeway_seconds
 
 
 def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: tuple[str, int] | None) -> None:

@@ -28,6 +28,7 @@ from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
+    from jwtgate.core.history import Watch
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
     from jwtgate.stores.contract import Feed, Store
@@ -42,17 +43,22 @@ RESTART_SECONDS = 1.0
 class Follower:
     """Owns the thread and its feed."""
 
-    def __init__(self, store: Store, view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
+    def __init__(  # noqa: PLR0913 - one collaborator each
+        self, store: Store, view: View, clock: Clock, health: Health, watch: Watch, reach_seconds: float
+    ) -> None:
+        """Args: watch: raised here to the longest reach seen. reach_seconds: of this process."""
         self.store = store
         self.view = view
         self.clock = clock
         self.health = health
+        self.watch = watch
         self.reach_seconds = reach_seconds
         self.following: Following | None = None
         self._feed: Feed | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._said = ""
+        self._is_audited = False
 
     @property
     def is_started(self) -> bool:
@@ -143,6 +149,8 @@ class Follower:
             case Renew(worker, epoch, healed, settled):
                 renewal = feed.renew(worker, epoch, healed=healed, settled=settled)
                 self.health.answered(is_healed=renewal.epoch.is_healed, by_follower=True)
+                self.watch.reach_seconds = max(self.watch.reach_seconds, renewal.epoch.reach_seconds)
+                self._audit_once()
                 return renewal
             case OpenPages(size):
                 return feed.pages(size)
@@ -154,6 +162,14 @@ class Follower:
                 return feed.lose(epoch)
             case Forget(worker):
                 return feed.forget(worker)
+
+    def _audit_once(self) -> None:
+        """Says at the first contact what about the store would break the promise (design §6)."""
+        if self._is_audited:
+            return
+        self._is_audited = True
+        for weakness in self.store.audit():
+            logger.warning("unsafe store: %s", weakness)
 
     def _close_feed(self) -> None:
         feed, self._feed = self._feed, None
