@@ -125,7 +125,8 @@ class Gate:
         self.settings = settings
         self.clock = SystemClock()
         self.reach_seconds = _reach(settings)
-        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=Watch(settings.lease, self.reach_seconds))
+        self.watch = Watch(settings.lease, self.reach_seconds)
+        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=self.watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._compose()
