@@ -49,7 +49,7 @@ local function epoch_line(record)
 end
 
 local function parse_end(text)
-  local position, link, ms = string.match(text, '^(%d+) (%S+) (%d+)-%d+$')
+  local position, link, ms = string.match(text, '^(%d+) ([%w_.%-]+) (%d+)-%d+$')
   if not position then error('the log end is not one of ours') end
   return {position = tonumber(position), link = link, ms = tonumber(ms)}
 end

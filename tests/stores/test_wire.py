@@ -1,0 +1,331 @@
+"""Connections that fail, hang, end or are inherited: every trouble is StoreUnavailable, in time, and no answer is crossed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import WATCH
+from servers import Server, free_port
+
+from jwtgate.core.rulings import Change
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores import Store, Worker, open_store
+from jwtgate.stores.wire import MAX_LINES, TIMEOUT_SECONDS, Line, Script, dial_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+A, B = b"A" * 16, b"B" * 16
+WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
+
+
+@pytest.fixture
+def paused_store(own_server: Server) -> Iterator[Store]:
+    """A store with a ruling on A and one pooled connection; the test may pause its server."""
+    own_server.start()
+    store = opened(own_server)
+    store.write([Change(A, revoked=True)], time.time())
+    yield store
+    store.close()
+
+
+def opened(server: Server) -> Store:
+    """A store on ``server``, to be closed by the caller."""
+    return open_store(server.url, prefix="jwtgate", watch=WATCH)
+
+
+def answer_of(socket_text: Any) -> Any:
+    """The raw answer."""
+    return socket_text
+
+
+# Nobody there, nobody answering
+
+
+def test_unreachable_server_is_unavailable_in_time() -> None:
+    """A refused connection raises at once, from every method."""
+    store = open_store(f"redis://127.0.0.1:{free_port()}", prefix="jwtgate", watch=WATCH)
+    feed = store.feed()
+    steps: list[Callable[[], Any]] = [
+        lambda: store.look_up([A]),
+        lambda: store.write([Change(A)], time.time()),
+        store.workers,
+        lambda: store.forget(WORKER),
+        store.audit,
+        lambda: feed.renew(WORKER, None),
+    ]
+    began = time.monotonic()
+    for step in steps:
+        with pytest.raises(StoreUnavailable) as caught:
+            step()
+        assert caught.value.__cause__ is not None or step is steps[-1]
+    assert time.monotonic() - began < TIMEOUT_SECONDS * len(steps)
+    store.close()
+
+
+def test_deaf_listener_is_unavailable_in_time() -> None:
+    """Somebody accepts and never answers: one timeout, not two."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        store = open_store(f"redis://127.0.0.1:{listener.getsockname()[1]}", prefix="jwtgate", watch=WATCH)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            store.look_up([A])
+        assert time.monotonic() - began < 2 * TIMEOUT_SECONDS
+        store.close()
+
+
+def test_answer_that_is_not_redis_is_unavailable() -> None:
+    """A web server on that port is not a store."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            line, _ = listener.accept()
+            with line:
+                line.recv(4096)
+                line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        store = open_store(f"redis://127.0.0.1:{listener.getsockname()[1]}", prefix="jwtgate", watch=WATCH)
+        with pytest.raises(StoreUnavailable):
+            store.look_up([A])
+        thread.join()
+        store.close()
+
+
+@pytest.mark.server
+def test_late_answer_never_meets_another_question(own_server: Server, paused_store: Store) -> None:
+    """Threat 13: after a timeout the connection is gone, so the late answer about A is nobody's."""
+    own_server.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        paused_store.look_up([A])
+    assert time.monotonic() - began < 3 * TIMEOUT_SECONDS
+    own_server.resume()
+    for _ in range(5):
+        assert paused_store.look_up([B]).rulings == (None,)
+        assert paused_store.look_up([A]).rulings[0] is not None
+
+
+@pytest.mark.server
+def test_hanging_server_holds_a_bounded_number(own_server: Server, paused_store: Store) -> None:
+    """Callers beyond the pool wait for a connection no longer than for an answer."""
+    own_server.pause()
+    failures: list[StoreUnavailable] = []
+
+    def look() -> None:
+        with pytest.raises(StoreUnavailable) as caught:
+            paused_store.look_up([A])
+        failures.append(caught.value)
+
+    threads = [threading.Thread(target=look) for _ in range(MAX_LINES + 8)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 6 * TIMEOUT_SECONDS
+    own_server.resume()
+    assert len(failures) == len(threads)
+    assert paused_store.look_up([A]).rulings[0] is not None
+
+
+@pytest.mark.server
+def test_blocked_read_outlasts_its_wait_only_by_the_timeout(own_server: Server, paused_store: Store) -> None:
+    """A feed whose server hangs raises after block + timeout, and is closed for good."""
+    feed = paused_store.feed()
+    cursor = feed.renew(WORKER, None).end.cursor
+    assert feed.read(cursor, 2 * TIMEOUT_SECONDS, 10) == ()
+    own_server.pause()
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        feed.read(cursor, 0.1, 10)
+    assert 0.3 < time.monotonic() - began < 1.0
+    own_server.resume()
+    with pytest.raises(StoreUnavailable, match="closed"):
+        feed.read(cursor, 0, 10)
+
+
+def test_interrupted_exchange_closes_the_connection(server: Server) -> None:
+    """Threat 28: an interrupt between question and answer leaves no half-read connection."""
+    line = Line(dial_settings(server.url))
+
+    def interrupt(_answer: Any) -> None:
+        raise KeyboardInterrupt
+
+    assert line.ask(("ECHO", "one"), answer_of) == b"one"
+    with pytest.raises(KeyboardInterrupt):
+        line.ask(("ECHO", "two"), interrupt)
+    assert not line.is_stale()
+    assert line.ask(("ECHO", "three"), answer_of) == b"three"
+    line.close()
+
+
+def test_many_threads_get_their_own_answers(server: Server, server_store: Store) -> None:
+    """Threat 13: more threads than connections, each asking for its own handle, no answer crossed."""
+    digests = [os.urandom(16) for _ in range(MAX_LINES + 8)]
+    expected = dict(
+        zip(digests, server_store.write([Change(digest, cuts_off=True) for digest in digests], time.time()).rulings)
+    )
+    wrong: list[bytes] = []
+
+    def look(digest: bytes) -> None:
+        wrong.extend(digest for _ in range(40) if server_store.look_up([digest]).rulings != (expected[digest],))
+
+    threads = [threading.Thread(target=look, args=(digest,)) for digest in digests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    with server.client() as client:
+        assert client.info("clients")["connected_clients"] <= MAX_LINES + 1
+
+
+# Connections that end, servers that forget
+
+
+def test_connections_closed_by_the_server_are_replaced(server: Server, server_store: Store) -> None:
+    """An idle connection that the server closed costs nobody an error."""
+    server_store.look_up([A])
+    with server.client() as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "normal")
+    time.sleep(0.02)
+    assert server_store.look_up([A]).rulings == (None,)
+
+
+def test_forgotten_scripts_are_sent_again(server: Server, server_store: Store) -> None:
+    """NOSCRIPT is no error: the source follows, on the pool and on a feed."""
+    feed = server_store.feed()
+    feed.renew(WORKER, None)
+    with server.client() as client:
+        client.script_flush()
+        assert server_store.look_up([A]).rulings == (None,)
+        assert feed.renew(WORKER, None).was_registered
+        assert client.script_exists(Script.load("look_up").digest.decode()) == [True]
+    feed.close()
+
+
+def test_connecting_costs_no_extra_round_trip(own_server: Server) -> None:
+    """The first command of a connection is ours: no HELLO, no CLIENT SETINFO."""
+    own_server.start()
+    store = opened(own_server)
+    with own_server.client() as client:
+        client.config_resetstat()
+        store.look_up([])
+        store.look_up([])
+        commands = set(client.info("commandstats"))
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2
+    assert not commands & {"cmdstat_hello", "cmdstat_client|setinfo", "cmdstat_client|setname", "cmdstat_ping"}
+    store.close()
+
+
+def test_forked_child_leaves_the_parents_connections_alone(server: Server, server_store: Store) -> None:
+    """Threat 28: the child looks up on its own connection, the parent goes on with its own."""
+    server_store.write([Change(A, revoked=True)], time.time())
+    child = os.fork()
+    if child == 0:
+        try:
+            server_store.reset_after_fork()
+            found = server_store.look_up([A]).rulings[0] is not None
+            server_store.close()
+            os._exit(0 if found else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with server.client() as client:
+        before = client.info("stats")["total_connections_received"]
+        assert server_store.look_up([A]).rulings[0] is not None
+        assert client.info("stats")["total_connections_received"] == before
+
+
+def test_connection_in_use_while_closing_is_closed_when_it_returns(server: Server) -> None:
+    """``close`` during an exchange leaves no connection behind."""
+    store = opened(server)
+    with server.client() as client:
+        before = client.info("clients")["connected_clients"]
+        stop = threading.Event()
+
+        def look() -> None:
+            while not stop.is_set():
+                store.look_up([A])
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        for _ in range(20):
+            store.close()
+        stop.set()
+        thread.join()
+        store.close()
+        time.sleep(0.05)
+        assert client.info("clients")["connected_clients"] == before
+
+
+# Ways to connect
+
+
+def test_unix_socket_works(server: Server) -> None:
+    """unix://, with a database in the query."""
+    store = open_store(f"unix://{server.unix_path}?db=3", prefix="jwtgate", watch=WATCH)
+    store.write([Change(A, revoked=True)], time.time())
+    with server.client(db=3) as client:
+        assert client.exists("{jwtgate:0}:rulings") == 1
+    store.close()
+
+
+def certificate(folder: Path) -> Path:
+    """A self-signed certificate and its key in one PEM file."""
+    from datetime import UTC, datetime, timedelta
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "both.pem"
+    path.write_bytes(private + built.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_tls_is_verified(own_server: Server, tmp_path: Path) -> None:
+    """rediss:// with the authority named works; without it the server is not believed."""
+    pem, port = certificate(tmp_path), free_port()
+    tls = ("--tls-port", str(port), "--tls-cert-file", str(pem), "--tls-key-file", str(pem))
+    own_server.options = (*tls, "--tls-ca-cert-file", str(pem), "--tls-auth-clients", "no")
+    try:
+        own_server.start()
+    except AssertionError:
+        pytest.skip("TLS NOT TESTED: this server was built without it")
+    url = f"rediss://127.0.0.1:{port}"
+    store = open_store(f"{url}?ssl_ca_certs={pem}", prefix="jwtgate", watch=WATCH)
+    feed = store.feed()
+    end = feed.renew(WORKER, None).end
+    store.write([Change(A, revoked=True)], time.time())
+    assert len(feed.read(end.cursor, 0.05, 10)) == 1
+    assert feed.read(store.look_up([A]).end.cursor, 0.1, 10) == ()
+    feed.close()
+    store.close()
+    stranger = open_store(url, prefix="jwtgate", watch=WATCH)
+    with pytest.raises(StoreUnavailable):
+        stranger.look_up([A])
+    stranger.close()
