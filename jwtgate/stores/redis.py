@@ -230,15 +230,16 @@ def _reach_text(value: float) -> str:
 
 
 @lru_cache(maxsize=8)
-def _epoch(line: bytes) -> Epoch:
-    """Cached: the line is the same for hours."""
-    name, lease, reach, healed, settled = line.decode().split(" ")
-    return Epoch(name, float(lease), _reach(float(reach)), healed == "1", settled == "1")
+def _epoch(text: bytes) -> Epoch:
+    """Cached: the record is the same for hours."""
+    record = json.loads(text)
+    lease, reach = float(record["lease"]), _reach(float(record["reach"]))
+    return Epoch(str(record["name"]), lease, reach, record["healed"] == 1, record["settled"] == 1)
 
 
 @lru_cache(maxsize=8)
-def _end(line: bytes) -> LogEnd:
-    position, link, cursor = line.decode().split(" ")
+def _end(text: bytes) -> LogEnd:
+    position, link, cursor = text.decode().split(" ")
     return LogEnd(int(position), link, cursor)
 
 

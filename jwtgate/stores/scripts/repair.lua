@@ -1,7 +1,8 @@
 #!lua
 -- ARGV[5]: epoch; then per repair: digest, expected|'', ruling, until|''. Returns the digests that were outdated, or nil.
-local record, tail = current()
-if record.name ~= ARGV[5] then return false end
+local epoch, tail_text = current()
+if cjson.decode(epoch).name ~= ARGV[5] then return false end
+local tail = parse_end(tail_text)
 redis.call('ZCARD', UNTIL) -- a key of a wrong type must stop the step before it began
 redis.call('XLEN', LOG)
 local ms = math.floor(server_time() * 1000)
