@@ -79,6 +79,8 @@ class RedisStore:
         if info is None:
             yield "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared."
             return
+        if not info.get("run_id") or not info.get("master_replid"):
+            yield "INFO hides run_id or master_replid, and without them no look-up works."
         if info.get("role") not in (None, "master"):
             yield "The server is a replica: it takes no writes and can be behind."
         version = info.get("redis_version", "0")

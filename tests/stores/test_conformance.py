@@ -175,6 +175,14 @@ def test_expired_rulings_are_swept(store: Store) -> None:
     assert None not in store.look_up([A, B]).rulings
 
 
+def test_swept_ruling_leaves_nothing_behind(store: Store) -> None:
+    """A ruling past its end is no part of what is written over it."""
+    store.write([Change(A, revoked=True, until=time.time() - 10)], time.time())
+    written = store.write([Change(A, min_version=3)], time.time())
+    assert Ruling.decode(written.rulings[0]) == Ruling(min_version=3)
+    assert store.look_up([A]).rulings == written.rulings
+
+
 def test_extended_ruling_is_not_swept(store: Store) -> None:
     """A later end replaces the earlier one, also for the sweep; None means for ever."""
     soon = time.time() + 0.05

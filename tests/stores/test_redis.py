@@ -14,7 +14,7 @@ import pytest
 from conftest import WATCH
 from servers import Server, free_port
 
-from jwtgate.core.rulings import Change, Ruling
+from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Epoch, Store, Watch, Worker, open_store
 
@@ -257,7 +257,7 @@ def test_watch_raises_the_reach(server: Server) -> None:
 @pytest.mark.parametrize("key", [RULINGS, UNTIL, LOG, WORKERS])
 def test_key_of_a_wrong_type_makes_the_store_unavailable(server_store: Store, client: Any, key: str) -> None:
     """WRONGTYPE raises, and no half of the write is stored (W1)."""
-    server_store.look_up([])
+    server_store.write([Change(B, until=time.time() - 10)], time.time())
     before = client.hgetall(RULINGS)
     client.delete(key)
     client.set(key, "garbage")
@@ -337,8 +337,7 @@ def test_full_server_refuses_writes_and_answers_look_ups(own_server: Server) -> 
         with pytest.raises(StoreUnavailable, match="OutOfMemory|OOM"):
             revoke(store, B)
         assert store.look_up([A]).rulings[0] is not None
-        client.config_set("maxmemory", 0)
-    assert Ruling.decode(store.look_up([A]).rulings[0] or b"").toggle is not None
+        assert store.look_up([B]).rulings == (None,)
     store.close()
 
 
@@ -399,7 +398,7 @@ def test_acl_user_needs_only_our_keys(own_server: Server) -> None:
     """An ACL user with our prefix and our commands can do everything; one without INFO is told so."""
     own_server.start()
     with own_server.client() as client:
-        allowed = "+evalsha +eval +info +time +hscan +xread +xlen +xadd +zcard +zadd +zrem +zrangebyscore +@hash +del"
+        allowed = "+evalsha +eval +info +time +hscan +xread +xadd +zcard +zadd +zrem +zrangebyscore +@hash +del"
         client.execute_command("ACL", "SETUSER", "gate", "on", ">p@ss/w:rd", "~{jwtgate:*", *allowed.split())
     url = own_server.url.replace("//", "//gate:p%40ss%2Fw%3Ard@")
     store = open_store(url, prefix="jwtgate", watch=WATCH)

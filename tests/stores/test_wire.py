@@ -40,9 +40,9 @@ def opened(server: Server) -> Store:
     return open_store(server.url, prefix="jwtgate", watch=WATCH)
 
 
-def answer_of(socket_text: Any) -> Any:
-    """The raw answer."""
-    return socket_text
+def unchanged(answer: Any) -> Any:
+    """Decodes nothing."""
+    return answer
 
 
 # Nobody there, nobody answering
@@ -64,7 +64,7 @@ def test_unreachable_server_is_unavailable_in_time() -> None:
     for step in steps:
         with pytest.raises(StoreUnavailable) as caught:
             step()
-        assert caught.value.__cause__ is not None or step is steps[-1]
+        assert caught.value.__cause__ is not None
     assert time.monotonic() - began < TIMEOUT_SECONDS * len(steps)
     store.close()
 
@@ -159,11 +159,11 @@ def test_interrupted_exchange_closes_the_connection(server: Server) -> None:
     def interrupt(_answer: Any) -> None:
         raise KeyboardInterrupt
 
-    assert line.ask(("ECHO", "one"), answer_of) == b"one"
+    assert line.ask(("ECHO", "one"), unchanged) == b"one"
     with pytest.raises(KeyboardInterrupt):
         line.ask(("ECHO", "two"), interrupt)
     assert not line.is_stale()
-    assert line.ask(("ECHO", "three"), answer_of) == b"three"
+    assert line.ask(("ECHO", "three"), unchanged) == b"three"
     line.close()
 
 

@@ -3,8 +3,7 @@
 local epoch, tail_text = current()
 if cjson.decode(epoch).name ~= ARGV[5] then return false end
 local tail = parse_end(tail_text)
-redis.call('ZCARD', UNTIL) -- a key of a wrong type must stop the step before it began
-redis.call('XLEN', LOG)
+redis.call('ZCARD', UNTIL) -- as in write: a key of a wrong type must stop the step before it wrote anything
 local ms = math.floor(server_time() * 1000)
 local outdated = {}
 for first = 6, #ARGV, 4 do

@@ -13,9 +13,9 @@ local at = math.max(time, now)
 local epoch, tail_text = current()
 local name, tail = cjson.decode(epoch).name, parse_end(tail_text)
 
--- Reads come before writes: a script is not rolled back, so a key of a wrong type must stop it before it began.
+-- A script is not rolled back, so a key of a wrong type must stop it before it wrote anything: each other key is read
+-- first, and the log is the first that is written to.
 local workers = redis.call('HGETALL', WORKERS)
-redis.call('XLEN', LOG)
 -- By the earlier clock: ``until`` has its own margin, and a clock that runs ahead must not eat it.
 local expired = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. seconds(math.min(time, now)), 'LIMIT', 0, SWEPT)
 local known = {}
@@ -63,12 +63,12 @@ for first = 6, #ARGV, 5 do
   digests[index], rulings[index] = digest, encode(ruling)
 end
 
+for index, digest in ipairs(digests) do
+  append(tail, math.floor(time * 1000), CANDIDATE.link .. '.' .. index, digest, rulings[index])
+end
 if #expired > 0 then
   redis.call('HDEL', RULINGS, unpack(expired))
   redis.call('ZREM', UNTIL, unpack(expired))
-end
-for index, digest in ipairs(digests) do
-  append(tail, math.floor(time * 1000), CANDIDATE.link .. '.' .. index, digest, rulings[index])
 end
 for index, digest in ipairs(digests) do store(digest, rulings[index], known[digest].u) end
 return {epoch, save_end(tail), seconds(at), rulings, workers}
