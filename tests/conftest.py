@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import Server, redis_binary, valkey_binary
 
-from jwtgate.stores import Store, Watch, open_store
+from jwtgate.stores import Feed, Store, Watch, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,14 @@ def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) ->
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()
+
+
+@pytest.fixture
+def feed(store: Store) -> Iterator[Feed]:
+    """A follower's end of ``store``."""
+    feed = store.feed()
+    yield feed
+    feed.close()
 
 
 @pytest.fixture
