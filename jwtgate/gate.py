@@ -160,9 +160,7 @@ class Gate:
             wide_handles=self._wide,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(
-            self.store, self.view, self.clock, self.health, self.watch, self.reach_seconds
-        )
+        self.follower = Follower(self.store, self.view, self.clock, self.health, self.watch, self.reach_seconds)
         self.performer = blocking.Performer(self.store, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()

@@ -8,7 +8,7 @@ import pytest
 from servers import Server, redis_binary, valkey_binary
 
 from jwtgate.core.history import Watch
-from jwtgate.stores import Store, open_store
+from jwtgate.stores import Feed, Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,14 @@ def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) ->
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()
+
+
+@pytest.fixture
+def feed(store: Store) -> Iterator[Feed]:
+    """A follower's end of ``store``."""
+    feed = store.feed()
+    yield feed
+    feed.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import signal
@@ -107,7 +106,7 @@ class Server:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self.process is not None
-        os.kill(self.process.pid, number)
+        self.process.send_signal(number)
 
     def stop(self) -> None:
         """An orderly end (SIGTERM)."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core import cross_site
@@ -229,7 +228,7 @@ class Decision:
         """Turns every time bound into one deadline on the boot clock; read first, so that it never lies late."""
         now = self.boot()
         ends_at = expires_from(case.parsed.claims, case.policy)
-        deadline = inf if ends_at is None else now + (ends_at - self.clock.wall())
+        deadline = now if ends_at is None else now + (ends_at - self.clock.wall())
         wide = self.view.wide_handles
         return Admitted(to_token(case.parsed, source), deadline, tuple(handle for handle in case.handles if handle not in wide))
 

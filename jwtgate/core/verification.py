@@ -128,7 +128,7 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: t
         stamp: of ``stamp_of``: where there is one no clock takes part, and a future iat is no fault.
 
     Raises:
-        MalformedToken: a required claim is missing.
+        MalformedToken: a required claim is missing, or both exp and iat.
         Expired: RFC 7519 §4.1.4.
         NotYetValid: RFC 7519 §4.1.5, and §4.1.6 for an iat in the future.
         InvalidToken: it expires further ahead than JWTGATE_MAX_TTL.
@@ -140,11 +140,12 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: t
             raise MalformedToken("a claim of JWTGATE_REQUIRE is missing")
     latest = now + policy.leeway_seconds
     ends_at = expires_from(claims, policy)
-    if ends_at is not None:
-        if ends_at <= now:
-            raise Expired("exp is past")
-        if claims["exp"] > latest + policy.max_ttl_seconds:
-            raise InvalidToken("exp is further ahead than JWTGATE_MAX_TTL")
+    if ends_at is None:
+        raise MalformedToken("neither exp nor iat: no ruling on it could ever be forgotten")
+    if ends_at <= now:
+        raise Expired("exp is past")
+    if claims.get("exp", 0) > latest + policy.max_ttl_seconds:
+        raise InvalidToken("exp is further ahead than JWTGATE_MAX_TTL")
     if claims.get("nbf", 0) > latest:
         raise NotYetValid("nbf is in the future")
     if stamp is None and claims.get("iat", 0) > latest:

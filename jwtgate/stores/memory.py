@@ -165,8 +165,10 @@ class MemoryStore:
 
     def read(self, cursor: str, block_seconds: float, limit: int) -> tuple[Entry, ...]:
         """See ``Feed.read``."""
+        if not cursor.isdecimal():
+            raise StoreUnavailable("the cursor is of another store")
+        after = int(cursor)
         with self._changed:
-            after = int(cursor)
             self._changed.wait_for(lambda: self._end.position > after, block_seconds)
             skipped = max(0, after + 1 - self._log[0][1].position) if self._log else 0
             return tuple(entry for _, entry in islice(self._log, skipped, skipped + limit))

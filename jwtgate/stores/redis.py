@@ -8,27 +8,25 @@ Keys, layout version 1, all on the slot of ``{prefix:0}`` (design §5):
     {prefix:0}:log      stream: link, previous, digest, ruling; ids are <ms>-<position>
     {prefix:0}:workers  hash: name -> [reach, acknowledged, beat, healing]
 
-The rules stand in ``scripts/*.lua``; here arguments are packed and answers read.
+The rules stand in ``scripts/*.lua``; here arguments are packed, in ``answers`` the answers are read.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores import answers
 from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from jwtgate.core.history import Repair, Watch
+    from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.stores.wire import Argument, Dial
 
@@ -51,16 +49,16 @@ class RedisStore:
     def look_up(self, digests: Sequence[bytes]) -> Facts:
         """One HMGET inside one script."""
         command = self._layout.call(LOOK_UP, *[digest.hex() for digest in digests])
-        return self._lines.ask(command, _facts, source=LOOK_UP.source)
+        return self._lines.ask(command, answers.facts, source=LOOK_UP.source)
 
     def write(self, changes: Sequence[Change], now: float) -> Written:
         """W1. Never retried: after a timeout nobody knows whether it was done."""
         command = self._layout.call(WRITE, repr(now), *[part for change in changes for part in _pack(change)])
-        return self._lines.ask(command, _written, source=WRITE.source)
+        return self._lines.ask(command, answers.written, source=WRITE.source)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Epoch, end and workers."""
-        return self._lines.ask(self._layout.call(WORKERS), _members, source=WORKERS.source)
+        return self._lines.ask(self._layout.call(WORKERS), answers.members, source=WORKERS.source)
 
     def feed(self) -> RedisFeed:
         """A feed with a connection of its own."""
@@ -68,17 +66,19 @@ class RedisStore:
 
     def forget(self, worker: Worker) -> None:
         """HDEL if the beat is the same."""
-        self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), _nothing, source=FORGET.source)
+        self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
     def audit(self) -> tuple[str, ...]:
         """Role, version, eviction and persistence; several round trips."""
         return (*self._audit_identity(), *self._audit_configuration())
 
     def _audit_identity(self) -> Iterator[str]:
-        info = self._inquire("INFO", _info)
+        info = self._inquire("INFO", answers.info)
         if info is None:
             yield "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared."
             return
+        if not info.get("run_id") or not info.get("master_replid"):
+            yield "INFO hides run_id or master_replid, and without them no look-up works."
         if info.get("role") not in (None, "master"):
             yield "The server is a replica: it takes no writes and can be behind."
         version = info.get("redis_version", "0")
@@ -86,7 +86,7 @@ class RedisStore:
             yield f"The server speaks Redis {version}; 7.0 is needed."
 
     def _audit_configuration(self) -> Iterator[str]:
-        settings = self._inquire("CONFIG", _pairs, "GET", "maxmemory-policy", "appendonly", "save")
+        settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")
         if settings is None:
             yield "CONFIG is not permitted, so eviction and persistence could not be checked."
             return
@@ -151,19 +151,19 @@ class RedisFeed:
             int(healed),
             int(settled),
         )
-        return self._ask(command, _renewal, source=RENEW.source)
+        return self._ask(command, answers.renewal, source=RENEW.source)
 
     def read(self, cursor: str, block_seconds: float, limit: int) -> tuple[Entry, ...]:
         """XREAD, which overshoots its time by up to 0.1 s."""
         block = ("BLOCK", max(1, int(block_seconds * 1000))) if block_seconds > 0 else ()  # BLOCK 0 is for ever
         command = ("XREAD", "COUNT", limit, *block, "STREAMS", self._layout.log, cursor)
-        return self._ask(command, _entries, wait_seconds=max(0.0, block_seconds))
+        return self._ask(command, answers.entries, wait_seconds=max(0.0, block_seconds))
 
     def pages(self, size: int) -> Iterator[Sequence[tuple[bytes, bytes]]]:
         """HSCAN: what is there from start to end is returned, perhaps twice."""
         cursor = b"0"
         while True:
-            cursor, page = self._ask(("HSCAN", self._layout.rulings, cursor, "COUNT", size), _page)
+            cursor, page = self._ask(("HSCAN", self._layout.rulings, cursor, "COUNT", size), answers.page)
             if page:
                 yield page
             if cursor == b"0":
@@ -176,15 +176,15 @@ class RedisFeed:
             for repair in repairs
             for part in (repair.digest.hex(), repair.expected or b"", repair.ruling, _time_text(repair.until))
         ]
-        return self._ask(self._layout.call(REPAIR, epoch, *parts), _digests, source=REPAIR.source)
+        return self._ask(self._layout.call(REPAIR, epoch, *parts), answers.digests, source=REPAIR.source)
 
     def lose(self, epoch: str) -> None:
         """H2."""
-        self._ask(self._layout.call(LOSE, epoch), _nothing, source=LOSE.source)
+        self._ask(self._layout.call(LOSE, epoch), answers.nothing, source=LOSE.source)
 
     def forget(self, worker: Worker) -> None:
         """HDEL if the beat is the same."""
-        self._ask(self._layout.call(FORGET, worker.name, worker.beat), _nothing, source=FORGET.source)
+        self._ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -228,83 +228,3 @@ def _time_text(value: float | None) -> str:
 
 def _reach_text(value: float) -> str:
     return repr(float(value)) if math.isfinite(value) else "-1"
-
-
-@lru_cache(maxsize=8)
-def _epoch(line: bytes) -> Epoch:
-    """Cached: the line is the same for hours."""
-    name, lease, reach, healed, settled = line.decode().split(" ")
-    return Epoch(name, float(lease), _reach(float(reach)), healed == "1", settled == "1")
-
-
-@lru_cache(maxsize=8)
-def _end(line: bytes) -> LogEnd:
-    position, link, cursor = line.decode().split(" ")
-    return LogEnd(int(position), link, cursor)
-
-
-def _reach(value: float) -> float:
-    return math.inf if value < 0 else value
-
-
-def _workers(flat: list[bytes]) -> tuple[Worker, ...]:
-    workers: list[Worker] = []
-    for name, text in zip(flat[::2], flat[1::2], strict=True):
-        reach, acknowledged, beat, healing = json.loads(text)
-        workers.append(Worker(name.decode(), _reach(float(reach)), int(acknowledged), int(beat), bool(healing)))
-    return tuple(workers)
-
-
-def _facts(answer: Any) -> Facts:
-    return Facts(_epoch(answer[0]), _end(answer[1]), tuple(answer[2]))
-
-
-def _written(answer: Any) -> Written:
-    epoch, end, at, rulings, workers = answer
-    return Written(_epoch(epoch), _end(end), float(at), tuple(rulings), _workers(workers))
-
-
-def _renewal(answer: Any) -> Renewal:
-    epoch, end, was_registered, workers = answer
-    return Renewal(_epoch(epoch), _end(end), was_registered == 1, _workers(workers))
-
-
-def _members(answer: Any) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
-    return _epoch(answer[0]), _end(answer[1]), _workers(answer[2])
-
-
-def _entries(answer: Any) -> tuple[Entry, ...]:
-    """[[log, [[id, [name, value, ...]], ...]]], or nil when the wait was for nothing."""
-    if not answer:
-        return ()
-    entries: list[Entry] = []
-    for entry_id, (_, link, _, previous, _, digest, _, ruling) in answer[0][1]:
-        cursor = entry_id.decode()
-        position = int(cursor.rpartition("-")[2])
-        digest_bytes = bytes.fromhex(digest.decode())
-        entries.append(Entry(position, link.decode(), previous.decode(), cursor, digest_bytes, ruling))
-    return tuple(entries)
-
-
-def _page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    cursor, flat = answer
-    pairs = zip(flat[::2], flat[1::2], strict=True)
-    return cursor, [(bytes.fromhex(name.decode()), text) for name, text in pairs if name not in (b"epoch", b"end")]
-
-
-def _digests(answer: Any) -> tuple[bytes, ...] | None:
-    return None if answer is None else tuple(bytes.fromhex(digest.decode()) for digest in answer)
-
-
-def _pairs(answer: Any) -> dict[str, str]:
-    texts = [part.decode() for part in answer]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _info(answer: Any) -> dict[str, str]:
-    lines = (line.partition(":") for line in answer.decode().splitlines())
-    return {name: value for name, _, value in lines}
-
-
-def _nothing(_answer: Any) -> None:
-    return None

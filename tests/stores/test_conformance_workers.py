@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,19 +12,8 @@ from jwtgate.core.rulings import Change
 from jwtgate.core.history import Worker
 from jwtgate.stores import Feed, Store
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
 OTHER = Worker("two", 1.0, -1, 1, is_healing=False)
-
-
-@pytest.fixture
-def feed(store: Store) -> Iterator[Feed]:
-    """A follower's end of ``store``."""
-    feed = store.feed()
-    yield feed
-    feed.close()
 
 
 def test_registration_stands_from_the_first_renewal(feed: Feed) -> None:

@@ -2,7 +2,8 @@
 -- ARGV[5...]: name, reach, acknowledged, beat, healing 1|0, epoch, healed 1|0, settled 1|0.
 -- Returns epoch, end, whether the worker was registered, workers.
 local name, reach, acknowledged, beat, healing = unpack(ARGV, 5, 9)
-local record, tail = current()
+local epoch, tail_text = current()
+local record = cjson.decode(epoch)
 local is_current = ARGV[10] == record.name
 local was_registered = redis.call('HEXISTS', WORKERS, name)
 redis.call('HSET', WORKERS, name,
@@ -16,10 +17,13 @@ local function is_any_healing()
   return false
 end
 
-local before = epoch_line(record)
-if #workers == 2 then record.lease = CANDIDATE.lease end
-record.reach = longest(record.reach, longest(tonumber(reach), CANDIDATE.reach))
-if is_current and ARGV[12] == '1' then record.settled = 1 end
-if is_current and ARGV[11] == '1' and not is_any_healing() then record.healed = 1 end
-if epoch_line(record) ~= before then save_epoch(record) end
-return {epoch_line(record), end_line(tail), was_registered, workers}
+local is_changed = false
+local function set(field, value)
+  if record[field] ~= value then record[field], is_changed = value, true end
+end
+if #workers == 2 then set('lease', CANDIDATE.lease) end
+set('reach', longest(record.reach, longest(tonumber(reach), CANDIDATE.reach)))
+if is_current and ARGV[12] == '1' then set('settled', 1) end
+if is_current and ARGV[11] == '1' and not is_any_healing() then set('healed', 1) end
+if is_changed then epoch = save_epoch(record) end
+return {epoch, tail_text, was_registered, workers}

@@ -1,9 +1,9 @@
 #!lua
 -- ARGV[5]: epoch; then per repair: digest, expected|'', ruling, until|''. Returns the digests that were outdated, or nil.
-local record, tail = current()
-if record.name ~= ARGV[5] then return false end
-redis.call('ZCARD', UNTIL) -- a key of a wrong type must stop the step before it began
-redis.call('XLEN', LOG)
+local epoch, tail_text = current()
+if cjson.decode(epoch).name ~= ARGV[5] then return false end
+local tail = parse_end(tail_text)
+redis.call('ZCARD', UNTIL) -- as in write: a key of a wrong type must stop the step before it wrote anything
 local ms = math.floor(server_time() * 1000)
 local outdated = {}
 for first = 6, #ARGV, 4 do

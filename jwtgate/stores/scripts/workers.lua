@@ -1,4 +1,4 @@
 #!lua flags=allow-oom
 -- Returns epoch, end, workers.
-local record, tail = current()
-return {epoch_line(record), end_line(tail), redis.call('HGETALL', WORKERS)}
+local epoch, tail_text = current()
+return {epoch, tail_text, redis.call('HGETALL', WORKERS)}

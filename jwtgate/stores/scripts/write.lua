@@ -10,11 +10,12 @@ if not (math.abs(time - now) <= MAX_SKEW_SECONDS) then
     'CLOCK the clocks of the store and the caller are over %d s apart: %.3f and %.3f', MAX_SKEW_SECONDS, time, now))
 end
 local at = math.max(time, now)
-local record, tail = current()
+local epoch, tail_text = current()
+local name, tail = cjson.decode(epoch).name, parse_end(tail_text)
 
--- Reads come before writes: a script is not rolled back, so a key of a wrong type must stop it before it began.
+-- A script is not rolled back, so a key of a wrong type must stop it before it wrote anything: each other key is read
+-- first, and the log is the first that is written to.
 local workers = redis.call('HGETALL', WORKERS)
-redis.call('XLEN', LOG)
 -- By the earlier clock: ``until`` has its own margin, and a clock that runs ahead must not eat it.
 local expired = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. seconds(math.min(time, now)), 'LIMIT', 0, SWEPT)
 local known = {}
@@ -32,8 +33,8 @@ end
 -- The same as jwtgate.core.rulings.supersede.
 local function supersede(old, change, position)
   local ruling = {r = old.r, n = old.n, v = old.v, u = change.till, known = true}
-  if change.revoked ~= '' then ruling.r = {tonumber(change.revoked), record.name, position, at} end
-  if change.cuts_off == '1' then ruling.n = {record.name, position, old.n and math.max(at, old.n[3]) or at} end
+  if change.revoked ~= '' then ruling.r = {tonumber(change.revoked), name, position, at} end
+  if change.cuts_off == '1' then ruling.n = {name, position, old.n and math.max(at, old.n[3]) or at} end
   if change.version then ruling.v = old.v and math.max(old.v, change.version) or change.version end
   if old.known then ruling.u = old.u and change.till and math.max(old.u, change.till) end
   return ruling
@@ -62,13 +63,12 @@ for first = 6, #ARGV, 5 do
   digests[index], rulings[index] = digest, encode(ruling)
 end
 
+for index, digest in ipairs(digests) do
+  append(tail, math.floor(time * 1000), CANDIDATE.link .. '.' .. index, digest, rulings[index])
+end
 if #expired > 0 then
   redis.call('HDEL', RULINGS, unpack(expired))
   redis.call('ZREM', UNTIL, unpack(expired))
 end
-for index, digest in ipairs(digests) do
-  append(tail, math.floor(time * 1000), CANDIDATE.link .. '.' .. index, digest, rulings[index])
-end
 for index, digest in ipairs(digests) do store(digest, rulings[index], known[digest].u) end
-save_end(tail)
-return {epoch_line(record), end_line(tail), seconds(at), rulings, workers}
+return {epoch, save_end(tail), seconds(at), rulings, workers}

@@ -1,0 +1,96 @@
+"""What Redis answers, read into the contract's shapes.
+
+Nothing is trusted to be ours: whatever does not fit raises, as it falls, and ``Line.ask`` makes StoreUnavailable of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from typing import Any
+
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
+
+__all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "written"]
+
+
+@lru_cache(maxsize=8)
+def _epoch(text: bytes) -> Epoch:
+    """Cached: the record is the same for hours."""
+    record = json.loads(text)
+    lease, reach = float(record["lease"]), _reach(float(record["reach"]))
+    return Epoch(str(record["name"]), lease, reach, record["healed"] == 1, record["settled"] == 1)
+
+
+@lru_cache(maxsize=8)
+def _end(text: bytes) -> LogEnd:
+    position, link, cursor = text.decode().split(" ")
+    return LogEnd(int(position), link, cursor)
+
+
+def _reach(value: float) -> float:
+    return math.inf if value < 0 else value
+
+
+def _workers(flat: list[bytes]) -> tuple[Worker, ...]:
+    workers: list[Worker] = []
+    for name, text in zip(flat[::2], flat[1::2], strict=True):
+        reach, acknowledged, beat, healing = json.loads(text)
+        workers.append(Worker(name.decode(), _reach(float(reach)), int(acknowledged), int(beat), bool(healing)))
+    return tuple(workers)
+
+
+def facts(answer: Any) -> Facts:
+    return Facts(_epoch(answer[0]), _end(answer[1]), tuple(answer[2]))
+
+
+def written(answer: Any) -> Written:
+    epoch, end, at, rulings, workers = answer
+    return Written(_epoch(epoch), _end(end), float(at), tuple(rulings), _workers(workers))
+
+
+def renewal(answer: Any) -> Renewal:
+    epoch, end, was_registered, workers = answer
+    return Renewal(_epoch(epoch), _end(end), was_registered == 1, _workers(workers))
+
+
+def members(answer: Any) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
+    return _epoch(answer[0]), _end(answer[1]), _workers(answer[2])
+
+
+def entries(answer: Any) -> tuple[Entry, ...]:
+    """[[log, [[id, [name, value, ...]], ...]]], or nil when the wait was for nothing."""
+    if not answer:
+        return ()
+    entries: list[Entry] = []
+    for entry_id, (_, link, _, previous, _, digest, _, ruling) in answer[0][1]:
+        cursor = entry_id.decode()
+        position = int(cursor.rpartition("-")[2])
+        digest_bytes = bytes.fromhex(digest.decode())
+        entries.append(Entry(position, link.decode(), previous.decode(), cursor, digest_bytes, ruling))
+    return tuple(entries)
+
+
+def page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    cursor, flat = answer
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return cursor, [(bytes.fromhex(name.decode()), text) for name, text in pairs if name not in (b"epoch", b"end")]
+
+
+def digests(answer: Any) -> tuple[bytes, ...] | None:
+    return None if answer is None else tuple(bytes.fromhex(digest.decode()) for digest in answer)
+
+
+def pairs(answer: Any) -> dict[str, str]:
+    texts = [part.decode() for part in answer]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def info(answer: Any) -> dict[str, str]:
+    lines = (line.partition(":") for line in answer.decode().splitlines())
+    return {name: value for name, _, value in lines}
+
+
+def nothing(_answer: Any) -> None:
+    return None
