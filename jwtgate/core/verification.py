@@ -251,7 +251,8 @@ def _scopes_of(scope: str | list[str] | None) -> frozenset[str]:
     """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead."""
     if scope is None:
         return frozenset()
-    return frozenset(scope.split(" ") if isinstance(scope, str) else scope) - _NO_SCOPE
+    scopes = frozenset(scope.split(" ") if isinstance(scope, str) else scope)
+    return scopes - _NO_SCOPE if "" in scopes else scopes
 
 
 def sign(signer: Signer, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:
