@@ -225,7 +225,7 @@ def _check_purpose(members: Mapping[str, Any]) -> None:
     operations = members.get("key_ops")
     if operations is None:
         return
-    wanted = {"verify", "sign"} if "d" in members else {"verify"}
+    wanted = ("verify", "sign") if "d" in members else ("verify",)
     if not isinstance(operations, list) or not any(each in wanted for each in cast("list[object]", operations)):
         raise UnusableKeyError("its key_ops do not hold verify")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keymaking import craft
 
 from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.parsing import parse
@@ -19,8 +20,6 @@ from jwtgate.errors import MalformedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    Craft = Callable[..., bytes]
 
 HEADER = {"alg": "HS256", "typ": "at+jwt"}
 CLAIMS = {"iss": "https://issuer.example", "sub": "alice", "exp": 1_000_900, "iat": 1_000_000, "jti": "j", "sid": "s"}
@@ -144,14 +143,14 @@ HOSTILE_HEADERS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE_PAYLOADS)
-def test_hostile_payload_is_malformed(name: str, craft: Craft) -> None:
+def test_hostile_payload_is_malformed(name: str) -> None:
     """RFC 8725 §2: a payload that another reader could read otherwise, or that breaks later code, is refused."""
     with pytest.raises(MalformedToken):
         parse(craft(HEADER, HOSTILE_PAYLOADS[name]), LIMIT)
 
 
 @pytest.mark.parametrize("name", HOSTILE_HEADERS)
-def test_hostile_header_is_malformed(name: str, craft: Craft) -> None:
+def test_hostile_header_is_malformed(name: str) -> None:
     """RFC 7515 §4.1: a header that brings a key, an extension or a value of another type is refused."""
     with pytest.raises(MalformedToken):
         parse(craft(HOSTILE_HEADERS[name], CLAIMS), LIMIT)
@@ -179,19 +178,19 @@ GOOD_PAYLOADS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", GOOD_PAYLOADS)
-def test_unusual_but_valid_payload_is_read(name: str, craft: Craft) -> None:
+def test_unusual_but_valid_payload_is_read(name: str) -> None:
     """RFC 8259: what is JSON within the bounds is read as the standard library reads it."""
     octets = GOOD_PAYLOADS[name]
     assert parse(craft(HEADER, octets), LIMIT).claims == json.loads(octets)
 
 
-def test_leading_whitespace_is_malformed(craft: Craft) -> None:
+def test_leading_whitespace_is_malformed() -> None:
     """No issuer sends it, and it would be one more spelling."""
     with pytest.raises(MalformedToken):
         parse(craft(HEADER, b" {}"), LIMIT)
 
 
-def test_parts_are_those_of_the_token(craft: Craft) -> None:
+def test_parts_are_those_of_the_token() -> None:
     """RFC 7515 §7.1: header, claims, the very bytes signed, and the signature, immutable at every depth."""
     token = craft(HEADER, {**CLAIMS, "roles": ["a", {"b": ["c"]}]})
     parsed = parse(token, LIMIT)
@@ -227,14 +226,14 @@ def test_parts_are_those_of_the_token(craft: Craft) -> None:
         lambda t: t.replace(b".", b"A.", 1),
     ],
 )
-def test_second_spelling_of_a_token_is_malformed(change: Callable[[bytes], bytes], craft: Craft) -> None:
+def test_second_spelling_of_a_token_is_malformed(change: Callable[[bytes], bytes]) -> None:
     """RFC 7515 §2: base64url without padding, line breaks or other characters; or a ruling could be escaped."""
     with pytest.raises(MalformedToken):
         parse(change(craft(HEADER, CLAIMS)), LIMIT)
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_unused_bits_must_be_zero_in_every_segment(size: int, craft: Craft) -> None:
+def test_unused_bits_must_be_zero_in_every_segment(size: int) -> None:
     """RFC 4648 §3.5: of the spellings that differ in unused trailing bits only the canonical one is read."""
     alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     header, payload = b'{"alg":"HS256"}', b"{}"
@@ -254,7 +253,7 @@ def test_unused_bits_must_be_zero_in_every_segment(size: int, craft: Craft) -> N
                 parse(b".".join(twisted), LIMIT)
 
 
-def test_length_is_checked_before_anything_is_read(craft: Craft) -> None:
+def test_length_is_checked_before_anything_is_read() -> None:
     """A token one byte over the limit is refused, one at the limit is read."""
     token = craft(HEADER, CLAIMS)
     parse(token, len(token))
@@ -267,7 +266,7 @@ def test_length_is_checked_before_anything_is_read(craft: Craft) -> None:
 @pytest.mark.parametrize(
     "octets", [b'{"a":"' + b'\\"' * 30_000, b"[" * 90_000, b'{"a":"' + b"\\" * 90_000, b',"' * 50_000]
 )
-def test_worst_case_is_linear(octets: bytes, craft: Craft) -> None:
+def test_worst_case_is_linear(octets: bytes) -> None:
     """The exact count that suspect tokens get never backtracks: 100 kB cost milliseconds."""
     token = craft(HEADER, octets)
     started = time.perf_counter()
@@ -277,7 +276,7 @@ def test_worst_case_is_linear(octets: bytes, craft: Craft) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE_PAYLOADS)
-def test_no_error_holds_a_part_of_the_token(name: str, craft: Craft) -> None:
+def test_no_error_holds_a_part_of_the_token(name: str) -> None:
     """The message, and the exceptions behind it, are fixed sentences: the library's own error would quote the token."""
     with pytest.raises(MalformedToken) as caught:
         parse(craft(HEADER, HOSTILE_PAYLOADS[name]), LIMIT)
@@ -286,7 +285,7 @@ def test_no_error_holds_a_part_of_the_token(name: str, craft: Craft) -> None:
     assert caught.value.__context__ is None
 
 
-def test_repr_names_no_claim(craft: Craft) -> None:
+def test_repr_names_no_claim() -> None:
     """A parsed token in a log line does not leak."""
     assert repr(parse(craft(HEADER, CLAIMS), LIMIT)) == "<ParsedToken>"
 
@@ -308,7 +307,7 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(claims=st.dictionaries(st.text(min_size=1, max_size=6), JSON_VALUES, max_size=6))
-def test_what_is_read_is_what_json_reads(claims: dict[str, Any], craft: Craft) -> None:
+def test_what_is_read_is_what_json_reads(claims: dict[str, Any]) -> None:
     """Two readers of one token never disagree: the claims equal those of the standard library, or it is refused."""
     token = craft(HEADER, claims)
     try:
