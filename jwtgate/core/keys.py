@@ -95,8 +95,8 @@ class KeyRing:
             kid: of the header, or None.
 
         Raises:
-            UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without kid
-                needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
+            UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without
+                kid needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
         """
         if kid is None:
             key = self._only.get(alg)

@@ -1,8 +1,9 @@
 """Whether a parsed token is genuine and meets its issuer's policy, and what follows from it.
 
 RFC 7519 §4.1, RFC 8725, RFC 9068 §4. Called in this order: ``screen`` (free, before any store call), then
-``verify_signature``, then ``check_claims``. Whatever passes all three, ``jwt.decode`` admits under the same settings; the one
-exception is an ``iat`` in the future under a valid stamp. The clock is an argument. Rulings are not consulted here.
+``verify_signature``, then ``check_claims``. Whatever passes all three, ``jwt.decode`` admits under the same settings;
+the one exception is an ``iat`` in the future under a valid stamp. The clock is an argument. Rulings are not consulted
+here.
 """
 
 from __future__ import annotations

@@ -296,7 +296,7 @@ def wrong_settings(pairs: Pairs) -> dict[str, tuple[str, dict[str, Any]]]:
         "es256k": ("JWTGATE_ALGORITHMS", {"secret": SECRET, "algorithms": ["HS256", "ES256K"]}),
         "no_algorithm": ("JWTGATE_ALGORITHMS", {"secret": SECRET, "algorithms": []}),
         "unserved": ("JWTGATE_ALGORITHMS", {"secret": SECRET, "algorithms": ["HS256", "RS256"]}),
-        "key_unused": ("JWTGATE_SECRET", {"secret": SECRET, "public_key": pairs["rsa"].public_pem, "algorithms": ["RS256"]}),
+        "key_unused": ("JWTGATE_PRIVATE_KEY", {"private_key": pairs["p256"].private_pem, "algorithms": ["RS256"]}),
         "set_is_text": ("JWTGATE_JWKS_FILE", {"jwks": "no JSON"}),
         "set_is_array": ("JWTGATE_JWKS_FILE", {"jwks": "[]"}),
         "set_is_empty": ("JWTGATE_JWKS_FILE", {"jwks": set_of()}),

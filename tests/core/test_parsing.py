@@ -1,6 +1,6 @@
 """The one parse: what is not a JWT by the strictest reading is refused, at a bounded cost, before any key is looked up.
 
-Every hostile token here is signed with the right key, and PyJWT admits many of them: only the parse stands in their way.
+Every hostile token here is signed with the right key, and PyJWT admits many: only the parse stands in their way.
 """
 
 from __future__ import annotations
