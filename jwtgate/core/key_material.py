@@ -132,8 +132,8 @@ def read_secret(secret: str | bytes, kid: str | None = None) -> Material:
     """An HMAC secret, which must not be the public half of anything.
 
     Raises:
-        UnusableKeyError: shorter than SHA-256's 32 bytes (RFC 7518 §3.2); or PEM, SSH, DER or JWK text, with which anyone
-            who knows the public key could sign (RFC 8725 §2.1).
+        UnusableKeyError: shorter than SHA-256's 32 bytes (RFC 7518 §3.2); or PEM, SSH, DER or JWK text, with which
+            anyone who knows the public key could sign (RFC 8725 §2.1).
     """
     try:
         octets = HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
@@ -225,7 +225,7 @@ def _check_purpose(members: Mapping[str, Any]) -> None:
     operations = members.get("key_ops")
     if operations is None:
         return
-    wanted = {"verify", "sign"} if "d" in members else {"verify"}
+    wanted = ("verify", "sign") if "d" in members else ("verify",)
     if not isinstance(operations, list) or not any(each in wanted for each in cast("list[object]", operations)):
         raise UnusableKeyError("its key_ops do not hold verify")
 

@@ -1,7 +1,7 @@
 """From the key settings of one issuer to its ring of keys, with every mistake said at once.
 
-RFC 7517, RFC 7518 §3.1. Takes text: files are read and key sets fetched elsewhere. What a key must be to be usable stands
-in ``key_material``, which key a token gets in ``keys``.
+RFC 7517, RFC 7518 §3.1. Takes text: files are read and key sets fetched elsewhere. What a key must be to be usable
+stands in ``key_material``, which key a token gets in ``keys``.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def build(
         jwks: JSON text of a JWK Set (RFC 7517 §5).
         algorithms: the allow-list; None: from the keys.
         label: how the settings are called in sentences, ``JWTGATE_ISSUERS[0]``; empty: ``JWTGATE_…``.
-        is_fetched: the set comes, or will come, from ``JWKS_URL``: no secret may be in it, and an algorithm whose key has
-            not come yet is no mistake.
+        is_fetched: the set comes, or will come, from ``JWKS_URL``: no secret may be in it, and an algorithm whose key
+            has not come yet is no mistake.
 
     Returns:
         The ring with every mistake and warning, none of which holds key material.
@@ -177,8 +177,9 @@ class _Bench:
                 self.listed.append(self.serving(self.read(member)))
             except UnusableKeyError as unusable:
                 self.warnings.append(f"{name}: keys[{index}] is skipped: {unusable}")
+        lists_own = any(self.is_own(each.material) for each in self.listed)
         self.drop_rivals(name)
-        if not self.listed:
+        if not self.listed and not lists_own:
             self.mistakes.append(f"{name}: holds no usable key; {'; '.join(self.warnings)}")
 
     def read(self, member: object) -> Material:

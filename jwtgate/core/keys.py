@@ -93,8 +93,8 @@ class KeyRing:
             kid: of the header, or None.
 
         Raises:
-            UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without kid
-                needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
+            UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without
+                kid needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
         """
         key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
         if key is None:

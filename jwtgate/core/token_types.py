@@ -1,7 +1,7 @@
 """Whether a JWT is an access token at all (RFC 8725 §3.11 and §3.12, RFC 9068 §2.1).
 
-Refresh, id, logout and proof tokens are signed by the same issuers with the same keys. Where no ``TYP`` is configured they
-are told by the marks that their issuers put on them.
+Refresh, id, logout and proof tokens are signed by the same issuers with the same keys. Where no ``TYP`` is configured
+they are told by the marks that their issuers put on them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ OTHER_TYPES = frozenset({"logout+jwt", "dpop+jwt", "secevent+jwt", "refresh+jwt"
 """OpenID Connect Back-Channel Logout §2.4, RFC 9449 §4.2, RFC 8417 §2.3, and what issuers of JWT refresh tokens use."""
 
 OTHER_CLAIMS = frozenset({"events", "at_hash", "c_hash"})
-"""``events`` makes a security event or logout token (RFC 8417 §2.2); the hashes an id token (OpenID Connect Core §3.3.2.11)."""
+"""``events`` makes a security event or logout token (RFC 8417 §2.2), the hashes an id token (OpenID Connect Core
+§3.3.2.11)."""
 
 TYPE_CLAIMS = ("type", "token_type", "token_use", "typ")
-"""Where issuers without ``typ`` say it: Keycloak typ, Cognito token_use, flask-jwt-extended type, simplejwt token_type."""
+"""Where issuers say it instead: Keycloak typ, Cognito token_use, flask-jwt-extended type, simplejwt token_type."""
 
 _ID_TOKEN_NAMES = frozenset({"id", "idtoken", "idjwt", "tokenid", "oidcidtoken", "openididtoken"})
 _COMMON_TYPES = frozenset({"JWT", "at+jwt", "application/at+jwt"})

@@ -1,8 +1,9 @@
 """Whether a parsed token is genuine and meets its issuer's policy, and what follows from it.
 
 RFC 7519 §4.1, RFC 8725, RFC 9068 §4. Called in this order: ``screen`` (free, before any store call), then
-``verify_signature``, then ``check_claims``. Whatever passes all three, ``jwt.decode`` admits under the same settings; the one
-exception is an ``iat`` in the future under a valid stamp. The clock is an argument. Rulings are not consulted here.
+``verify_signature``, then ``check_claims``. Whatever passes all three, ``jwt.decode`` admits under the same settings;
+the one exception is an ``iat`` in the future under a valid stamp. The clock is an argument. Rulings are not consulted
+here.
 """
 
 from __future__ import annotations
@@ -256,7 +257,8 @@ def _scopes_of(scope: str | list[str] | None) -> frozenset[str]:
     """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead."""
     if scope is None:
         return frozenset()
-    return frozenset(scope.split(" ") if isinstance(scope, str) else scope) - _NO_SCOPE
+    scopes = frozenset(scope.split(" ") if isinstance(scope, str) else scope)
+    return scopes - _NO_SCOPE if "" in scopes else scopes
 
 
 def sign(signer: Signer, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:
