@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Request:
     method: str
     path: str | None
     raw_path: bytes | None
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     is_websocket: bool = False
 
 
@@ -36,7 +36,7 @@ class Request:
 class Credential:
     """A token string as found in a request. Nothing in it is trusted yet."""
 
-    token: bytes
+    token: bytes = field(repr=False)
     source: Source
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import Server, redis_binary, valkey_binary
 
-from jwtgate.stores import Feed, Store, Watch, open_store
+from jwtgate.core.history import Watch
+from jwtgate.stores import Feed, Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

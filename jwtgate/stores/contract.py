@@ -16,145 +16,15 @@ F2  A ``Feed`` speaks over one connection, so that registration precedes the rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Worker, Written
     from jwtgate.core.rulings import Change
 
-__all__ = ["Entry", "Epoch", "Facts", "Feed", "LogEnd", "Renewal", "Repair", "Store", "Watch", "Worker", "Written"]
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """One unbroken history of the change log.
-
-    Attributes:
-        name: 11 characters of base64url, random.
-        lease_seconds: the lease in force; a process with another one does not follow (H3).
-        reach_seconds: the longest that any process, of this epoch or known from an earlier one, may act on old knowledge;
-            ``math.inf`` under ``ON_STORE_DOWN=admit``.
-        is_healed: a process watched it for two leases and found nobody writing back (L2).
-        is_settled: a process watched it for ``reach_seconds``: nobody acts on knowledge of an earlier epoch (W3).
-    """
-
-    name: str
-    lease_seconds: float
-    reach_seconds: float
-    is_healed: bool
-    is_settled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LogEnd:
-    """Where the log ends. ``cursor`` is what ``Feed.read`` takes; only the store reads it.
-
-    ``position`` counts entries: each has its predecessor's plus one, also across epochs of one store.
-    """
-
-    position: int
-    link: str
-    cursor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the change log: the ruling that holds on ``digest`` from here on, merged and encoded."""
-
-    position: int
-    link: str
-    previous: str
-    cursor: str
-    digest: bytes
-    ruling: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """One atomic look: the epoch, the log's end, and the encoded ruling on each digest asked for, or None, in order."""
-
-    epoch: Epoch
-    end: LogEnd
-    rulings: tuple[bytes | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A registered process.
-
-    Attributes:
-        name: random, one per process and follower start.
-        reach_seconds: how long it may act on old knowledge (F2).
-        acknowledged: the position it has applied; -1 before it has loaded.
-        beat: counts its renewals: an observer who sees it unchanged for one reach on its own clock knows it is gone.
-        is_healing: it is writing back (L1).
-    """
-
-    name: str
-    reach_seconds: float
-    acknowledged: int
-    beat: int
-    is_healing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a write did, all of one atomic step (W1).
-
-    Attributes:
-        epoch, end: after the write; ``end.position`` is that of its last entry.
-        at: the time given to the rulings: the later of the store's and the caller's clock.
-        rulings: the merged, encoded ruling per change, in order; change i stands at ``end.position - len(changes) + 1 + i``.
-        workers: all that were registered.
-    """
-
-    epoch: Epoch
-    end: LogEnd
-    at: float
-    rulings: tuple[bytes, ...]
-    workers: tuple[Worker, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """The answer to a follower's renewal.
-
-    Attributes:
-        epoch, end: as of this step.
-        was_registered: this worker's registration had stood, in this same epoch, since its last renewal. Where it had not,
-            a read made before this step grants no lease (F2).
-        workers: all that are registered now, itself included.
-    """
-
-    epoch: Epoch
-    end: LogEnd
-    was_registered: bool
-    workers: tuple[Worker, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Who is asking, and what to put into an epoch record if one must be opened (H1, H3, L2, W3).
-
-    Attributes:
-        lease_seconds: the configured lease.
-        reach_seconds: the longest reach this process knows of, its own included.
-    """
-
-    lease_seconds: float
-    reach_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """One ruling to write back after lost history (L1): put ``ruling`` where the store still holds ``expected``."""
-
-    digest: bytes
-    expected: bytes | None
-    ruling: bytes
-    until: float | None
+__all__ = ["Feed", "Store"]
 
 
 class Feed(Protocol):

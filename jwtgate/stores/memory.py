@@ -15,15 +15,15 @@ from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
 from jwtgate.core.rulings import Ruling, supersede
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Entry, Epoch, Facts, LogEnd, Renewal, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jwtgate.core.history import Repair, Watch, Worker
     from jwtgate.core.rulings import Change
-    from jwtgate.stores.contract import Repair, Watch, Worker
 
 __all__ = ["MemoryFeed", "MemoryStore"]
 
@@ -69,9 +69,7 @@ class MemoryStore:
         with self._changed:
             here = time.time()
             if not abs(here - now) <= MAX_SKEW_SECONDS:
-                raise StoreUnavailable(
-                    f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}"
-                )
+                raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
             at = max(here, now)
             self._sweep(min(here, now))
             rulings = self._superseded(changes, at)

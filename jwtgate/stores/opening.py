@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from jwtgate.errors import SettingsError
 
 if TYPE_CHECKING:
-    from jwtgate.stores.contract import Store, Watch
+    from jwtgate.core.history import Watch
+    from jwtgate.stores.contract import Store
 
 __all__ = ["open_store"]
 

@@ -26,8 +26,8 @@ from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.stores.contract import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.stores.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]
@@ -35,6 +35,9 @@ __all__ = ["RedisFeed", "RedisStore"]
 LOOK_UP, WRITE, RENEW, WORKERS, REPAIR, LOSE, FORGET = map(
     Script.load, ("look_up", "write", "renew", "workers", "repair", "lose", "forget")
 )
+
+OLDEST_MAJOR = 7
+"""The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
 
 
 class RedisStore:
@@ -82,8 +85,8 @@ class RedisStore:
         if info.get("role") not in (None, "master"):
             yield "The server is a replica: it takes no writes and can be behind."
         version = info.get("redis_version", "0")
-        if int(version.partition(".")[0]) < 7:
-            yield f"The server speaks Redis {version}; 7.0 is needed."
+        if int(version.partition(".")[0]) < OLDEST_MAJOR:
+            yield f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed."
 
     def _audit_configuration(self) -> Iterator[str]:
         settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")
@@ -196,18 +199,19 @@ class RedisFeed:
 class _Layout:
     """The keys, and the beginning that all script calls share."""
 
-    __slots__ = ("_keys", "_limits", "log", "rulings")
+    __slots__ = ("_keys", "_watch", "log", "rulings")
 
     def __init__(self, prefix: str, watch: Watch) -> None:
         names = ("rulings", "until", "log", "workers")
         self._keys = tuple(f"{{{prefix}:0}}:{name}".encode() for name in names)
-        self._limits = (repr(float(watch.lease_seconds)), _reach_text(watch.reach_seconds))
+        self._watch = watch
         self.rulings, self.log = self._keys[0], self._keys[2]
 
     def call(self, script: Script, *arguments: Argument) -> tuple[Argument, ...]:
         """EVALSHA. The name and the link, should the step need them, are fresh each time: none may come twice."""
         name, link = secrets.token_urlsafe(8), secrets.token_urlsafe(8)
-        return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *self._limits, *arguments)
+        limits = (repr(float(self._watch.lease_seconds)), _reach_text(self._watch.reach_seconds))
+        return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *limits, *arguments)
 
 
 def _pack(change: Change) -> tuple[Argument, ...]:

@@ -7,6 +7,7 @@ question. Nothing is retried: a write that timed out may have been done. Knows n
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from hashlib import sha1
 from importlib import resources
@@ -86,7 +87,7 @@ def dial_settings(url: str) -> Dial:
         secrets = tuple(str(parsed[name]) for name in ("password", "ssl_password") if parsed.get(name))
         dial = Dial(connection_class, {**parsed, **_FIXED}, secrets)
         connection_class(**dial.arguments)
-    except Exception as error:  # noqa: BLE001 - whatever a URL can do to the parsers; their messages may quote it
+    except Exception as error:  # noqa: BLE001  # whatever a URL can do to the parsers; their messages may quote it
         mistake = f"The store's URL cannot be read ({type(error).__name__})."
     else:
         if not others:
@@ -173,10 +174,8 @@ class Line:
     def close(self) -> None:
         """Closes the connection; never raises. In a forked child the parent's end stays open."""
         self._is_used = False
-        try:
+        with contextlib.suppress(Exception):
             self._connection.disconnect()
-        except Exception:  # noqa: BLE001, S110 - closing is the cure; there is none for its failure
-            pass
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         """Some servers quote a refused command, AUTH with its password included."""

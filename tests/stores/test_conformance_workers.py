@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
-from jwtgate.stores import Feed, Store, Worker
+from jwtgate.stores import Feed, Store
 
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
 OTHER = Worker("two", 1.0, -1, 1, is_healing=False)

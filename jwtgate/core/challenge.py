@@ -1,0 +1,86 @@
+"""The answer to a refused request: one per kind of error, the same bytes every time.
+
+RFC 6750 §3 (challenge), RFC 9457 (problem details), RFC 9110 §10.2.3 (Retry-After), §11.6.1 (WWW-Authenticate). Made
+from the error's *class* alone, so nothing of the request, the token or a library's text can reach the caller. One
+exception: the scopes of ``InsufficientScope``, which the application names. Does not log or count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from http import HTTPStatus
+
+from jwtgate.errors import InsufficientScope, JWTGateError
+from jwtgate.messages import Response
+
+__all__ = ["answer"]
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
+"""RFC 6749 §3.3: no space, quote or backslash."""
+
+_NOT_IN_A_HEADER = re.compile(r"[^\x20-\x7E]")
+
+_SHORTEST_RETRY_SECONDS = 1
+"""A client told to come back at once comes back in a loop."""
+
+
+def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) -> Response:
+    """Renders an error for the caller.
+
+    Args:
+        error: any of the gate's; only its class counts, and the scopes of ``InsufficientScope``.
+        realm: of the challenge.
+        retry_after_seconds: for 503, which always says when; None means the shortest, one second.
+
+    Returns:
+        The response, header names in lower case (ASGI wants them so, HTTP does not mind).
+    """
+    scopes = _scope_tokens(error.scopes) if isinstance(error, InsufficientScope) else ()
+    kind = type(error)
+    # mypy takes a class for unhashable where it sees the __hash__ of its instances.
+    return _rendered(kind, realm, scopes, retry_after_seconds)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=256)  # Kinds of error times gates times scopes of the application: a client adds none.
+def _rendered(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], retry_after_seconds: int | None) -> Response:
+    body = _problem(kind)
+    headers = [
+        ("content-type", "application/problem+json"),
+        ("content-length", str(len(body))),
+        ("cache-control", "no-store"),
+    ]
+    challenge = _challenge(kind, realm, scopes)
+    if challenge is not None:
+        headers.append(("www-authenticate", challenge))
+    if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.append(("retry-after", str(max(retry_after_seconds or 0, _SHORTEST_RETRY_SECONDS))))
+    return Response(kind.status, tuple(headers), body)
+
+
+def _problem(kind: type[JWTGateError]) -> bytes:
+    """RFC 9457 §4.2.1: without ``type`` the title is the status code's phrase. ASCII, so no charset is in question."""
+    members = {
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "error": kind.error,
+        "error_description": kind.description,
+    }
+    return json.dumps(members, separators=(",", ":")).encode("ascii")
+
+
+def _challenge(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...]) -> str | None:
+    """The challenge of an error of this kind into which nobody has put anything: hence ``__new__`` alone."""
+    blank = kind.__new__(kind)
+    blank.realm = realm.replace("\\", "\\\\").replace('"', '\\"')
+    if isinstance(blank, InsufficientScope):
+        blank.scopes = scopes
+    challenge = blank.challenge
+    # RFC 6750 §3: a scope attribute names at least one scope.
+    return None if challenge is None else _NOT_IN_A_HEADER.sub("", challenge).removesuffix(', scope=""')
+
+
+def _scope_tokens(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that may stand in a challenge; several in one string, as in a ``scope`` claim, are several."""
+    return tuple(scope for scope in " ".join(scopes).split(" ") if _SCOPE_TOKEN.fullmatch(scope))

@@ -1,0 +1,144 @@
+"""What a plan may ask of the world: a closed set. A plan is a generator that yields these and returns a decision.
+
+Plans read no clock but the one they are given and do no I/O; ``jwtgate.runtime`` performs the effects, blocking or not,
+and throws ``StoreUnavailable`` into the plan where a store fails. So every rule is written once and tested without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from jwtgate.core.history import Facts, Repair, Worker
+    from jwtgate.core.rulings import Change
+
+__all__ = [
+    "Clock",
+    "Effect",
+    "FeedEffect",
+    "Forget",
+    "LookUp",
+    "Looked",
+    "Lose",
+    "NextPage",
+    "OpenPages",
+    "Pause",
+    "Plan",
+    "Read",
+    "Renew",
+    "Restore",
+    "Roster",
+    "Write",
+]
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The two clocks. ``boot`` goes on in suspend and never steps: leases and deadlines are on it (design §2)."""
+
+    def boot(self) -> float:
+        """Seconds since some fixed past moment."""
+        ...
+
+    def wall(self) -> float:
+        """NumericDate: seconds since the epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the store what is ruled on these handles. Answer: ``Looked``."""
+
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """``facts``, and when the look-up was sent, on the boot clock (R2)."""
+
+    facts: Facts
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Write rulings. Answer: ``Written``."""
+
+    changes: tuple[Change, ...]
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Epoch, log end and registered workers. Answer: that tuple."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let time pass. Answer: None."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Register and acknowledge on the feed. Answer: ``Renewal``."""
+
+    worker: Worker
+    epoch: str | None
+    healed: bool = False
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read the change log on the feed. Answer: a tuple of ``Entry``."""
+
+    cursor: str
+    block_seconds: float
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPages:
+    """Begin a snapshot on the feed. Answer: an iterator for ``NextPage``."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextPage:
+    """Answer: the next page of (digest, encoded ruling), or None at the end."""
+
+    pages: Iterator[Sequence[tuple[bytes, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Write back what the store lacks (L1). Answer: as ``Feed.repair``."""
+
+    epoch: str
+    repairs: tuple[Repair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """Open a new epoch if this one is still current. Answer: None."""
+
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Deregister a worker whose beat has stopped. Answer: None."""
+
+    worker: Worker
+
+
+Effect = LookUp | Write | Roster | Pause
+FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Pause
+
+Plan = Generator[Effect, Any, T]

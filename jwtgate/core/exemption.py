@@ -1,0 +1,89 @@
+"""Which requests need no token: exempt paths and CORS preflights.
+
+An exemption opens a door, so it is given only for a path that every router, proxy and file system reads in the same way
+(RFC 3986 §5.2.4 and §6.2.2 are where they differ). In doubt a path is not exempt, and the request needs a token.
+Does not look at the host, the query or any header but the preflight's.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jwtgate.messages import Request
+
+__all__ = ["Exemption", "is_preflight", "routed_path"]
+
+_ODD_PATH = re.compile(r"//|[\\%;]|[. ](?:/|\Z)|\A(?!/)")
+"""Empty segment; backslash; a second layer of percent-encoding; path parameters (``/a/..;/b``); segments that end in a
+dot or a space (dot segments, and names from which Windows cuts the end); not absolute."""
+
+_ODD_RAW_PATH = re.compile(rb"%(?:00|2[ef]|5c)|\\|(?<!:)//|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
+"""What decoding, or a server that tidies paths, hides: encoded NUL, dot, slash, backslash; dot and empty segments.
+``://`` is the absolute form of a request target (RFC 9112 §3.2.2)."""
+
+
+class Exemption:
+    """The paths that need no token.
+
+    Attributes:
+        is_empty: no path is exempt; callers may skip the question.
+    """
+
+    __slots__ = ("_paths", "_prefixes", "is_empty")
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        """Fixes the patterns.
+
+        Args:
+            patterns: ``/a`` is that path alone; ``/a/*`` is ``/a/`` and everything below, not ``/a``.
+
+        Raises:
+            ValueError: a pattern of another form, or one that could never match.
+        """
+        for pattern in patterns:
+            path = pattern[:-1] if pattern.endswith("/*") else pattern
+            if "*" in path or not _is_plain(path):
+                raise ValueError(f"not /path or /path/*, plain and decoded: {pattern!r}")
+        self._prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("/*"))
+        self._paths = frozenset(pattern for pattern in patterns if not pattern.endswith("/*"))
+        self.is_empty = not patterns
+
+    def matches(self, path: str | None, raw_path: bytes | None) -> bool:
+        """Whether a request needs no token.
+
+        Args:
+            path: the path the application routes on, decoded; None where it is not valid UTF-8.
+            raw_path: the path as sent, where the server tells it; a query is cut off.
+        """
+        if self.is_empty or path is None:
+            return False
+        if path not in self._paths and not path.startswith(self._prefixes):
+            return False
+        return _is_plain(path) and (raw_path is None or _ODD_RAW_PATH.search(raw_path.partition(b"?")[0]) is None)
+
+
+def routed_path(path: str, root_path: str) -> str:
+    """The path less ``root_path``, where that ends at a segment boundary: what Starlette's router looks at."""
+    rest = path.removeprefix(root_path)
+    return rest if not rest or rest[0] == "/" else path
+
+
+def is_preflight(request: Request) -> bool:
+    """Fetch §4.8: the browser asks before it sends, and never with credentials. A handshake is never one."""
+    if request.method != "OPTIONS" or request.is_websocket:
+        return False
+    return any(name == b"access-control-request-method" for name, _ in request.headers)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether everybody reads the path alike.
+
+    Not printable: controls, invisible and bidirectional characters, lone surrogates. Not in NFKC: look-alikes that a
+    later layer may turn into a dot or a slash.
+    """
+    if _ODD_PATH.search(path) is not None or not path.isprintable():
+        return False
+    return path.isascii() or unicodedata.is_normalized("NFKC", path)

@@ -1,0 +1,330 @@
+"""How one process follows the change log: the plan of its follower.
+
+Theory of operation. The plan is always in one of four places, and moves on what the store answers to a renewal:
+
+    fenced ----epoch known, healed----> loading ----same epoch at its end----> following
+      ^   \\__epoch new, rulings known_> healing __nothing left to write____/       |
+      |_______________another epoch, a gap, a fork, an error______________________|
+
+Invariant: ``view.grant(sent_at)`` is called only when, in this order and all in one epoch, (a) a renewal registered this
+worker with its whole reach, (b) a read of the log was sent at ``sent_at``, (c) its entries followed the view's end link by
+link and reached at least the end that (a) reported, and (d) a renewal after it found the epoch unchanged and healed and
+the registration of (a) still standing.
+
+The rules kept here, by letter: H2 (links, epoch after the read), H3 (another lease: does not follow), F1 (end, snapshot,
+same epoch at its end, then the log), F2 (register first), F3 (granted only at the log's end; resumes from its position),
+F4 (apply, then acknowledge), L1 (announce, write back in short batches, withdraw), L2 (healed after two leases of
+watching without a healer), W3 (settled after one longest reach of watching).
+
+Performs nothing: ``runtime.follower`` does. Any ``StoreUnavailable`` leaves the lease to lapse by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.core.effects import (
+    Clock,
+    FeedEffect,
+    Forget,
+    Lose,
+    NextPage,
+    OpenPages,
+    Pause,
+    Read,
+    Renew,
+    Restore,
+)
+from jwtgate.core.history import Entry, Epoch, LogEnd, Renewal, Repair, Worker
+from jwtgate.core.rulings import Ruling, merge
+from jwtgate.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.view import View
+
+__all__ = ["Following"]
+
+Step = Generator[FeedEffect, Any, None]
+
+BLOCK_OF_LEASE = 0.3
+"""F4: blocking reads overshoot, and two of them must fit into a lease with room for a slow round trip."""
+
+BACKOFF_OF_LEASE = 0.25
+"""F4: longest wait before the next attempt."""
+
+ENTRIES_PER_READ = 1000
+PAGE_SIZE = 1000
+REPAIRS_PER_BATCH = 200
+"""L1: short batches: each is one atomic step that nobody else's request waits long for."""
+
+CYCLE_SECONDS = 0.005
+CYCLES_AT_ONCE = 8
+"""Under a stream of rulings one read serves about 5 ms of them, after eight reads at once: 1,000 rulings a second would
+otherwise cost a read and an acknowledgement each."""
+
+PURGE_SECONDS = 300.0
+PURGE_SLICE = 500
+"""Under a millisecond of work, so that no renewal waits for it."""
+
+WALL_STEP_SECONDS = 1.0
+
+
+class Following:
+    """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
+
+    def __init__(self, view: View, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]) -> None:
+        """Args: name: random, new per start. reach_seconds: F2, may be inf. draw: random numbers in [0, 1)."""
+        self.view = view
+        self.clock = clock
+        self.lease = view.lease_seconds
+        self.draw = draw
+        self.worker = Worker(name, reach_seconds, -1, 0, is_healing=False)
+        self.condition = "starting"
+        self.longest_reach = reach_seconds
+        self.epoch: Epoch | None = None
+        self.watched_since = clock.boot()
+        self._restored_in: str | None = None
+        self._loaded = False
+        self._registered = False
+        self._beats: dict[str, tuple[int, float]] = {}
+        self._offset = clock.wall() - clock.boot()
+        self._purged_at = clock.boot()
+        self._cycles = float(CYCLES_AT_ONCE)
+        self._cycled_at = clock.boot()
+
+    def follow(self) -> Step:
+        """Never ends by itself."""
+        while True:
+            try:
+                renewal = yield from self._renew()
+                yield from self._advance(renewal)
+            except StoreUnavailable:
+                self.condition = "unreachable"
+                self._registered = False
+                yield Pause(self.lease * BACKOFF_OF_LEASE * (0.2 + 0.8 * self.draw()))
+
+    def _advance(self, renewal: Renewal) -> Step:
+        """From one renewal to the next place."""
+        epoch = renewal.epoch
+        if epoch.lease_seconds != self.lease:
+            self._fence(f"lease of the store is {epoch.lease_seconds:g} s, JWTGATE_LEASE says {self.lease:g} s")
+            yield Forget(self.worker)
+            yield Pause(self.lease * BLOCK_OF_LEASE)
+        elif self._loaded and epoch.name == self.view.epoch and epoch.is_healed:
+            yield from self._read_on(renewal)
+        elif self._restored_in != epoch.name and self.view.rulings and self.view.epoch != epoch.name:
+            self._fence("healing")
+            yield from self._restore(epoch)
+        elif not epoch.is_healed:
+            self._fence("healing")
+            yield Pause(self.lease * 0.1)
+        else:
+            yield from self._load(renewal)
+
+    def _fence(self, condition: str) -> None:
+        self.view.fence()
+        self._loaded = False
+        self.condition = condition
+
+    # --- renewal
+
+    def _renew(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, Renewal]:
+        """Registers, acknowledges, and says what this process has watched long enough (F2, F4, L2, W3)."""
+        old, view, end = self.worker, self.view, self.view.end
+        acknowledged = end.position if self._loaded and end is not None else -1
+        self.worker = Worker(old.name, old.reach_seconds, acknowledged, old.beat + 1, is_healing)
+        name = view.epoch if self._loaded else self._watched_name()
+        renewal: Renewal = yield Renew(
+            self.worker, name, healed=self._may_heal() and not is_healing, settled=self._may_settle()
+        )
+        self._watch(renewal)
+        yield from self._keep_house(renewal)
+        return renewal
+
+    def _watched_name(self) -> str | None:
+        return None if self.epoch is None else self.epoch.name
+
+    def _may_heal(self) -> bool:
+        """L2: watched for two leases on this clock, and nothing of its own left to write back."""
+        epoch = self.epoch
+        if epoch is None or epoch.is_healed or epoch.lease_seconds != self.lease:
+            return False
+        has_restored = self._restored_in == epoch.name or not self.view.rulings or self.view.epoch == epoch.name
+        return has_restored and self.clock.boot() - self.watched_since >= 2 * self.lease
+
+    def _may_settle(self) -> bool:
+        epoch = self.epoch
+        if epoch is None or epoch.is_settled:
+            return False
+        return self.clock.boot() - self.watched_since >= max(epoch.reach_seconds, self.longest_reach)
+
+    def _watch(self, renewal: Renewal) -> None:
+        """Counts from the answer, not from the question: the epoch may be younger than the question."""
+        if self.epoch is None or self.epoch.name != renewal.epoch.name:
+            self.watched_since = self.clock.boot()
+            self._registered = False
+        self.epoch = renewal.epoch
+        self.longest_reach = max(self.longest_reach, renewal.epoch.reach_seconds)
+
+    def _keep_house(self, renewal: Renewal) -> Step:
+        """Forgets workers whose beat stood still for their whole reach on this clock; purges; minds the wall clock."""
+        now = self.clock.boot()
+        beats: dict[str, tuple[int, float]] = {}
+        for worker in renewal.workers:
+            beat, since = self._beats.get(worker.name, (worker.beat, now))
+            beats[worker.name] = (worker.beat, since if beat == worker.beat else now)
+            patience = 2 * self.lease if worker.is_healing else max(worker.reach_seconds, 2 * self.lease)
+            if worker.name != self.worker.name and now - beats[worker.name][1] > patience:
+                yield Forget(worker)
+        self._beats = beats
+        self._purge(now)
+        offset = self.clock.wall() - self.clock.boot()
+        if abs(offset - self._offset) > WALL_STEP_SECONDS:
+            self.view.forget_admitted()
+        self._offset = offset
+
+    def _purge(self, now: float) -> None:
+        """Looks at a slice of the rulings per renewal; once there is room again an incomplete view is loaded anew."""
+        if now - self._purged_at < PURGE_SECONDS:
+            return
+        if self.view.purge(self.clock.wall(), PURGE_SLICE):
+            return
+        self._purged_at = now
+        if not self.view.is_complete and len(self.view.rulings) < 0.8 * self.view.rulings_limit:
+            self._loaded = False
+
+    # --- the log
+
+    def _read_on(self, before: Renewal) -> Step:
+        """One read, one application, one acknowledging renewal, at best one grant."""
+        view = self.view
+        while True:
+            sent_at = self.clock.boot()
+            block = self.lease * BLOCK_OF_LEASE if view.is_live(sent_at) else 0.0
+            entries: tuple[Entry, ...] = yield Read(_cursor(view.end), block, ENTRIES_PER_READ)
+            fault = _fault(view.end, before.end, entries)
+            if fault is not None:
+                self._fence(fault)
+                if fault == "fork":
+                    yield Lose(before.epoch.name)
+                return
+            view.apply(entries)
+            after = yield from self._renew()
+            if not self._is_same_history(after):
+                return
+            if after.was_registered and view.end is not None and view.end.position >= before.end.position:
+                if len(entries) < ENTRIES_PER_READ:
+                    view.grant(sent_at)
+                    self.condition = "following"
+            before = after
+            if entries:
+                yield from self._breathe()
+
+    def _is_same_history(self, after: Renewal) -> bool:
+        """H2: the epoch is checked after each read of the log."""
+        epoch = after.epoch
+        if epoch.name == self.view.epoch and epoch.is_healed and epoch.lease_seconds == self.lease and self._loaded:
+            return True
+        self._fence("history lost" if epoch.name != self.view.epoch else self.condition)
+        return False
+
+    def _breathe(self) -> Step:
+        now = self.clock.boot()
+        self._cycles = min(float(CYCLES_AT_ONCE), self._cycles + (now - self._cycled_at) / CYCLE_SECONDS) - 1
+        self._cycled_at = now
+        if self._cycles < 0:
+            yield Pause(-self._cycles * CYCLE_SECONDS)
+
+    # --- the snapshot
+
+    def _load(self, before: Renewal) -> Step:
+        """F1. The end is noted before the scan; what is written during it is read from the log afterwards."""
+        if self.view.epoch is not None:
+            self._fence("loading")
+            yield Pause(self.draw() * 0.1 * self.lease)
+        self.condition = "loading"
+        snapshot = yield from self._snapshot()
+        after = yield from self._renew()
+        if after.epoch.name == before.epoch.name and after.epoch.is_healed:
+            self.view.load(snapshot, before.epoch.name, before.end)
+            self._loaded = True
+
+    def _snapshot(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, dict[bytes, bytes]]:
+        snapshot: dict[bytes, bytes] = {}
+        pages = yield OpenPages(PAGE_SIZE)
+        renewed_at = self.clock.boot()
+        while (page := (yield NextPage(pages))) is not None:
+            snapshot.update(page)
+            if is_healing and self.clock.boot() - renewed_at > 0.3 * self.lease:
+                renewed_at = self.clock.boot()
+                yield from self._renew(is_healing=True)
+        return snapshot
+
+    # --- healing
+
+    def _restore(self, epoch: Epoch) -> Step:
+        """L1: announces itself, writes back what the store lacks in short jittered batches, withdraws."""
+        renewal = yield from self._renew(is_healing=True)
+        if renewal.epoch.name != epoch.name:
+            return
+        yield Pause(self.draw() * 0.3 * self.lease)
+        snapshot = yield from self._snapshot(is_healing=True)
+        missing = self._missing_from(snapshot)
+        is_current = True
+        for start in range(0, len(missing), REPAIRS_PER_BATCH):
+            answer = yield Restore(epoch.name, tuple(missing[start : start + REPAIRS_PER_BATCH]))
+            if answer is None:
+                return
+            is_current = is_current and not answer
+            renewal = yield from self._renew(is_healing=True)
+            if renewal.epoch.name != epoch.name:
+                return
+            yield Pause(self.draw() * 0.02 * self.lease)
+        if is_current:
+            self._restored_in = epoch.name
+
+    def _missing_from(self, snapshot: dict[bytes, bytes]) -> list[Repair]:
+        """What is known here, still matters, and is not yet all in the store."""
+        now = self.clock.wall()
+        repairs: list[Repair] = []
+        for digest, text in list(self.view.rulings.items()):
+            stored = snapshot.get(digest)
+            if stored == text:
+                continue
+            ruling = Ruling.decode(text)
+            if ruling.until is not None and ruling.until < now:
+                continue
+            there = None if stored is None else Ruling.decode(stored)
+            whole = ruling if there is None else merge(there, ruling)
+            if whole != there:
+                repairs.append(Repair(digest, stored, whole.encode(), whole.until))
+        return repairs
+
+
+def _cursor(end: LogEnd | None) -> str:
+    return "" if end is None else end.cursor
+
+
+def _fault(own: LogEnd | None, reported: LogEnd, entries: tuple[Entry, ...]) -> str | None:
+    """H2: what is wrong with a read, if anything. ``gap``: entries were trimmed. ``fork``: history was rewritten.
+
+    Args:
+        own: the view's end before the read.
+        reported: the log's end as a renewal before the read told it.
+        entries: what was read after ``own``.
+    """
+    if own is None or reported.position < own.position:
+        return "fork"
+    if reported.position == own.position and reported.link != own.link:
+        return "fork"
+    position, link = own.position, own.link
+    for entry in entries:
+        if entry.position != position + 1:
+            return "gap" if entry.position > position + 1 else "fork"
+        if entry.previous != link:
+            return "fork"
+        position, link = entry.position, entry.link
+    return "gap" if position < reported.position and len(entries) < ENTRIES_PER_READ else None

@@ -1,0 +1,106 @@
+"""The keys of one issuer: which one verifies a token, and which one signs ours.
+
+RFC 8725 §3.1 and §3.10: the algorithm is bound to the key and both come from the configuration; the token's ``alg`` and
+``kid`` only choose among them, and never more than one key is tried.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.core.key_material import ALGORITHMS
+from jwtgate.errors import UnknownKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Key", "KeyRing", "Signer"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """A key that verifies, bound to one algorithm. Equal only to itself; never shows its material.
+
+    Attributes:
+        kid: the Key ID it is configured with (RFC 7515 §4.1.4); None: it accepts any.
+        algorithm: the only ``alg`` it serves.
+        is_own: we sign with it, so what a token under it says of our change log can be believed.
+    """
+
+    kid: str | None
+    algorithm: str
+    is_own: bool
+    _material: Any = field(repr=False)
+
+    def verify(self, signing_input: bytes, signature: bytes) -> bool:
+        """Whether the signature is this key's (RFC 7515 §5.2), by PyJWT's algorithm."""
+        return ALGORITHMS[self.algorithm].verify(signing_input, self._material, signature)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signer:
+    """The key that signs our tokens.
+
+    Attributes:
+        algorithm: the ``alg`` of our tokens.
+        kid: the ``kid`` of our tokens, or None: none is set.
+        public_jwk: what a JWK Set endpoint may publish of it (RFC 7517 §4); None for a secret.
+    """
+
+    algorithm: str
+    kid: str | None
+    public_jwk: Mapping[str, str] | None
+    _material: Any = field(repr=False)
+
+    def sign(self, signing_input: bytes) -> bytes:
+        """The signature over these bytes (RFC 7515 §5.1)."""
+        return ALGORITHMS[self.algorithm].sign(signing_input, self._material)
+
+
+class KeyRing:
+    """The keys of one issuer. Immutable: other keys are another ring.
+
+    Attributes:
+        keys: all of them.
+        signer: signs our tokens, or None.
+        algorithms: the allow-list: what some key serves.
+    """
+
+    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "keys", "signer")
+
+    def __init__(self, keys: Iterable[Key], signer: Signer | None = None) -> None:
+        """Args: keys: two of one algorithm and kid refuse each other's tokens. signer: may be None."""
+        self.keys = tuple(keys)
+        self.signer = signer
+        self.algorithms = frozenset(key.algorithm for key in self.keys)
+        fitting = Counter(key.algorithm for key in self.keys)
+        claimed = Counter((key.algorithm, key.kid) for key in self.keys)
+        self._only = {key.algorithm: key for key in self.keys if fitting[key.algorithm] == 1}
+        self._any_kid = {k.algorithm: k for k in self.keys if k.kid is None and claimed[k.algorithm, None] == 1}
+        self._by_kid = {(key.algorithm, key.kid): key if claimed[key.algorithm, key.kid] == 1 else None for key in self.keys}
+
+    def __repr__(self) -> str:
+        """Shows no key."""
+        return f"<KeyRing of {len(self.keys)}>"
+
+    def candidates(self, alg: str, kid: str | None) -> Key:
+        """The one key that may verify a token with this header.
+
+        Args:
+            alg: of the header, compared exactly: ``none`` in any case is never there.
+            kid: of the header, or None.
+
+        Raises:
+            UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without kid
+                needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
+        """
+        key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
+        if key is None:
+            raise UnknownKey("no configured key fits the token's alg and kid")
+        return key
+
+    def joined(self, other: KeyRing) -> KeyRing:
+        """This ring with the keys of another, whose signer is not taken over."""
+        return KeyRing((*self.keys, *other.keys), self.signer)

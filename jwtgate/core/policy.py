@@ -1,0 +1,61 @@
+"""What the configuration asks of the tokens of one issuer: data, and the digests that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jwtgate.core.rulings import digest_of
+
+if TYPE_CHECKING:
+    from jwtgate.core.keys import KeyRing
+
+__all__ = ["ANY_AUDIENCE", "IssuerPolicy"]
+
+ANY_AUDIENCE = ("*",)
+"""Accepts every ``aud`` and none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IssuerPolicy:
+    """The settings that tokens of one issuer must meet.
+
+    Attributes:
+        issuer: the exact ``iss`` (RFC 7519 §4.1.1), or None: any, or none.
+        namespace: to which the handles of its tokens belong; configured, never what a claim says.
+        keys: its keys, whose algorithms are the allow-list.
+        audience: any one must be in ``aud`` (RFC 7519 §4.1.3); None: a token that has ``aud`` is refused;
+            ``ANY_AUDIENCE``: not compared.
+        typ: the exact ``typ`` (RFC 8725 §3.11), or None: any access token.
+        require: claims that must be present and not null.
+        leeway_seconds: for exp, nbf and iat.
+        max_ttl_seconds: a token that expires further ahead is refused.
+        handle_claims: further claims that rulings may name.
+        version_claim: integer claim compared with ``min_version``, or None.
+        prefixes: handle kind to the bytes that its digest starts from.
+        everything: the digest of the handle ``all``.
+    """
+
+    issuer: str | None
+    namespace: str
+    keys: KeyRing
+    audience: tuple[str, ...] | None
+    typ: str | None
+    require: tuple[str, ...]
+    leeway_seconds: float
+    max_ttl_seconds: float
+    handle_claims: tuple[str, ...]
+    version_claim: str | None
+    prefixes: dict[str, bytes] = field(init=False, repr=False)
+    everything: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Once per policy, what every token would compute again."""
+        kinds = ("jti", "signing_input", "sid", "sub", "client_id", *self.handle_claims)
+        object.__setattr__(self, "prefixes", {kind: _netstrings(self.namespace, kind) for kind in kinds})
+        object.__setattr__(self, "everything", digest_of(self.namespace, "all", ""))
+
+
+def _netstrings(*texts: str) -> bytes:
+    parts = [text.encode() for text in texts]
+    return b"".join(b"%d:%b," % (len(part), part) for part in parts)

@@ -1,0 +1,140 @@
+"""What a revocation can prove: from what moment no process acts on older knowledge.
+
+Invariant: a receipt says ``effective_everywhere`` only if, in one unchanged epoch, the ruling was written and every worker
+that the write's own atomic step listed has since acknowledged it, deregistered, or been silent for its whole reach on this
+process's boot clock; and nobody can still act on knowledge of an earlier epoch.
+
+The rules kept here, by letter: W1 (the write lists the workers in its atomic step), W2 (acknowledged, deregistered, or one
+full reach since the reply; no server clock), W3 (epoch checked again, changed: write and wait again; a new epoch must have
+settled), W5 (a write the store did not accept raises).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, isinf
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
+from jwtgate.errors import StoreUnavailable
+from jwtgate.messages import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from jwtgate.core.history import Epoch, Worker, Written
+    from jwtgate.core.rulings import Change
+    from jwtgate.core.view import View
+
+__all__ = ["Revoker"]
+
+FIRST_PAUSE_SECONDS = 0.001
+LONGEST_PAUSE_SECONDS = 0.016
+"""Acknowledgements take a few milliseconds; polling faster than they come only loads the store."""
+
+
+@dataclass(slots=True)
+class _Wait:
+    """One write and what has been seen of it since. ``missing``: workers that may not have heard."""
+
+    written: Written
+    replied_at: float
+    settled_from: float
+    missing: dict[str, Worker]
+    acknowledged: int
+
+
+class Revoker:
+    """Writes rulings and makes receipts. One per gate; keeps what it has seen of epochs between calls."""
+
+    def __init__(self, view: View, clock: Clock, reach_seconds: float, own_worker: Callable[[], str | None]) -> None:
+        """Args: reach_seconds: this process's reach. own_worker: the name its follower is registered under, if any."""
+        self.view = view
+        self.clock = clock
+        self.reach_seconds = reach_seconds
+        self.own_worker = own_worker
+        self._seen: tuple[str, float] | None = None
+
+    def revoke(self, changes: tuple[Change, ...], *, wait: bool) -> Plan[Receipt]:
+        """Writes, applies here, and waits if asked.
+
+        Raises: ``StoreUnavailable``: not written, or written and not confirmed before the longest reach had passed.
+        """
+        began = self.clock.boot()
+        while True:
+            state = yield from self._write(changes)
+            if not wait:
+                return self._receipt(state, began)
+            if (yield from self._wait(state)):
+                return self._receipt(state, began)
+
+    def _write(self, changes: tuple[Change, ...]) -> Generator[Effect, Any, _Wait]:
+        written: Written = yield Write(changes, self.clock.wall())
+        now = self.clock.boot()
+        self.view.learn(written, (change.digest for change in changes))
+        state = _Wait(written, now, self._settled_from(written.epoch, now), {}, 0)
+        self._look(state, written.workers, {worker.name: worker for worker in written.workers}, now)
+        return state
+
+    def _settled_from(self, epoch: Epoch, now: float) -> float:
+        """W3: the boot time from which nobody acts on knowledge of an earlier epoch; counted from first sight of it."""
+        if epoch.is_settled:
+            return -inf
+        if self._seen is None or self._seen[0] != epoch.name:
+            self._seen = (epoch.name, now)
+        return self._seen[1] + max(epoch.reach_seconds, self.reach_seconds)
+
+    def _look(self, state: _Wait, workers: tuple[Worker, ...], candidates: dict[str, Worker], now: float) -> None:
+        """W2: who of ``candidates`` is still missing, now that ``workers`` are registered."""
+        position, own = state.written.end.position, self.own_worker()
+        there = {worker.name: worker for worker in workers}
+        state.missing = {}
+        for name, worker in candidates.items():
+            current = there.get(name)
+            has_applied = name == own or (current is not None and current.acknowledged >= position)
+            if has_applied:
+                state.acknowledged += 1
+            elif current is not None and now - state.replied_at < worker.reach_seconds:
+                state.missing[name] = worker
+
+    def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
+        """True: all that can be known is known. False: the epoch changed, write again (W3)."""
+        pause = FIRST_PAUSE_SECONDS
+        patience = self._patience(state)
+        while True:
+            try:
+                epoch, _, workers = yield Roster()
+            except StoreUnavailable:
+                if self.clock.boot() - state.replied_at > patience:
+                    raise
+                yield Pause(LONGEST_PAUSE_SECONDS)
+                continue
+            if epoch.name != state.written.epoch.name:
+                return False
+            now = self.clock.boot()
+            state.settled_from = self._settled_from(epoch, now)
+            self._look(state, workers, state.missing, now)
+            if (not state.missing and now >= state.settled_from) or now - state.replied_at > patience:
+                return True
+            yield Pause(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _patience(self, state: _Wait) -> float:
+        """The longest finite reach, and a lease for slow answers. Unbounded reaches are not waited for."""
+        reaches = [worker.reach_seconds for worker in state.missing.values()]
+        reaches += [self.reach_seconds, state.written.epoch.reach_seconds, state.settled_from - state.replied_at]
+        return max((reach for reach in reaches if not isinf(reach)), default=0.0) + self.view.lease_seconds
+
+    def _receipt(self, state: _Wait, began: float) -> Receipt:
+        now, written = self.clock.boot(), state.written
+        until = max([state.settled_from, *(state.replied_at + w.reach_seconds for w in state.missing.values())])
+        is_everywhere = not state.missing and now >= state.settled_from
+        left = 0.0 if is_everywhere else until - now
+        return Receipt(
+            position=f"{written.epoch.name}:{written.end.position}",
+            at=written.at,
+            effective_everywhere=is_everywhere,
+            effective_by=None if isinf(left) else self.clock.wall() + max(0.0, left),
+            workers=state.acknowledged,
+            waited_seconds=now - began,
+        )

@@ -1,0 +1,151 @@
+"""Which rulings a revocation writes, on which handles, and until when they must be remembered.
+
+``jti``, ``sid`` and ``token`` write ``revoked``; ``sub``, ``claim`` and ``everything`` write ``not_before``; a suspension is
+``revoked`` on the subject without an end (design §3). A handle belongs to a configured issuer, never to what a claim says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jwtgate.core.parsing import parse
+from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
+from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwtgate.core.policy import IssuerPolicy
+
+__all__ = ["Targets"]
+
+MARGIN_SECONDS = 3600.0
+"""Rulings outlive the last token under them by an hour, for clocks that are off."""
+
+LONGEST_VALUE = 4096
+"""Characters of a handle's value: more than any token within the default size limit could carry."""
+
+LATEST = 253402300799.0
+"""NumericDate of the last second of the year 9999."""
+
+
+class Targets:
+    """Makes changes from the arguments of ``Gate.revoke`` and its kin. Raises before anything is written."""
+
+    def __init__(self, policies: Mapping[str | None, IssuerPolicy], max_token_bytes: int) -> None:
+        self.policies = policies
+        self.max_token_bytes = max_token_bytes
+
+    def revoked(
+        self,
+        now: float,
+        *,
+        token: str | None,
+        jti: str | None,
+        sid: str | None,
+        sub: str | None,
+        claim: tuple[str, str] | None,
+        everything: bool,
+        access_only: bool,
+        issuer: str | None,
+        expires_at: float | None,
+    ) -> tuple[Change, ...]:
+        """Raises: TypeError: not exactly one target. ValueError: a malformed value. InvalidToken: ``token`` is not ours."""
+        named = {"token": token, "jti": jti, "sid": sid, "sub": sub, "claim": claim}
+        targets = [name for name, value in named.items() if value is not None]
+        if not isinstance(everything, bool) or len(targets) + everything != 1:
+            raise TypeError("revoke takes exactly one of token, jti, sid, sub, claim and everything=True")
+        if access_only and sub is None:
+            raise TypeError("access_only goes with sub")
+        if token is not None:
+            return (self._token(token, now),)
+        policy = self.policy(issuer)
+        until = self._until(policy, now, expires_at)
+        if everything:
+            return (Change(digest_of(policy.namespace, "all", ""), cuts_off=True, until=until),)
+        if claim is not None:
+            kind, value = _pair(claim, policy)
+            return (self._change(policy, kind, value, until, cuts_off=True),)
+        if sub is not None:
+            return (self._change(policy, "sub", sub, until, cuts_off=True),)
+        if jti is not None:
+            return (self._change(policy, "jti", jti, until, revoked=True),)
+        return (self._change(policy, "sid", sid, until, revoked=True),)
+
+    def suspended(self, sub: str, issuer: str | None) -> tuple[Change, ...]:
+        """Refused until lifted: no end."""
+        return (self._change(self.policy(issuer), "sub", sub, None, revoked=True),)
+
+    def reinstated(self, sub: str, issuer: str | None, now: float) -> tuple[Change, ...]:
+        """Lifting is a ruling too; it is remembered as long as a token may live."""
+        policy = self.policy(issuer)
+        return (self._change(policy, "sub", sub, self._until(policy, now, None), revoked=False),)
+
+    def versioned(self, sub: str, version: int, issuer: str | None, now: float) -> tuple[Change, ...]:
+        """Raises: ValueError: no version claim is configured, or the version is not an integer from 0 to 10**14 - 1."""
+        policy = self.policy(issuer)
+        if policy.version_claim is None:
+            raise ValueError("require_version needs JWTGATE_VERSION_CLAIM, the claim that holds a token's version")
+        if isinstance(version, bool) or not isinstance(version, int) or not 0 <= version < VERSION_LIMIT:
+            raise ValueError("version must be an integer from 0 to 10**14 - 1")
+        digest = self.handle(policy, "sub", sub)
+        return (Change(digest, min_version=version, until=self._until(policy, now, None)),)
+
+    def policy(self, issuer: str | None) -> IssuerPolicy:
+        """The issuer that a handle belongs to. Raises: ValueError: not a configured one, or several and none named."""
+        if issuer is None:
+            if len(self.policies) == 1:
+                return next(iter(self.policies.values()))
+            raise ValueError("several issuers are configured: issuer= must name one of them")
+        if issuer not in self.policies:
+            raise ValueError("issuer= must be a configured issuer (JWTGATE_ISSUER, JWTGATE_ISSUERS)")
+        return self.policies[issuer]
+
+    def handle(self, policy: IssuerPolicy, kind: str, value: object) -> bytes:
+        """The digest of a handle. Raises: ValueError: the value could not stand in a token."""
+        if not isinstance(value, str) or not value or len(value) > LONGEST_VALUE:
+            raise ValueError(f"{kind} must be a text of 1 to {LONGEST_VALUE} characters")
+        try:
+            return digest_of(policy.namespace, kind, value)
+        except UnicodeEncodeError:
+            raise ValueError(f"{kind} must be text that UTF-8 can carry") from None
+
+    def _change(
+        self,
+        policy: IssuerPolicy,
+        kind: str,
+        value: object,
+        until: float | None,
+        *,
+        revoked: bool | None = None,
+        cuts_off: bool = False,
+    ) -> Change:
+        return Change(self.handle(policy, kind, value), revoked=revoked, cuts_off=cuts_off, until=until)
+
+    def _token(self, token: str, now: float) -> Change:
+        """The jti, or the signing input where there is none; never the session. An expired token is fine."""
+        if not isinstance(token, str):
+            raise ValueError("token must be a text")
+        parsed = parse(token.encode("utf-8", "replace"), self.max_token_bytes)
+        policy, key = select(parsed, self.policies)
+        verify_signature(parsed, key)
+        end = expires_from(parsed.claims, policy)
+        until = now + policy.max_ttl_seconds if end is None else end
+        return Change(handles_of(parsed, policy)[0], revoked=True, until=until + policy.leeway_seconds + MARGIN_SECONDS)
+
+    def _until(self, policy: IssuerPolicy, now: float, expires_at: object) -> float:
+        end: float = now + policy.max_ttl_seconds
+        if expires_at is not None:
+            if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
+                raise ValueError("expires_at must be a NumericDate, seconds since 1970")
+            if not 0 <= expires_at <= LATEST:
+                raise ValueError("expires_at must be a NumericDate, seconds since 1970")
+            end = float(expires_at)
+        return end + policy.leeway_seconds + MARGIN_SECONDS
+
+
+def _pair(claim: object, policy: IssuerPolicy) -> tuple[str, object]:
+    allowed = ("client_id", *policy.handle_claims)
+    if not isinstance(claim, tuple) or len(claim) != 2 or claim[0] not in allowed:
+        raise ValueError(f"claim must be a pair (name, value) with a name of {', '.join(allowed)} (JWTGATE_HANDLES)")
+    return claim[0], claim[1]

@@ -1,0 +1,281 @@
+"""Whether a parsed token is genuine and meets its issuer's policy, and what follows from it.
+
+RFC 7519 §4.1, RFC 8725, RFC 9068 §4. Called in this order: ``screen`` (free, before any store call), then
+``verify_signature``, then ``check_claims``. Whatever passes all three, ``jwt.decode`` admits under the same settings; the one
+exception is an ``iat`` in the future under a valid stamp. The clock is an argument. Rulings are not consulted here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from jwt.utils import base64url_encode
+
+from jwtgate.claims import Claims, ClaimsList
+from jwtgate.core.policy import ANY_AUDIENCE
+from jwtgate.core.rulings import Issued
+from jwtgate.core.token_types import check_type
+from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
+from jwtgate.messages import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwtgate.core.keys import Key, Signer
+    from jwtgate.core.parsing import ParsedToken
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.messages import Source
+
+__all__ = [
+    "check_claims",
+    "expires_from",
+    "handles_of",
+    "issued_of",
+    "screen",
+    "select",
+    "sign",
+    "stamp_of",
+    "to_token",
+    "verify_signature",
+]
+
+MAX_ELEMENTS = 16
+"""Values of one configured handle claim: each is one more key of the look-up."""
+
+_STAMP = re.compile(r"([A-Za-z0-9_-]{11}):(0|[1-9][0-9]{0,13})")
+"""``jgp``. Positions stay below 10**14: the store's scripts compute in doubles and print 14 digits."""
+
+_NO_SCOPE = frozenset({""})
+_BUILT_IN_CLAIMS = ("sid", "sub", "client_id")
+
+
+def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> tuple[IssuerPolicy, Key]:
+    """The configured issuer and the one key that a token claims to be from.
+
+    Args:
+        parsed: nothing in it is trusted yet.
+        policies: by exact ``iss``; under None the policy for any.
+
+    Raises:
+        WrongIssuer: RFC 7519 §4.1.1, RFC 8725 §3.8: not a configured issuer.
+        UnknownKey: RFC 8725 §3.1: no key of that issuer fits alg and kid.
+    """
+    policy = policies.get(parsed.claims.get("iss")) or policies.get(None)
+    if policy is None:
+        raise WrongIssuer("iss is not a configured issuer")
+    header = parsed.header
+    return policy, policy.keys.candidates(header["alg"], header.get("kid"))
+
+
+def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now: float) -> tuple[IssuerPolicy, Key]:
+    """Refuse all that can be refused without a store and without cryptography.
+
+    Args:
+        parsed: nothing in it is trusted yet, so this may refuse and never admit.
+        policies: by exact ``iss``; under None the policy for any.
+        now: NumericDate, seconds.
+
+    Returns:
+        The policy and the key to go on with.
+
+    Raises:
+        WrongIssuer: not a configured issuer.
+        UnknownKey: no key of that issuer fits alg and kid.
+        Expired: RFC 7519 §4.1.4.
+        WrongType: RFC 8725 §3.11: not an access token.
+    """
+    policy, key = select(parsed, policies)
+    ends_at = expires_from(parsed.claims, policy)
+    if ends_at is not None and ends_at <= now:
+        raise Expired("exp is past")
+    check_type(parsed.header, parsed.claims, policy.typ)
+    return policy, key
+
+
+def verify_signature(parsed: ParsedToken, key: Key) -> None:
+    """RFC 7515 §5.2, over the very bytes that were parsed.
+
+    Raises:
+        BadSignature: it is not the key's.
+    """
+    if not key.verify(parsed.signing_input, parsed.signature):
+        raise BadSignature("the signature does not verify")
+
+
+def expires_from(claims: Claims, policy: IssuerPolicy) -> float | None:
+    """The NumericDate from which on a token is expired, leeway included; None: it has neither exp nor iat.
+
+    RFC 7519 §4.1.4: now must be before exp. A fraction is cut off, as PyJWT does: never later than anybody else. Where
+    ``REQUIRE`` allows a token without exp it ends MAX_TTL after its iat: rulings on it are not remembered longer.
+    """
+    exp = claims.get("exp")
+    if exp is not None:
+        return int(exp) + policy.leeway_seconds
+    iat = claims.get("iat")
+    return None if iat is None else int(iat) + policy.max_ttl_seconds + policy.leeway_seconds
+
+
+def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: tuple[str, int] | None) -> None:
+    """The claims of a genuine token against its issuer's policy.
+
+    Args:
+        parsed: its signature has been verified.
+        policy: of its issuer.
+        now: NumericDate, seconds.
+        stamp: of ``stamp_of``: where there is one no clock takes part, and a future iat is no fault.
+
+    Raises:
+        MalformedToken: a required claim is missing.
+        Expired: RFC 7519 §4.1.4.
+        NotYetValid: RFC 7519 §4.1.5, and §4.1.6 for an iat in the future.
+        InvalidToken: it expires further ahead than JWTGATE_MAX_TTL.
+        WrongAudience: RFC 7519 §4.1.3, RFC 8725 §3.9.
+    """
+    claims = parsed.claims
+    for name in policy.require:
+        if claims.get(name) is None:
+            raise MalformedToken("a claim of JWTGATE_REQUIRE is missing")
+    latest = now + policy.leeway_seconds
+    ends_at = expires_from(claims, policy)
+    if ends_at is not None:
+        if ends_at <= now:
+            raise Expired("exp is past")
+        if claims["exp"] > latest + policy.max_ttl_seconds:
+            raise InvalidToken("exp is further ahead than JWTGATE_MAX_TTL")
+    if claims.get("nbf", 0) > latest:
+        raise NotYetValid("nbf is in the future")
+    if stamp is None and claims.get("iat", 0) > latest:
+        raise NotYetValid("iat is in the future")
+    _check_audience(claims.get("aud"), policy.audience)
+
+
+def _check_audience(found: str | list[str] | None, wanted: tuple[str, ...] | None) -> None:
+    if wanted == ANY_AUDIENCE:
+        return
+    if wanted is None:
+        if found is not None:
+            raise WrongAudience("the token has aud, and JWTGATE_AUDIENCE is not set")
+        return
+    named = (found,) if isinstance(found, str) else found or ()
+    if not any(each in named for each in wanted):
+        raise WrongAudience("aud holds none of JWTGATE_AUDIENCE")
+
+
+def stamp_of(parsed: ParsedToken, key: Key) -> tuple[str, int] | None:
+    """Epoch and log position at which a token of ours was issued, from ``jgp``; None where it cannot be believed.
+
+    Anyone else's key could claim any position, so only our own is believed, and only once the signature has verified.
+    """
+    stamp = parsed.claims.get("jgp") if key.is_own else None
+    match = _STAMP.fullmatch(stamp) if isinstance(stamp, str) else None
+    return None if match is None else (match[1], int(match[2]))
+
+
+def issued_of(parsed: ParsedToken, key: Key, policy: IssuerPolicy) -> Issued:
+    """When a token was issued, for rulings to compare with.
+
+    Raises:
+        MalformedToken: the configured version claim is there and is no integer.
+    """
+    claims = parsed.claims
+    version = claims.get(policy.version_claim) if policy.version_claim is not None else None
+    if version is not None and type(version) is not int:
+        raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
+    return Issued(stamp_of(parsed, key), claims.get("iat"), version)
+
+
+def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
+    """The digests of every handle by which a ruling may name this token; exactly those of ``digest_of``.
+
+    The jti, or what stands in for it: the digest of the signing input, since one payload can carry two signatures.
+
+    Raises:
+        MalformedToken: a configured claim that is no string, integer or list of up to 16 of those.
+    """
+    claims = parsed.claims
+    prefixes = policy.prefixes
+    jti = claims.get("jti")
+    if jti is None:
+        handles = [_digest(prefixes["signing_input"], sha256(parsed.signing_input).hexdigest())]
+    else:
+        handles = [_digest(prefixes["jti"], jti)]
+    for kind in _BUILT_IN_CLAIMS:
+        value = claims.get(kind)
+        if value is not None:
+            handles.append(_digest(prefixes[kind], value))
+    handles.append(policy.everything)
+    for kind in policy.handle_claims:
+        value = claims.get(kind)
+        if value is not None:
+            handles += [_digest(prefixes[kind], each) for each in _values_of(value)]
+    return tuple(handles)
+
+
+def _digest(prefix: bytes, value: str) -> bytes:
+    """The rest of ``rulings.digest_of``, from the two parts that the policy knows."""
+    part = value.encode()
+    return sha256(b"%b%d:%b," % (prefix, len(part), part)).digest()[:16]
+
+
+def _values_of(value: object) -> list[str]:
+    values: list[Any] = value if isinstance(value, ClaimsList) else [value]
+    if len(values) > MAX_ELEMENTS:
+        raise MalformedToken(f"a claim of JWTGATE_HANDLES holds more than {MAX_ELEMENTS} values")
+    if not all(type(each) is str or type(each) is int for each in values):
+        raise MalformedToken("a claim of JWTGATE_HANDLES is not a string, an integer or a list of those")
+    return [str(each) for each in values]
+
+
+def to_token(parsed: ParsedToken, source: Source | None) -> Token:
+    """What the application receives; call it only once everything has been checked.
+
+    Args:
+        parsed: verified.
+        source: where the token was found; None from ``Gate.verify``.
+    """
+    claims = parsed.claims
+    get = claims.get
+    return Token(
+        claims=claims,
+        header=parsed.header,
+        subject=get("sub"),
+        issuer=get("iss"),
+        token_id=get("jti"),
+        session_id=get("sid"),
+        scopes=_scopes_of(get("scope", get("scp"))),
+        expires_at=get("exp"),
+        source=source,
+    )
+
+
+def _scopes_of(scope: str | list[str] | None) -> frozenset[str]:
+    """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead."""
+    if scope is None:
+        return frozenset()
+    return frozenset(scope.split(" ") if isinstance(scope, str) else scope) - _NO_SCOPE
+
+
+def sign(signer: Signer, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:
+    """Make a token (RFC 7515 §7.1, RFC 9068 §2.1).
+
+    Args:
+        signer: our own key.
+        claims: the whole Claims Set; nothing is added.
+        typ: of the header.
+
+    Raises:
+        ValueError: NaN, Infinity or half of a surrogate pair in the claims. TypeError: not JSON.
+    """
+    header = {"alg": signer.algorithm, "typ": typ}
+    if signer.kid is not None:
+        header["kid"] = signer.kid
+    signing_input = b".".join(map(_segment_of, (header, claims)))
+    return (signing_input + b"." + base64url_encode(signer.sign(signing_input))).decode()
+
+
+def _segment_of(members: Mapping[str, Any]) -> bytes:
+    text = json.dumps(dict(members), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return base64url_encode(text.encode())

@@ -1,0 +1,420 @@
+"""The gate: everything a user types, composed of the rooms that do the work.
+
+``Gate`` blocks, ``Gate.aio`` is awaited; both run the same plans over one view, one follower and one store. Nothing is
+decided here. A forked child starts from nothing: its own view, connections and follower.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import math
+import os
+import secrets
+import threading
+import weakref
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jwtgate.core.challenge import answer
+from jwtgate.core.effects import Pause
+from jwtgate.core.exemption import Exemption
+from jwtgate.core.extraction import Extraction
+from jwtgate.core.gate import Decision, Rules, Tally
+from jwtgate.core.history import Watch
+from jwtgate.core.issuance import Issuer
+from jwtgate.core.receipts import Revoker
+from jwtgate.core.revocation import Targets
+from jwtgate.core.rulings import digest_of
+from jwtgate.core.view import View
+from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
+from jwtgate.messages import Receipt, Response, Status, Token
+from jwtgate.runtime import blocking, nonblocking
+from jwtgate.runtime.clock import SystemClock
+from jwtgate.runtime.follower import Follower
+from jwtgate.runtime.health import Health
+from jwtgate.settings import Settings
+from jwtgate.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from jwtgate.core.effects import Effect, Plan
+    from jwtgate.core.lru import Admitted
+    from jwtgate.messages import Request
+    from jwtgate.stores.contract import Store
+
+__all__ = ["AsyncGate", "Gate"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
+
+READY_PAUSE_SECONDS = 0.005
+
+
+class _Plans:
+    """The gate's operations as plans, performed by either face."""
+
+    def __init__(self, gate: Gate) -> None:
+        settings = gate.settings
+        self.clock = gate.clock
+        self.view = gate.view
+        self.decision = gate.decision
+        self.tally = gate.tally
+        self.realm = settings.realm
+        self.targets = Targets(settings.policies, settings.max_token_bytes)
+        self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: gate.follower.worker_name)
+        self.issuer = Issuer(
+            settings.policies,
+            gate.clock,
+            default_ttl=settings.access_ttl,
+            max_token_bytes=settings.max_token_bytes,
+            draw_token_id=lambda: secrets.token_urlsafe(16),
+        )
+
+    def examine(self, request: Request) -> Plan[Admitted | None]:
+        return self._counted(self.decision.examine(request))
+
+    def verify(self, token: str) -> Plan[Admitted]:
+        return self._counted(self.decision.decide(str(token).encode("utf-8", "replace"), None))
+
+    def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
+        return self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl)
+
+    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
+        return self.revoker.revoke(self.targets.revoked(self.clock.wall(), **target), wait=wait)
+
+    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        return self.revoker.revoke(self.targets.suspended(sub, issuer), wait=wait)
+
+    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        return self.revoker.revoke(self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
+
+    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        return self.revoker.revoke(self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+
+    def ready(self, timeout: float) -> Plan[bool]:
+        until = self.clock.boot() + timeout
+        while not self.view.is_live(now := self.clock.boot()):
+            if now >= until:
+                return False
+            yield Pause(READY_PAUSE_SECONDS)
+        return True
+
+    def _counted(self, plan: Plan[T]) -> Generator[Effect, Any, T]:
+        try:
+            return (yield from plan)
+        except JWTGateError as error:
+            self.tally.count(error)
+            error.realm = self.realm
+            raise
+
+
+class Gate:
+    """Decides for one application in one process; see the interface of each method. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Opens nothing and starts nothing yet: connections and the follower come with the first use, in each process.
+
+        Raises: SettingsError: ``STRICT=1`` and the store is unsafe.
+        """
+        if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
+            raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
+        self.settings = settings
+        self.clock = SystemClock()
+        self.reach_seconds = _reach(settings)
+        self.watch = Watch(settings.lease, self.reach_seconds)
+        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=self.watch)
+        self._rules = _rules(settings)
+        self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
+        self._compose()
+        self.aio = AsyncGate(self)
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+        if settings.strict:
+            self._insist()
+        _gates.add(self)
+
+    def _insist(self) -> None:
+        """``STRICT=1``. A store that is not there yet is not unsafe: requests get 503 until it is, and then it is audited."""
+        try:
+            weaknesses = self.store.audit()
+        except StoreUnavailable as error:
+            logger.warning("JWTGATE_STRICT: the store could not be audited at start: %s", error)
+            return
+        if weaknesses:
+            raise SettingsError(*(f"JWTGATE_STORE: {each} JWTGATE_STRICT=1 refuses it." for each in weaknesses))
+
+    def _compose(self) -> None:
+        """Everything that a forked child must have of its own."""
+        settings = self.settings
+        self._lock = threading.Lock()
+        self.view = View(
+            threading.Lock(),
+            lease_seconds=settings.lease,
+            grace_seconds=settings.grace if settings.on_store_down == "cached" else 0.0,
+            admitted_limit=settings.cache_size,
+            rulings_limit=settings.view_limit,
+            wide_handles=self._wide,
+        )
+        self.health = Health(self.clock, settings.lease)
+        self.follower = Follower(
+            self.store, self.view, self.clock, self.health, self.watch, self.reach_seconds
+        )
+        self.performer = blocking.Performer(self.store, self.clock, self.health)
+        self.waiter = nonblocking.Waiter(self.performer)
+        self.tally = Tally()
+        self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally)
+        self.plans = _Plans(self)
+
+    @classmethod
+    def from_env(cls) -> Gate:
+        """This process's one gate for the settings that ``JWTGATE_*`` give now. Raises: SettingsError."""
+        settings = Settings.from_env()
+        with _environment_lock:
+            gate = _environment_gates.get(settings)
+            if gate is None:
+                gate = _environment_gates[settings] = cls(settings)
+            return gate
+
+    def start(self) -> None:
+        """Starts the follower in this process if it is not at work; every decision that misses does."""
+        if not self.follower.is_started:
+            with self._lock:
+                if not self.follower.is_started:
+                    self.follower.start()
+
+    def answer(self, error: JWTGateError) -> Response:
+        """The HTTP answer to a refusal, under this gate's realm."""
+        return answer(error, realm=self.settings.realm, retry_after_seconds=math.ceil(self.settings.lease))
+
+    # --- what users call
+
+    def verify(self, token: str) -> Token:
+        """The whole decision for one token string.
+
+        Raises: InvalidToken and its kin; StoreUnavailable.
+        """
+        self.start()
+        return blocking.run(self.plans.verify(token), self.performer).token
+
+    def issue(
+        self,
+        sub: str,
+        *,
+        claims: Mapping[str, Any] | None = None,
+        scope: str | Iterable[str] | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """Signs an access token that belongs to no session; one store round trip.
+
+        Args:
+            sub: the subject.
+            claims: more claims; not those that the gate sets.
+            scope: scope tokens, space-separated or a sequence (RFC 6749 §3.3).
+            ttl: seconds; ``ACCESS_TTL`` by default.
+
+        Raises: SettingsError: no signing key. SubjectSuspended. StoreUnavailable. ValueError.
+        """
+        return blocking.run(self.plans.issue(sub, claims, scope, ttl), self.performer)
+
+    def revoke(
+        self,
+        *,
+        token: str | None = None,
+        jti: str | None = None,
+        sid: str | None = None,
+        sub: str | None = None,
+        claim: tuple[str, str] | None = None,
+        everything: bool = False,
+        access_only: bool = False,
+        issuer: str | None = None,
+        expires_at: float | None = None,
+        wait: bool = False,
+    ) -> Receipt:
+        """Kills what exactly one target names (RFC 7009 in spirit: an unknown or expired one is fine).
+
+        Args:
+            token: a token of ours; its jti, or its digest where it has none.
+            jti, sid: one token, one session.
+            sub, claim, everything: whatever was issued before now to the subject, under (claim name, value), to anybody.
+            access_only: with ``sub``: leaves the sessions.
+            issuer: a configured issuer; required where several are.
+            expires_at: NumericDate until which the ruling matters, if known.
+            wait: return only when it holds everywhere, or can no longer be found out.
+
+        Raises: TypeError: not exactly one target. ValueError. InvalidToken. StoreUnavailable: not written, or not confirmed.
+        """
+        plan = self.plans.revoke(
+            token=token, jti=jti, sid=sid, sub=sub, claim=claim, everything=everything,
+            access_only=access_only, issuer=issuer, expires_at=expires_at, wait=wait,
+        )  # fmt: skip
+        return blocking.run(plan, self.performer)
+
+    def suspend(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """Refuses the subject until lifted, new tokens too. Raises: ValueError. StoreUnavailable."""
+        return blocking.run(self.plans.suspend(sub, issuer, wait=wait), self.performer)
+
+    def reinstate(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """Lifts a suspension. Raises: ValueError. StoreUnavailable."""
+        return blocking.run(self.plans.reinstate(sub, issuer, wait=wait), self.performer)
+
+    def require_version(self, sub: str, version: int, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """Kills the subject's tokens whose version claim is lower or absent. Raises: ValueError. StoreUnavailable."""
+        return blocking.run(self.plans.require_version(sub, version, issuer, wait=wait), self.performer)
+
+    def ready(self, timeout: float = 5.0) -> bool:
+        """Waits up to ``timeout`` seconds until the view is live; says whether it is."""
+        self.start()
+        return blocking.run(self.plans.ready(timeout), self.performer)
+
+    def status(self) -> Status:
+        """What this process knows right now."""
+        now, view = self.clock.boot(), self.view
+        end = view.end
+        return Status(
+            live=view.is_live(now),
+            complete=view.epoch is not None and view.is_complete,
+            position=None if end is None else f"{view.epoch}:{end.position}",
+            view_age_seconds=None if view.granted_at is None else now - view.granted_at,
+            lease_left_seconds=max(0.0, view.lease_until - now),
+            rulings=len(view.rulings),
+            admitted=len(view.admitted),
+            store=self.health.state,
+            hits=self.tally.hits,
+            misses=self.tally.misses,
+            look_ups=self.tally.look_ups,
+            refused=MappingProxyType(dict(self.tally.refused)),
+        )
+
+    def close(self) -> None:
+        """Stops the follower and closes connections. May be called twice; the next use starts again."""
+        with self._lock:
+            self.follower.stop()
+        self.waiter.close()
+        self.store.close()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: starts from nothing; the parent's connections are left alone."""
+        self.store.reset_after_fork()
+        self._compose()
+
+
+class AsyncGate:
+    """``Gate``, awaited: the same names in the same order, over the same view, follower and store; any number of loops."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def verify(self, token: str) -> Token:
+        """See ``Gate.verify``."""
+        self._gate.start()
+        return (await self._run(self._gate.plans.verify(token))).token
+
+    async def issue(
+        self,
+        sub: str,
+        *,
+        claims: Mapping[str, Any] | None = None,
+        scope: str | Iterable[str] | None = None,
+        ttl: float | None = None,
+    ) -> str:
+        """See ``Gate.issue``."""
+        return await self._run(self._gate.plans.issue(sub, claims, scope, ttl))
+
+    async def revoke(
+        self,
+        *,
+        token: str | None = None,
+        jti: str | None = None,
+        sid: str | None = None,
+        sub: str | None = None,
+        claim: tuple[str, str] | None = None,
+        everything: bool = False,
+        access_only: bool = False,
+        issuer: str | None = None,
+        expires_at: float | None = None,
+        wait: bool = False,
+    ) -> Receipt:
+        """See ``Gate.revoke``."""
+        plan = self._gate.plans.revoke(
+            token=token, jti=jti, sid=sid, sub=sub, claim=claim, everything=everything,
+            access_only=access_only, issuer=issuer, expires_at=expires_at, wait=wait,
+        )  # fmt: skip
+        return await self._run(plan)
+
+    async def suspend(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """See ``Gate.suspend``."""
+        return await self._run(self._gate.plans.suspend(sub, issuer, wait=wait))
+
+    async def reinstate(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """See ``Gate.reinstate``."""
+        return await self._run(self._gate.plans.reinstate(sub, issuer, wait=wait))
+
+    async def require_version(self, sub: str, version: int, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """See ``Gate.require_version``."""
+        return await self._run(self._gate.plans.require_version(sub, version, issuer, wait=wait))
+
+    async def ready(self, timeout: float = 5.0) -> bool:
+        """See ``Gate.ready``."""
+        self._gate.start()
+        return await self._run(self._gate.plans.ready(timeout))
+
+    async def status(self) -> Status:
+        """See ``Gate.status``."""
+        return self._gate.status()
+
+    async def close(self) -> None:
+        """See ``Gate.close``; the loop goes on meanwhile."""
+        await asyncio.to_thread(self._gate.close)
+
+    async def _run(self, plan: Plan[T]) -> T:
+        return await nonblocking.run(plan, self._gate.waiter)
+
+
+def _reach(settings: Settings) -> float:
+    """F2: how long this process may act on old knowledge."""
+    match settings.on_store_down:
+        case "admit":
+            return math.inf
+        case "cached":
+            return settings.lease + settings.grace
+        case _:
+            return settings.lease
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        policies=settings.policies,
+        extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
+        exemption=Exemption(tuple(settings.exempt or ())),
+        csrf="off" if settings.csrf == "off" else "fetch-metadata",
+        origins=frozenset(settings.origins or ()),
+        is_optional=settings.mode == "optional",
+        verifies_first=settings.order == "verify-first",
+        max_token_bytes=settings.max_token_bytes,
+        on_store_down=settings.on_store_down,
+    )
+
+
+_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
+_environment_gates: dict[Settings, Gate] = {}
+_environment_lock = threading.Lock()
+
+
+def _reset_all() -> None:
+    global _environment_lock
+    _environment_lock = threading.Lock()
+    for gate in list(_gates):
+        gate.reset_after_fork()
+
+
+def _close_all() -> None:
+    for gate in list(_gates):
+        gate.close()
+
+
+os.register_at_fork(after_in_child=_reset_all)
+atexit.register(_close_all)

@@ -1,0 +1,66 @@
+"""Performs a request's effects in the calling thread."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from jwtgate.core.effects import Clock
+    from jwtgate.runtime.health import Health
+    from jwtgate.stores.contract import Store
+
+__all__ = ["Performer", "run"]
+
+T = TypeVar("T")
+
+
+class Performer:
+    """One per gate; the non-blocking side calls it from its threads."""
+
+    def __init__(self, store: Store, clock: Clock, health: Health) -> None:
+        self.store = store
+        self.clock = clock
+        self.health = health
+
+    def perform(self, effect: Effect) -> Any:
+        """Answers one effect. Raises: ``StoreUnavailable``."""
+        match effect:
+            case LookUp(digests):
+                return self.look_up(digests)
+            case Write(changes, now):
+                return self.store.write(changes, now)
+            case Roster():
+                return self.store.workers()
+            case Pause(seconds):
+                return time.sleep(seconds)
+
+    def look_up(self, digests: tuple[bytes, ...]) -> Looked:
+        """One look-up through the circuit. R2: the time is taken before it is sent."""
+        self.health.check()
+        sent_at = self.clock.boot()
+        try:
+            facts = self.store.look_up(digests)
+        except StoreUnavailable as error:
+            self.health.failed(error)
+            raise
+        self.health.answered(is_healed=facts.epoch.is_healed)
+        return Looked(facts, sent_at)
+
+
+def run(plan: Plan[T], performer: Performer) -> T:
+    """Drives a plan to its decision."""
+    try:
+        effect = next(plan)
+        while True:
+            try:
+                answer = performer.perform(effect)
+            except StoreUnavailable as error:
+                effect = plan.throw(error)
+            else:
+                effect = plan.send(answer)
+    except StopIteration as decided:
+        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped

@@ -1,0 +1,77 @@
+"""Whether the store answers: the circuit that spares requests a second timeout, and one log line per change of state.
+
+Invariant: after one failed look-up no request waits for the store until the follower is through again; where no follower
+is at work, one request per ``PROBE_SECONDS`` tries (design §6).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Literal
+
+from jwtgate.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from jwtgate.core.effects import Clock
+
+__all__ = ["Health", "StoreState"]
+
+StoreState = Literal["up", "down", "healing"]
+
+PROBE_SECONDS = 0.25
+logger = logging.getLogger("jwtgate")
+
+
+class Health:
+    """One per gate. Thread-safe."""
+
+    def __init__(self, clock: Clock, lease_seconds: float) -> None:
+        self.clock = clock
+        self.lease_seconds = lease_seconds
+        self.state: StoreState = "up"
+        self._lock = threading.Lock()
+        self._followed_at = float("-inf")
+        self._probed_at = float("-inf")
+
+    def is_down(self) -> bool:
+        """Whether the store failed and nobody has been through since."""
+        return self.state != "up"
+
+    def check(self) -> None:
+        """Before a look-up. Raises: ``StoreUnavailable`` while the circuit is open."""
+        if self.state != "down":
+            return
+        with self._lock:
+            now = self.clock.boot()
+            if now - self._followed_at > self.lease_seconds and now - self._probed_at >= PROBE_SECONDS:
+                self._probed_at = now
+                return
+        raise StoreUnavailable("the store failed a moment ago and is not asked again yet")
+
+    def failed(self, error: StoreUnavailable, *, by_follower: bool = False) -> None:
+        """A call failed: opens the circuit."""
+        if by_follower:
+            self._followed_at = self.clock.boot()
+        self._move("down", "the store does not answer: %s", error)
+
+    def answered(self, *, is_healed: bool, by_follower: bool = False) -> None:
+        """A call went through: closes the circuit, but a look-up's luck does not override a working follower."""
+        now = self.clock.boot()
+        if by_follower:
+            self._followed_at = now
+        elif self.state == "down" and now - self._followed_at <= self.lease_seconds:
+            return
+        if is_healed:
+            self._move("up", "the store answers")
+        else:
+            self._move("healing", "the store's history is new: requests are refused until it is healed")
+
+    def _move(self, state: StoreState, text: str, *values: object) -> None:
+        if state == self.state:
+            return
+        with self._lock:
+            if state == self.state:
+                return
+            self.state = state
+        logger.log(logging.INFO if state == "up" else logging.WARNING, text, *values)

@@ -1,0 +1,122 @@
+"""Checks settings one by one, then together. One rule a function, each yields its mistakes; a setting that is itself
+mistaken is absent from the values, and the rules that need it keep silent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
+from jwtgate.settings.issuers import checked_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from dataclasses import Field
+
+__all__ = ["DEFAULT_ACCESS_TTL_SECONDS", "DEFAULT_REFRESH_COOKIE", "Checked"]
+
+DEFAULT_REFRESH_COOKIE = "__Secure-refresh_token"
+DEFAULT_ACCESS_TTL_SECONDS = 900.0
+KEYS = ("secret", "private_key", "public_key", "jwks_file", "jwks_url")
+
+
+@dataclass(slots=True)
+class Checked:
+    """The rows that are sound each by itself, in normal form, and what is wrong with the others."""
+
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+    mistakes: list[str] = field(default_factory=list[str])
+    mistaken: list[str] = field(default_factory=list[str])
+
+    def add(self, row: Field[Any], value: object) -> None:
+        """Args: row: of Settings, with its default and its kind. value: as given."""
+        kind: Kind = row.metadata["kind"]
+        try:
+            self.values[row.name] = None if value is None and row.default is None else _checked(row, kind, value)
+        except Unfit as unfit:
+            allowed = NOT_YET[row.name].allowed if row.name in NOT_YET else ""
+            self.mistaken.append(row.name)
+            self.mistakes.append(sentence(f"JWTGATE_{row.name.upper()}", unfit, allowed or kind.allowed))
+
+    def agree(self) -> tuple[dict[str, Any], ...]:
+        """Applies the rules between settings. Returns: the entries of ISSUERS, checked; none where it is not set."""
+        self._follow_up()
+        entries = self._take_entries()
+        self.mistakes += _disagreements(self.values, self.mistaken)
+        return entries
+
+    def _follow_up(self) -> None:
+        """Defaults that would contradict what was set follow it: nobody has chosen them."""
+        values = self.values
+        if values.get("access_ttl") == DEFAULT_ACCESS_TTL_SECONDS and "max_ttl" in values:
+            values["access_ttl"] = min(DEFAULT_ACCESS_TTL_SECONDS, values["max_ttl"])
+        if values.get("refresh_cookie") == DEFAULT_REFRESH_COOKIE and values.get("cookie_secure") is False:
+            values["refresh_cookie"] = DEFAULT_REFRESH_COOKIE.removeprefix("__Secure-")
+
+    def _take_entries(self) -> tuple[dict[str, Any], ...]:
+        """The entries of ISSUERS; the row itself becomes canonical JSON, so that equal lists are equal and hashable."""
+        if self.values.get("issuers") is None:
+            return ()
+        entries, mistakes = checked_entries(self.values["issuers"])
+        self.mistakes += mistakes
+        self.values["issuers"] = json.dumps(entries, sort_keys=True)
+        return entries
+
+
+def _checked(row: Field[Any], kind: Kind, value: object) -> object:
+    if isinstance(value, Unread):
+        raise Unfit(value.found)
+    normal = kind.check(value)
+    if row.name in NOT_YET and not NOT_YET[row.name].values and normal != row.default:
+        raise Unfit("is set, which is not available in this version")
+    return normal
+
+
+def _is_prefixed(cookie: str) -> bool:
+    """Whether browsers take the cookie only with Secure. They compare the prefix in any case (RFC 6265bis §4.1.3)."""
+    return cookie.lower().startswith(("__host-", "__secure-"))
+
+
+def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iterator[str]:
+    """Every mistake between settings.
+
+    Args: values: the settings that are sound each by itself. mistaken: the names of the others.
+    """
+    given = {name for name, value in values.items() if value is not None} | set(mistaken)
+    yield from _keys(given)
+    yield from _cookies(values)
+    yield from _times(values)
+
+
+def _keys(given: Collection[str]) -> Iterator[str]:
+    top_level = [f"JWTGATE_{name.upper()}" for name in KEYS if name in given]
+    if "issuers" not in given:
+        if not top_level:
+            allowed = "any of JWTGATE_SECRET, JWTGATE_PUBLIC_KEY, JWTGATE_PRIVATE_KEY, JWTGATE_JWKS_FILE, JWTGATE_ISSUERS"
+            yield f"No key is configured; allowed: {allowed}."
+        return
+    if "issuer" in given:
+        yield sentence("JWTGATE_ISSUER", "is set beside JWTGATE_ISSUERS", "one of the two")
+    if top_level:
+        allowed = "keys in the entries of JWTGATE_ISSUERS, each issuer with its own"
+        yield sentence(" and ".join(top_level), "is set beside JWTGATE_ISSUERS", allowed)
+
+
+def _cookies(values: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("cookie", "refresh_cookie"):
+        cookie = values.get(name)
+        if cookie is not None and values.get("cookie_secure") is False and _is_prefixed(cookie):
+            found = f"is {cookie!r}, which browsers refuse under JWTGATE_COOKIE_SECURE=0"
+            yield sentence(f"JWTGATE_{name.upper()}", found, "a name without __Host- and __Secure-")
+    if values.get("cookie") is not None and values.get("cookie") == values.get("refresh_cookie"):
+        yield sentence("JWTGATE_REFRESH_COOKIE", "has the name that JWTGATE_COOKIE has", "two different names")
+
+
+def _times(values: Mapping[str, Any]) -> Iterator[str]:
+    access_ttl, max_ttl = values.get("access_ttl"), values.get("max_ttl")
+    if access_ttl is not None and max_ttl is not None and access_ttl > max_ttl:
+        found = f"is {access_ttl:.15g}: the gate would refuse the tokens that it issues"
+        yield sentence("JWTGATE_ACCESS_TTL", found, f"at most JWTGATE_MAX_TTL, {max_ttl:.15g}")
+    if values.get("on_store_down") == "cached" and values.get("grace") == 0:
+        yield sentence("JWTGATE_GRACE", "is 0", "a number above 0, since JWTGATE_ON_STORE_DOWN is cached")

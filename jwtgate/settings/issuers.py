@@ -1,0 +1,210 @@
+"""From key settings to one policy per issuer: top-level keys, or the entries of ``JWTGATE_ISSUERS``.
+
+An entry has an issuer and at least one key of its own; what else it leaves out holds from the top level. Namespaces
+(interface.md §2): the issuer's own string, and ``""`` where no issuer is configured. Does not check keys: core/keyring
+does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from jwtgate.core.keyring import build
+from jwtgate.core.policy import IssuerPolicy
+from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
+from jwtgate.settings.files import pem_text, read_text
+from jwtgate.settings.vocabulary import (
+    ALGORITHMS,
+    ANY_TEXT,
+    AUDIENCE,
+    ISSUER,
+    JWKS_FILE,
+    LEEWAY,
+    MAX_TTL,
+    PEM,
+    REQUIRE,
+    SECRET,
+    TYP,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.keyring import KeyRing
+
+__all__ = ["Issuers", "Policies", "checked_entries", "policies_of"]
+
+MEMBERS: dict[str, Kind] = {
+    "issuer": ISSUER,
+    "secret": SECRET,
+    "public_key": PEM,
+    "jwks_file": JWKS_FILE,
+    "audience": AUDIENCE,
+    "algorithms": ALGORITHMS,
+    "typ": TYP,
+    "require": REQUIRE,
+    "leeway": LEEWAY,
+    "max_ttl": MAX_TTL,
+}
+ENTRY_KEYS = ("secret", "public_key", "jwks_file")
+READERS: dict[str, Callable[[str], str]] = {
+    "secret": str,
+    "private_key": pem_text,
+    "public_key": pem_text,
+    "jwks_file": read_text,
+}
+LIST_ALLOWED = "a JSON list of objects, each with an issuer and its keys, or the path of a file with it"
+LIST_TEXT = Text(LIST_ALLOWED, pattern=ANY_TEXT, is_shown=False, is_path=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Issuers:
+    """The list as such; ``checked_entries`` judges what is in it. Nothing of it is ever quoted: it may hold secrets."""
+
+    shape: Shape = "text"
+    allowed: str = LIST_ALLOWED
+
+    def check(self, value: object) -> tuple[Mapping[str, Any], ...]:
+        if isinstance(value, str | os.PathLike):
+            value = _parsed(LIST_TEXT.check(cast("str | os.PathLike[str]", value)))
+        if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray)):
+            raise Unfit(f"is of type {type(value).__name__}")
+        entries = cast("Sequence[object]", value)
+        if not entries:
+            raise Unfit("is empty")
+        if not all(isinstance(entry, Mapping) for entry in entries):
+            raise Unfit("has an entry that is no object")
+        return tuple(cast("Sequence[Mapping[str, Any]]", entries))
+
+
+def _parsed(value: str) -> object:
+    text = value if value.lstrip().startswith(("[", "{")) else read_text(value)
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        # The parser's own text is kept back: it can quote the document.
+        raise Unfit(str(error) if isinstance(error, Unfit) else "is not valid JSON") from None
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two members of one name: parsers disagree which counts (RFC 8259 §4), so neither does."""
+    if len(dict(members)) != len(members):
+        raise Unfit("has an entry with a repeated member")
+    return dict(members)
+
+
+def checked_entries(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[dict[str, Any], ...], list[str]]:
+    """The entries in normal form, and every mistake in them."""
+    mistakes: list[str] = []
+    checked = tuple(_checked_entry(_label(index), entry, mistakes) for index, entry in enumerate(entries))
+    issuers = [entry.get("issuer") for entry in checked]
+    for index, issuer in enumerate(issuers):
+        if issuer is not None and issuer in issuers[:index]:
+            mistakes.append(sentence(f"{_label(index)}.issuer", "is that of an earlier entry", "each issuer once"))
+    return checked, mistakes
+
+
+def _label(index: int) -> str:
+    return f"JWTGATE_ISSUERS[{index}]"
+
+
+def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) -> dict[str, Any]:
+    checked: dict[str, Any] = {}
+    for name, value in entry.items():
+        if name not in MEMBERS:
+            mistakes.append(sentence(f"{label}.{str(name)[:40]}", "is no member of an entry", ", ".join(MEMBERS)))
+            continue
+        try:
+            checked[name] = MEMBERS[name].check(value)
+        except Unfit as unfit:
+            mistakes.append(sentence(f"{label}.{name}", unfit, MEMBERS[name].allowed))
+    if "issuer" not in entry:
+        mistakes.append(sentence(f"{label}.issuer", "is missing", ISSUER.allowed))
+    if not any(name in entry for name in ENTRY_KEYS):
+        mistakes.append(sentence(label, "has no key", ", ".join(ENTRY_KEYS)))
+    return checked
+
+
+@dataclass(slots=True)
+class Policies:
+    """What became of the keys, gathered issuer by issuer."""
+
+    by_issuer: dict[str | None, IssuerPolicy] = field(default_factory=dict[str | None, IssuerPolicy])
+    mistakes: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+
+    def frozen(self) -> Mapping[str | None, IssuerPolicy]:
+        """Read-only, as the gate receives it."""
+        return MappingProxyType(dict(self.by_issuer))
+
+    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "") -> None:
+        """Builds the keys of one issuer, and its policy if they are sound."""
+        ring = self._ring(rules, keys, label)
+        if ring is None:
+            return
+        issuer = rules.get("issuer")
+        self.by_issuer[issuer] = IssuerPolicy(
+            issuer=issuer,
+            namespace=issuer or "",
+            keys=ring,
+            audience=rules.get("audience"),
+            typ=rules.get("typ"),
+            require=rules["require"],
+            leeway_seconds=rules["leeway"],
+            max_ttl_seconds=rules["max_ttl"],
+            handle_claims=rules.get("handles") or (),
+            version_claim=rules.get("version_claim"),
+        )
+
+    def _ring(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> KeyRing | None:
+        texts = self._texts(keys, label)
+        if not texts:
+            return None
+        # With a key missing, an algorithm of the allow-list may have no key: one mistake is not told twice.
+        algorithms = rules.get("algorithms") if len(texts) == len(keys) else None
+        built = build(
+            secret=texts.get("secret"),
+            private_key=texts.get("private_key"),
+            public_key=texts.get("public_key"),
+            jwks=texts.get("jwks_file"),
+            algorithms=algorithms,
+            label=label,
+        )
+        self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
+        self.warnings += (_placed(warning, label) for warning in built.warnings)
+        return built.ring
+
+    def _texts(self, keys: Mapping[str, str], label: str) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        for name, value in keys.items():
+            try:
+                texts[name] = READERS[name](value)
+            except Unfit as unfit:
+                variable = f"{label}.{name}" if label else f"JWTGATE_{name.upper()}"
+                kind = PEM if name.endswith("_key") else JWKS_FILE
+                self.mistakes.append(sentence(variable, unfit, kind.allowed))
+        return texts
+
+
+def _placed(text: str, label: str) -> str:
+    """Says of which entry the keyring speaks, unless it has said so."""
+    return text if label in text else f"{label}: {text}"
+
+
+def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> Policies:
+    """One policy per entry, or one from the top level where there is no entry.
+
+    Args: values: the checked settings, rows with mistakes left at their defaults. entries: checked.
+    """
+    policies = Policies()
+    rules = {name: value for name, value in values.items() if name not in READERS}
+    for index, entry in enumerate(entries):
+        policies.add({**rules, **entry}, {name: entry[name] for name in ENTRY_KEYS if name in entry}, _label(index))
+    if not entries:
+        policies.add(values, {name: values[name] for name in READERS if values.get(name) is not None})
+    return policies

@@ -1,0 +1,258 @@
+"""Settings: every row of the table of interface.md §3, its default, its meaning and what it may be, in one place.
+
+``Settings`` checks everything when it is built and tells every mistake at once; it reads only its arguments and the
+files that they name. ``Settings.from_env`` alone reads the environment. The rules for one value are in allowed.py and
+vocabulary.py; agreement.py applies them, and those between values; keys become policies in issuers.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from jwtgate.errors import SettingsError
+from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
+from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole, later
+from jwtgate.settings.issuers import Issuers, policies_of
+from jwtgate.settings.urls import mask_url
+from jwtgate.settings.vocabulary import (
+    ALGORITHMS,
+    AUDIENCE,
+    COOKIE_NAME,
+    EXEMPT,
+    HANDLES,
+    ISSUER,
+    JWKS_FILE,
+    LEEWAY,
+    LOCATIONS,
+    MAX_TTL,
+    ORIGINS,
+    PEM,
+    PREFIX,
+    REALM,
+    REQUIRE,
+    SECRET,
+    STORE,
+    TEN_YEARS_SECONDS,
+    TYP,
+    VERSION_CLAIM,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jwtgate.core.policy import IssuerPolicy
+
+__all__ = ["Settings", "Variable", "variables"]
+
+_T = TypeVar("_T")
+_logger = logging.getLogger("jwtgate")
+
+MASKED = ("secret", "private_key", "public_key", "issuers")
+MASKED_URLS = ("store", "jwks_url")
+LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
+
+
+def _row(default: _T, kind: Kind, meaning: str) -> _T:
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Settings:
+    """What a gate is told. Each argument is a row of the table; lists may be any sequence and are held as tuples.
+
+    Two that say the same are equal and hash alike. The repr shows no secret, key or password.
+
+    Attributes (besides the rows):
+        policies: one ``IssuerPolicy`` per configured issuer, by the issuer; under None where none is configured.
+        warnings: what is sound but weak, for the log at start.
+
+    Raises: SettingsError: with every mistake.
+    """
+
+    secret: str | None = _row(None, SECRET, "HMAC secret, at least as long as the hash (RFC 7518 §3.2).")
+    private_key: str | os.PathLike[str] | None = _row(
+        None, PEM, "PEM text (\\n escapes accepted) or path; it signs before SECRET does."
+    )
+    public_key: str | os.PathLike[str] | None = _row(
+        None, PEM, "PEM text (\\n escapes accepted) or path; a certificate is a public key."
+    )
+    jwks_file: str | os.PathLike[str] | None = _row(None, JWKS_FILE, "Path of a JWK Set.")
+    jwks_url: str | None = _row(None, Text("an https URL", is_shown=False), "URL of a JWK Set.")
+    algorithms: Sequence[str] | None = _row(
+        None, ALGORITHMS, "Allow-list of algorithms; unset: from the keys. none is an error."
+    )
+    issuer: str | None = _row(None, ISSUER, "Exact match of iss when set.")
+    audience: Sequence[str] | None = _row(
+        None, AUDIENCE, "Any of them matches; unset: a token that has aud is refused; * accepts all."
+    )
+    issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
+        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
+    )
+    require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
+    leeway: float = _row(0.0, LEEWAY, "Seconds, for exp, nbf and iat.")
+    typ: str | None = _row(None, TYP, "Exact typ, for example at+jwt; unset: any access token.")
+    max_ttl: float = _row(
+        2592000.0,
+        MAX_TTL,
+        "Seconds; tokens that expire further ahead are refused, and open-ended rulings kept so long.",
+    )
+    store: str = _row("memory://", STORE, "URL of the store of rulings and sessions.")
+    prefix: str = _row("jwtgate", PREFIX, "Of the store's keys and tables: applications that must not share rulings.")
+    validity: Literal["denylist", "allowlist"] = _row(
+        "denylist",
+        Choice(("denylist", "allowlist"), later("validity")),
+        "denylist, or allowlist: the token's session must be live in the store.",
+    )
+    order: Literal["store-first", "verify-first"] = _row(
+        "store-first", Choice(("store-first", "verify-first")), "What a miss asks first: the store, or the signature."
+    )
+    handles: Sequence[str] | None = _row(None, HANDLES, "More claims that rulings may name, for example tenant,group.")
+    version_claim: str | None = _row(None, VERSION_CLAIM, "Integer claim compared with min_version.")
+    locations: Sequence[str] = _row(("header",), LOCATIONS, "Where a token may be: any of header, cookie, subprotocol.")
+    cookie: str = _row("__Host-access_token", COOKIE_NAME, "Name of the access token's cookie.")
+    refresh_cookie: str = _row(
+        DEFAULT_REFRESH_COOKIE, COOKIE_NAME, "Name of the refresh token's cookie; without COOKIE_SECURE refresh_token."
+    )
+    cookie_secure: bool = _row(True, Flag(), "0 for development over plain http, only with unprefixed names.")
+    csrf: Literal["fetch-metadata", "double-submit", "off"] = _row(
+        "fetch-metadata",
+        Choice(("fetch-metadata", "double-submit", "off"), later("csrf")),
+        "How cookies on unsafe methods and WebSocket handshakes are protected.",
+    )
+    origins: Sequence[str] | None = _row(None, ORIGINS, "Origins allowed besides the request's own host.")
+    mode: Literal["required", "optional"] = _row(
+        "required",
+        Choice(("required", "optional")),
+        "optional: no token passes as anonymous; a bad token never does.",
+    )
+    exempt: Sequence[str] | None = _row(None, EXEMPT, "Paths that need no token; /a/* is /a/ and all below.")
+    lease: float = _row(1.0, Number(0.05, 60), "Seconds a view may be trusted; the same for all processes of a store.")
+    cache_size: int = _row(65536, Whole(1, 10_000_000), "Admitted tokens kept.")
+    view_limit: int = _row(200000, Whole(0, 100_000_000), "Rulings kept in memory.")
+    on_store_down: Literal["refuse", "cached", "admit"] = _row(
+        "refuse", Choice(("refuse", "cached", "admit")), "What happens to requests while the store does not answer."
+    )
+    grace: float = _row(30.0, Number(0, 86400), "Seconds, for ON_STORE_DOWN=cached.")
+    strict: bool = _row(False, Flag(), "1 refuses to start on an unsafe store.")
+    max_token_bytes: int = _row(8192, Whole(256, 1_048_576), "Longer tokens are refused unread.")
+    access_ttl: float = _row(
+        DEFAULT_ACCESS_TTL_SECONDS,
+        LIFETIME,
+        "Seconds an issued access token lives; unset: at most MAX_TTL where that is less.",
+    )
+    refresh_ttl: float = _row(2592000.0, LIFETIME, "Seconds a session lives.")
+    idle_ttl: float | None = _row(None, LIFETIME, "Seconds a session lives without a refresh.")
+    max_sessions: int | None = _row(None, Whole(1, 1_000_000), "Sessions per subject; the oldest ends.")
+    refresh_grace: float = _row(30.0, Number(0, 3600), "Seconds in which racers get the same successor; 0 turns it off.")
+    endpoints: str | None = _row(None, Text("a path"), "Mounts the endpoints under this path, for example /auth.")
+    realm: str = _row("jwtgate", REALM, "Realm in challenges.")
+    partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
+
+    policies: Mapping[str | None, IssuerPolicy] = field(init=False, compare=False)
+    warnings: tuple[str, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        checked = Checked()
+        for row in _rows():
+            checked.add(row, getattr(self, row.name))
+        entries = checked.agree()
+        policies = policies_of(_with_defaults(checked.values), entries)
+        mistakes = [*checked.mistakes, *policies.mistakes]
+        if mistakes:
+            raise SettingsError(*mistakes)
+        found = {**checked.values, "policies": policies.frozen(), "warnings": tuple(policies.warnings)}
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """What differs from the defaults, masked: it may stand in a log (threats.md 29)."""
+        shown = ((row.name, getattr(self, row.name)) for row in _rows() if getattr(self, row.name) != row.default)
+        return f"Settings({', '.join(f'{name}={_masked(name, value)}' for name, value in shown)})"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The settings that ``JWTGATE_<FIELD>`` or ``JWTGATE_<FIELD>_FILE`` give.
+
+        Args: environ: names to text; by default this process's environment.
+        Raises: SettingsError: with every mistake, misspelt names included.
+        """
+        from jwtgate.settings.environment import read  # here, since environs takes 0.1 s to import
+
+        shapes = {row.name: row.metadata["kind"].shape for row in _rows()}
+        reading = read(os.environ if environ is None else environ, shapes)
+        mistakes = reading.mistakes
+        settings = None
+        try:
+            settings = cls(**reading.values)
+        except SettingsError as error:
+            mistakes += error.mistakes
+        if settings is None or mistakes:
+            raise SettingsError(*mistakes)
+        if reading.unknown:
+            _logger.warning("ignored, not settings of jwtgate: %s", ", ".join(map(ascii, reading.unknown)))
+        return settings
+
+
+def _rows() -> list[Field[Any]]:
+    return [row for row in fields(Settings) if row.init]
+
+
+def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Mistaken rows at their defaults, so that the keys can be judged all the same."""
+    return {row.name: values.get(row.name, row.default) for row in _rows()}
+
+
+def _masked(name: str, value: object) -> str:
+    if name in MASKED:
+        return repr("***")
+    return repr(mask_url(str(value)) if name in MASKED_URLS else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One line of ``jwtgate env`` and of the README's table.
+
+    Attributes:
+        name: of the environment variable.
+        default: as the environment would spell it; ``""`` where there is none.
+        meaning: one sentence.
+        allowed: in words.
+        is_available: False where this version takes nothing but the default.
+    """
+
+    name: str
+    default: str
+    meaning: str
+    allowed: str
+    is_available: bool
+
+
+def variables() -> tuple[Variable, ...]:
+    """Every variable, in the order of the table."""
+    return tuple(
+        Variable(
+            name=f"JWTGATE_{row.name.upper()}",
+            default=_spelt(row.default),
+            meaning=row.metadata["meaning"],
+            allowed=row.metadata["kind"].allowed,
+            is_available=row.name not in NOT_YET or bool(NOT_YET[row.name].values),
+        )
+        for row in _rows()
+    )
+
+
+def _spelt(default: object) -> str:
+    match default:
+        case None:
+            return ""
+        case bool():
+            return str(int(default))
+        case int() | float():
+            return f"{default:.15g}"
+        case tuple():
+            return ",".join(map(str, default))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - of a default
+        case _:
+            return str(default)

@@ -1,0 +1,130 @@
+"""URLs in settings: masked for log lines, and judged as store (design.md §5) or origin (RFC 6454 §6.1).
+
+``mask_url`` prefers hiding too much: what cannot be parsed without doubt is hidden whole. Does not open anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from jwtgate.settings.allowed import Unfit, later
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+__all__ = ["STORES_ALLOWED", "mask_url", "normal_origin", "normal_store"]
+
+MASK = "***"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+UNSAFE = re.compile(r"[\s\x00-\x1f\x7f\\]")
+SECRET_NAMES = ("pass", "pwd", "secret", "token", "auth", "key", "cred")
+"""A query parameter whose name holds one of these is masked: password, sentinel_password, ssl_keyfile_password, …"""
+
+STORES_ALLOWED = "memory://, redis://host:port/db, rediss://host:port/db or unix:///path/of/socket"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def mask_url(url: object) -> str:
+    """The URL without its passwords: in the user-info, and in query parameters named like one.
+
+    Args: url: any text. Returns: the masked URL; ``***`` where it cannot be parsed beyond doubt.
+    """
+    if not isinstance(url, str) or "://" not in url or UNSAFE.search(url):
+        return MASK
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where a stray "/", "?" or "#" of a password has cut the authority short
+    except ValueError:
+        return MASK
+    if not parts.scheme:
+        return MASK
+    if "@" in unquote(parts.path + parts.query + parts.fragment):
+        return f"{parts.scheme}://{MASK}"
+    query = f"?{_masked_query(parts.query)}" if parts.query else ""
+    fragment = f"#{MASK}" if parts.fragment else ""
+    return f"{parts.scheme}://{_masked_authority(parts.netloc)}{parts.path}{query}{fragment}"
+
+
+def _masked_authority(netloc: str) -> str:
+    user_info, at, host = netloc.rpartition("@")
+    if not at:
+        return host
+    user, colon, _ = user_info.partition(":")
+    # A lone user-info is often a password whose colon was forgotten.
+    return f"{user}:{MASK}@{host}" if colon and "@" not in user_info else f"{MASK}@{host}"
+
+
+def _masked_query(query: str) -> str:
+    return "".join(part if part in "&;" else _masked_parameter(part) for part in re.split(r"([&;])", query))
+
+
+def _masked_parameter(parameter: str) -> str:
+    name, equals, _ = parameter.partition("=")
+    if not equals:
+        return MASK
+    return f"{name}={MASK}" if any(word in unquote(name).lower() for word in SECRET_NAMES) else parameter
+
+
+def normal_store(url: str) -> str:
+    """The store's URL as given, if this version can open it.
+
+    Raises: Unfit: naming the scheme; the URL itself only masked.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or not SCHEME.fullmatch(scheme):
+        raise Unfit("is not a URL (value not shown)")
+    if scheme in later("store"):
+        raise Unfit(f"has the scheme {scheme}://, which is not available in this version")
+    if scheme not in ("memory", "redis", "rediss", "unix"):
+        raise Unfit(f"has the unknown scheme {scheme}://")
+    if UNSAFE.search(url) or not _is_complete(scheme, rest, _split(url)):
+        raise Unfit(f"is {mask_url(url)}, which is not complete")
+    return url
+
+
+def _is_complete(scheme: str, rest: str, parts: SplitResult | None) -> bool:
+    if scheme == "memory" or parts is None:
+        return scheme == "memory" and not rest
+    if parts.fragment:
+        return False
+    if scheme == "unix":
+        return parts.path.startswith("/") and len(parts.path) > 1 and not parts.hostname
+    return bool(parts.hostname) and re.fullmatch(r"(/[0-9]{0,4})?", parts.path) is not None
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts; None where they cannot be told apart, a port out of range included."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port != 0 else None
+    except ValueError:
+        return None
+
+
+def normal_origin(origin: str) -> str:
+    """The origin as browsers send it (RFC 6454 §6.1): lower case, no default port.
+
+    Raises: Unfit: anything but scheme://host[:port].
+    """
+    parts = _split(origin)
+    if parts is None or "@" in origin:
+        raise Unfit("is not an origin (value not shown)")
+    host = _normal_host(parts.hostname or "")
+    is_bare = not (parts.path or parts.query or parts.fragment) and not origin.endswith(("?", "#", ":"))
+    if not parts.scheme or not host or not is_bare:
+        raise Unfit(f"is {mask_url(origin)!r}")
+    port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def _normal_host(host: str) -> str | None:
+    """Lower case, IPv6 in brackets and compressed; None where a browser would never send it so."""
+    if ":" in host:
+        try:
+            return None if "%" in host else f"[{ipaddress.IPv6Address(host).compressed}]"
+        except ValueError:
+            return None
+    return host.lower() if re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?", host) else None

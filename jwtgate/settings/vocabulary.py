@@ -1,0 +1,105 @@
+"""The kinds that more than one setting shares, or whose rule comes from a standard or is a list of reserved words."""
+
+from __future__ import annotations
+
+import re
+
+from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
+from jwtgate.settings.urls import STORES_ALLOWED, normal_origin, normal_store
+
+__all__ = [
+    "ALGORITHMS",
+    "ANY_TEXT",
+    "AUDIENCE",
+    "COOKIE_NAME",
+    "EXEMPT",
+    "HANDLES",
+    "ISSUER",
+    "JWKS_FILE",
+    "LEEWAY",
+    "LOCATIONS",
+    "MAX_TTL",
+    "ORIGINS",
+    "PEM",
+    "PREFIX",
+    "REALM",
+    "REQUIRE",
+    "SECRET",
+    "STORE",
+    "TEN_YEARS_SECONDS",
+    "TYP",
+    "VERSION_CLAIM",
+]
+
+TEN_YEARS_SECONDS = 315_360_000
+"""The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
+
+RESERVED_HANDLES = frozenset(("jti", "sid", "sub", "client_id", "all", "signing_input", "iss", "aud", "exp", "nbf", "iat"))
+"""Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
+
+ANY_TEXT = re.compile(r"(?s).+")
+
+
+def _normal_handle(name: str) -> str:
+    if name in RESERVED_HANDLES:
+        raise Unfit(f"is {name!r}, which is built in or reserved")
+    return name
+
+
+def _normal_pattern(path: str) -> str:
+    """A pattern is compared with the decoded path, so what no honest decoded path holds could only ever mislead."""
+    stem = path.removesuffix("/*") if path.endswith("/*") else path
+    segments = stem.split("/")
+    is_plain = not re.search(r"[*%?\\]", stem) and "//" not in path and not {".", ".."}.intersection(segments)
+    if not (path.startswith("/") and is_plain):
+        raise Unfit(f"is {path!r}")
+    return path
+
+
+SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False)
+PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
+JWKS_FILE = Text("the path of a JWK Set file (RFC 7517 §5)", is_shown=False, is_path=True)
+
+ALGORITHMS = Texts(
+    Choice(
+        (
+            *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+            *("ES256", "ES384", "ES512", "EdDSA"),
+        )
+    )
+)
+ISSUER = Text("text of at most 1024 characters, as in the claim iss", re.compile(r"[^\x00-\x1f\x7f]{1,1024}"))
+AUDIENCE = Texts(Text("audiences, as in the claim aud; or * alone, which accepts all"), most=100, alone="*")
+TYP = Text("a media type such as at+jwt", re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"))
+LEEWAY = Number(0, 3600)
+MAX_TTL = Number(1, TEN_YEARS_SECONDS)
+
+CLAIM_NAME = re.compile(r"[^\s\x00-\x1f\x7f\"\\,]{1,128}")
+REQUIRE = Texts(Text("claim names, at most 32", CLAIM_NAME), most=32)
+VERSION_CLAIM = Text("a claim name", CLAIM_NAME)
+HANDLES = Texts(
+    Text(f"at most 8 claim names, none of {', '.join(sorted(RESERVED_HANDLES))}", CLAIM_NAME, normal=_normal_handle),
+    most=8,
+)
+
+COOKIE_NAME = Text(
+    "a token (RFC 6265 §4.1.1) of at most 128 characters: letters, digits and !#$%&'*+-.^_`|~",
+    re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"),
+)
+LOCATIONS = Texts(Choice(("header", "cookie", "subprotocol"), later("locations")))
+ORIGINS = Texts(Text("origins, scheme://host or scheme://host:port, without a path and without *", normal=normal_origin))
+EXEMPT = Texts(
+    Text(
+        "paths that start with /, with * only in a final /*, without //, dot segments, %, ?, backslash or controls",
+        normal=_normal_pattern,
+    )
+)
+STORE = Text(STORES_ALLOWED, is_shown=False, normal=normal_store)
+PREFIX = Text(
+    "1 to 64 letters, digits and _ . : - (it stands in a Redis hash tag, so no braces)",
+    re.compile(r"[A-Za-z0-9_.:-]{1,64}"),
+)
+REALM = Text(
+    "1 to 128 printable ASCII characters without quote and backslash (RFC 9110 §5.6.4)",
+    re.compile(r"[ !#-\[\]-~]{1,128}"),
+)

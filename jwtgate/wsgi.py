@@ -1,0 +1,130 @@
+"""The WSGI shell: puts the gate in front of any PEP 3333 application. Decides nothing.
+
+The application finds the token in ``environ["jwtgate.token"]`` and the subject in ``REMOTE_USER``. Whatever an outer layer
+left under these names is overwritten or removed: an identity from outside is never believed.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from jwtgate.core.extraction import CANONICAL_SCHEME
+from jwtgate.errors import JWTGateError
+from jwtgate.gate import Gate
+from jwtgate.messages import Request, Response, Token
+from jwtgate.runtime import blocking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from jwtgate.core.lru import Admitted
+
+__all__ = ["JWTGateMiddleware"]
+
+logger = logging.getLogger("jwtgate")
+
+SCHEME = CANONICAL_SCHEME.decode()
+
+HEADERS = (
+    ("HTTP_AUTHORIZATION", b"authorization"),
+    ("HTTP_COOKIE", b"cookie"),
+    ("HTTP_HOST", b"host"),
+    ("HTTP_ORIGIN", b"origin"),
+    ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
+    ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
+)
+"""All that the core ever reads."""
+
+
+class JWTGateMiddleware:
+    """``app.wsgi_app = JWTGateMiddleware(app.wsgi_app)``: configured by ``JWTGATE_*``, or by a ``Gate`` of your own."""
+
+    def __init__(self, app: WSGIApplication, *, gate: Gate | None = None) -> None:
+        """Raises: SettingsError: the environment's settings are wrong."""
+        self.app = app
+        self.gate = Gate.from_env() if gate is None else gate
+        settings = self.gate.settings
+        self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
+        self._is_header_only = settings.locations == ("header",)
+        self._exemption = self.gate.decision.rules.exemption
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """PEP 3333."""
+        entry = self._hit(environ) if self._is_header_only else None
+        if entry is None:
+            try:
+                entry = self._examine(environ)
+            except JWTGateError as error:
+                logger.info("refused: %s (%s)", error.reason, error)
+                return _refuse(environ, start_response, self.gate.answer(error))
+        self._dress(environ, entry)
+        return self.app(environ, start_response)
+
+    def _hit(self, environ: WSGIEnvironment) -> Admitted | None:
+        """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
+        value = environ.get("HTTP_AUTHORIZATION")
+        if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
+            return None
+        if not value.startswith(SCHEME) or (not self._exemption.is_empty and self._is_exempt(environ)):
+            return None
+        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1"), "header")
+
+    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
+        return self._exemption.matches(_path(environ), _raw_path(environ))
+
+    def _examine(self, environ: WSGIEnvironment) -> Admitted | None:
+        gate = self.gate
+        gate.start()
+        return blocking.run(gate.plans.examine(_request(environ)), gate.performer)
+
+    def _dress(self, environ: WSGIEnvironment, entry: Admitted | None) -> None:
+        """``REMOTE_USER``: UTF-8 as latin-1 (PEP 3333); never with control characters."""
+        environ["jwtgate.gate"] = self.gate
+        if entry is None:
+            environ["jwtgate.token"] = None
+            environ.pop("REMOTE_USER", None)
+            return
+        environ["jwtgate.token"] = entry.token
+        remote_user = entry.dress
+        if remote_user is None:
+            remote_user = entry.dress = _remote_user(entry.token)
+        if remote_user:
+            environ["REMOTE_USER"] = remote_user
+        else:
+            environ.pop("REMOTE_USER", None)
+
+
+def _remote_user(token: Token) -> str:
+    """Empty: there is none to give."""
+    subject = token.subject or ""
+    if not subject.isprintable():
+        return ""
+    return subject.encode().decode("latin-1")
+
+
+def _path(environ: WSGIEnvironment) -> str | None:
+    try:
+        return str(environ.get("PATH_INFO", "")).encode("latin-1").decode()
+    except UnicodeError:
+        return None
+
+
+def _raw_path(environ: WSGIEnvironment) -> bytes | None:
+    raw = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    if not isinstance(raw, str):
+        return None
+    return raw.partition("?")[0].encode("utf-8", "replace")
+
+
+def _request(environ: WSGIEnvironment) -> Request:
+    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ)
+    is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
+
+
+def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+    start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]

@@ -1,0 +1,69 @@
+"""mask_url: no password of a URL in a log line (threats.md 29)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jwtgate.settings import mask_url
+
+PASSWORD = "hunter2pw"
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("memory://", "memory://"),
+        ("redis://h:6379/0", "redis://h:6379/0"),
+        ("redis://u:hunter2pw@h:6379/0", "redis://u:***@h:6379/0"),
+        ("redis://:hunter2pw@h", "redis://:***@h"),
+        ("redis://hunter2pw@h", "redis://***@h"),
+        ("redis://u:hunter2pw@[::1]:1/0", "redis://u:***@[::1]:1/0"),
+        ("unix://u:hunter2pw@/run/r.sock?db=1", "unix://u:***@/run/r.sock?db=1"),
+        ("redis://h/0?password=hunter2pw&db=1", "redis://h/0?password=***&db=1"),
+        ("redis://h/0?PassWord=hunter2pw;x=1", "redis://h/0?PassWord=***;x=1"),
+        ("redis://h/0?p%61ssword=hunter2pw", "redis://h/0?p%61ssword=***"),
+        ("redis://h/0?hunter2pw", "redis://h/0?***"),
+        ("redis://h/0#hunter2pw", "redis://h/0#***"),
+        ("https://h/p?access_token=hunter2pw", "https://h/p?access_token=***"),
+    ],
+)
+def test_password_is_masked_and_the_rest_is_told(url: str, masked: str) -> None:
+    """User-info, and query parameters named like a password."""
+    assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["hunter2pw", "redis:hunter2pw@h", "redis://u:hunter2pw/x@h", "redis://u:hunter2pw?x@h", "redis://u:x#hunter2pw@h"]
+    + ["redis://u:a@hunter2pw@h", "redis://[hunter2pw", "redis://u:hunter2pw@h:port", "redis://:hunter2pw/0"]
+    + [
+        "redis://u:hunter 2pw@h hunter2pw",
+        "redis:\\\\u:hunter2pw@h",
+        "://hunter2pw",
+        "1x://hunter2pw",
+        "redis://u:x/hunter2pw%40h",
+        "",
+    ],
+)
+def test_malformed_url_is_hidden(url: str) -> None:
+    """What cannot be parsed beyond doubt is hidden, a password cut by its own slash included."""
+    assert PASSWORD not in mask_url(url) and "***" in mask_url(url)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"redis://u:hunter2pw@h", ["x"]])
+def test_anything_else_is_hidden(value: object) -> None:
+    """Masking never fails."""
+    assert mask_url(value) == "***"
+
+
+@given(st.text())
+def test_masking_never_fails(text: str) -> None:
+    """Whatever stands where a URL should."""
+    mask_url(text)
+    mask_url(f"redis://{text}")
+
+
+@given(before=st.text(), after=st.text())
+def test_password_in_user_info_never_shows(before: str, after: str) -> None:
+    """Whatever surrounds it, a password before the last @ is hidden."""
+    assert PASSWORD not in mask_url(f"redis://u:{before}{PASSWORD}{after}@host/0")
