@@ -102,4 +102,3 @@ def info(answer: Any) -> dict[str, str]:
 
 def nothing(_answer: Any) -> None:
     """Of lose.lua and forget.lua."""
-    return None
