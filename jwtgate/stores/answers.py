@@ -42,25 +42,29 @@ def _workers(flat: list[bytes]) -> tuple[Worker, ...]:
 
 
 def facts(answer: Any) -> Facts:
+    """Of look_up.lua."""
     return Facts(_epoch(answer[0]), _end(answer[1]), tuple(answer[2]))
 
 
 def written(answer: Any) -> Written:
+    """Of write.lua."""
     epoch, end, at, rulings, workers = answer
     return Written(_epoch(epoch), _end(end), float(at), tuple(rulings), _workers(workers))
 
 
 def renewal(answer: Any) -> Renewal:
+    """Of renew.lua."""
     epoch, end, was_registered, workers = answer
     return Renewal(_epoch(epoch), _end(end), was_registered == 1, _workers(workers))
 
 
 def members(answer: Any) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
+    """Of workers.lua."""
     return _epoch(answer[0]), _end(answer[1]), _workers(answer[2])
 
 
 def entries(answer: Any) -> tuple[Entry, ...]:
-    """[[log, [[id, [name, value, ...]], ...]]], or nil when the wait was for nothing."""
+    """Of XREAD: [[log, [[id, [name, value, ...]], ...]]], or nil when the wait was for nothing."""
     if not answer:
         return ()
     entries: list[Entry] = []
@@ -73,24 +77,28 @@ def entries(answer: Any) -> tuple[Entry, ...]:
 
 
 def page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Of HSCAN: the next cursor and the rulings, without the two records of the store's own."""
     cursor, flat = answer
     pairs = zip(flat[::2], flat[1::2], strict=True)
     return cursor, [(bytes.fromhex(name.decode()), text) for name, text in pairs if name not in (b"epoch", b"end")]
 
 
 def digests(answer: Any) -> tuple[bytes, ...] | None:
+    """Of repair.lua."""
     return None if answer is None else tuple(bytes.fromhex(digest.decode()) for digest in answer)
 
 
 def pairs(answer: Any) -> dict[str, str]:
+    """Of CONFIG GET."""
     texts = [part.decode() for part in answer]
     return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def info(answer: Any) -> dict[str, str]:
+    """Of INFO."""
     lines = (line.partition(":") for line in answer.decode().splitlines())
     return {name: value for name, _, value in lines}
 
 
 def nothing(_answer: Any) -> None:
-    return None
+    """Of lose.lua and forget.lua."""

@@ -36,6 +36,9 @@ LOOK_UP, WRITE, RENEW, WORKERS, REPAIR, LOSE, FORGET = map(
     Script.load, ("look_up", "write", "renew", "workers", "repair", "lose", "forget")
 )
 
+OLDEST_MAJOR = 7
+"""The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
+
 
 class RedisStore:
     """A ``Store`` on one Redis or Valkey server, or on what stands behind one address."""
@@ -82,8 +85,8 @@ class RedisStore:
         if info.get("role") not in (None, "master"):
             yield "The server is a replica: it takes no writes and can be behind."
         version = info.get("redis_version", "0")
-        if int(version.partition(".")[0]) < 7:
-            yield f"The server speaks Redis {version}; 7.0 is needed."
+        if int(version.partition(".")[0]) < OLDEST_MAJOR:
+            yield f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed."
 
     def _audit_configuration(self) -> Iterator[str]:
         settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")

@@ -87,7 +87,7 @@ def dial_settings(url: str) -> Dial:
         secrets = tuple(str(parsed[name]) for name in ("password", "ssl_password") if parsed.get(name))
         dial = Dial(connection_class, {**parsed, **_FIXED}, secrets)
         connection_class(**dial.arguments)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever a URL can do to the parsers; their messages may quote it
         mistake = f"The store's URL cannot be read ({type(error).__name__})."
     else:
         if not others:

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jwtgate.core.history import Worker
 from jwtgate.core.rulings import VERSION_LIMIT, Change, Ruling, supersede
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Worker
 from jwtgate.stores import Store
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
@@ -129,9 +129,7 @@ def changes() -> st.SearchStrategy[list[list[Change]]]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes(), st.lists(st.floats(-59, 59), min_size=5, max_size=5), st.binary(min_size=15, max_size=15))
-def test_stores_supersede_as_the_core_does(
-    store: Store, writes: list[list[Change]], skews: list[float], salt: bytes
-) -> None:
+def test_stores_supersede_as_the_core_does(store: Store, writes: list[list[Change]], skews: list[float], salt: bytes) -> None:
     """Any sequence of changes leaves what ``rulings.supersede`` says, to the last digit."""
     fresh = {digest: digest[:1] + salt for digest in (A, B, C)}
     known = {digest: store_ruling(store, digest) for digest in fresh.values()}

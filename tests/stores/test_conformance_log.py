@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from jwtgate.core.history import Repair, Worker
 from jwtgate.core.rulings import Change, Ruling
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Repair, Worker
 from jwtgate.stores import Feed, Store
 
 A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))

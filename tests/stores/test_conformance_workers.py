@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from jwtgate.core.rulings import Change
 from jwtgate.core.history import Worker
+from jwtgate.core.rulings import Change
 from jwtgate.stores import Feed, Store
 
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)

@@ -9,9 +9,9 @@ import pytest
 from conftest import WATCH
 from servers import Server, free_port
 
+from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Worker
 from jwtgate.stores import open_store
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def certificate(folder: Path) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path = folder / "both.pem"
     path.write_bytes(private + built.public_bytes(serialization.Encoding.PEM))
     return path

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from jwtgate.core.history import Watch, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Watch, Worker
 from jwtgate.stores.memory import MemoryStore
 
 A, B = b"A" * 16, b"B" * 16

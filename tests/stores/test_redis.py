@@ -13,8 +13,8 @@ import pytest
 from conftest import WATCH
 from servers import Server
 
-from jwtgate.core.rulings import Change
 from jwtgate.core.history import Epoch, Watch, Worker
+from jwtgate.core.rulings import Change
 from jwtgate.stores import Store, open_store
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from conftest import WATCH
 from servers import Server, free_port
 
+from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.stores import Store, open_store
 
 if TYPE_CHECKING:

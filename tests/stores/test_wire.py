@@ -12,9 +12,9 @@ import pytest
 from conftest import WATCH
 from servers import Server, free_port
 
+from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
-from jwtgate.core.history import Worker
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.wire import MAX_LINES, TIMEOUT_SECONDS, Line, Script, dial_settings
 
