@@ -42,10 +42,14 @@ if TYPE_CHECKING:
 
     from jwtgate.core.extraction import Extraction
     from jwtgate.core.keyring import Key
+    from jwtgate.claims import Claims
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Request, Source
 
 __all__ = ["Decision", "Rules", "Tally"]
+
+MAX_HEADERS = 64
+"""Verified headers kept: one per key and kind of token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,18 @@ class Tally:
         self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Case:
     """One token on its way through the decision, past the free refusals."""
 
     parsed: ParsedToken
     policy: IssuerPolicy
     key: Key
-    issued: Issued
     handles: tuple[bytes, ...]
+
+    def issued(self) -> Issued:
+        """Only a ruling asks for it, and most tokens meet none."""
+        return issued_of(self.parsed, self.key, self.policy)
 
 
 class Decision:
@@ -111,6 +118,7 @@ class Decision:
         self._sources = {source: sha256(f"{source}:".encode()) for source in (None, "header", "cookie", "subprotocol")}
         self._recall = view.admitted.get
         self._touch = view.admitted.touch
+        self._headers: dict[bytes, Claims] = {}
 
     def hit(self, token: bytes, source: Source | None) -> Admitted | None:
         """The hot path: a token admitted before, under a live lease and before its deadline; else None.
@@ -172,7 +180,7 @@ class Decision:
         if self.rules.verifies_first:
             self._verify(case)
         try:
-            facts = yield from self._facts(case)
+            facts = self._from_memory(case) or (yield from self._from_store(case))
         except StoreUnavailable as error:
             return self._without_store(error, case, token, source)
         if not self.rules.verifies_first:
@@ -183,39 +191,49 @@ class Decision:
 
     def _screened(self, token: bytes) -> _Case:
         """Everything that is refused for free, before any call to the store."""
-        parsed = parse(token, self.rules.max_token_bytes)
+        parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return _Case(parsed, policy, key, issued_of(parsed, key, policy), handles_of(parsed, policy))
+        return _Case(parsed, policy, key, handles_of(parsed, policy))
 
-    def _facts(self, case: _Case) -> Plan[Known]:
-        """What is ruled on the token's handles, from memory if it may be trusted, else from the store.
+    def _from_memory(self, case: _Case) -> Known | None:
+        """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.
 
-        A stamp of an epoch that is not this view's may be older or newer than it. Where that decides, the store is asked,
-        after the signature: a forged stamp buys no look-up.
+        None: the store must be asked. So it must where a cut-off meets a stamp of an epoch that is not this view's: that
+        may be older or newer. The signature comes first then: a forged stamp buys no look-up.
         """
         view = self.view
-        is_trusted = view.is_live(self.boot()) and view.is_complete
+        is_trusted = view.is_complete and view.is_live(self.boot())
         known = view.known(case.handles)
-        if not _hinges_on_epoch(case, known):
+        if any(known.rulings):
+            if _hinges_on_epoch(case, known):
+                if not self.rules.verifies_first:
+                    self._verify(case)
+                return None
             _refuse_if_dead(case, known.rulings, known.epoch)
-            if is_trusted:
-                return known
-        elif not self.rules.verifies_first:
-            self._verify(case)
+        return known if is_trusted else None
+
+    def _from_store(self, case: _Case) -> Plan[Known]:
+        """R2: one look-up, sent after the request began; used only within one lease of its sending."""
         self.tally.look_ups += 1
         looked: Looked = yield LookUp(case.handles)
         facts = looked.facts
         _refuse_if_dead(case, facts.rulings, facts.epoch.name)
-        _refuse_if_dead(case, view.known(case.handles).rulings, facts.epoch.name)
+        _refuse_if_dead(case, self.view.known(case.handles).rulings, facts.epoch.name)
         if not facts.epoch.is_healed:
             raise StoreUnavailable("the store's history is healing")
-        if self.boot() - looked.sent_at > view.lease_seconds:
+        if self.boot() - looked.sent_at > self.view.lease_seconds:
             raise StoreUnavailable("the store's answer came later than one lease")
         return Known(facts.epoch.name, facts.end.position, list(facts.rulings))
 
     def _verify(self, case: _Case) -> None:
-        verify_signature(case.parsed, case.key)
-        check_claims(case.parsed, case.policy, self.clock.wall(), case.issued.stamp)
+        """The signature, then the claims; a header that verified is known from then on."""
+        parsed = case.parsed
+        verify_signature(parsed, case.key)
+        check_claims(parsed, case.policy, self.clock.wall(), case.key)
+        if parsed.header_segment not in self._headers:
+            if len(self._headers) >= MAX_HEADERS:
+                self._headers.clear()
+            self._headers[parsed.header_segment] = parsed.header
 
     def _remember(self, case: _Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
         entry = self._entry(case, source)
@@ -258,15 +276,15 @@ class Decision:
 
 
 def _hinges_on_epoch(case: _Case, known: Known) -> bool:
-    """Whether a known cut-off of the view's epoch meets a stamp of another one."""
-    stamp = case.issued.stamp
+    """Whether a known cut-off of another epoch than the token's stamp can only be placed by knowing the current epoch."""
+    stamp = case.issued().stamp
     if stamp is None or stamp[0] == known.epoch:
         return False
     cuts = (Ruling.decode(text).not_before for text in known.rulings if text is not None)
-    return any(cut is not None and cut.epoch not in (stamp[0], "") for cut in cuts)
+    return any(cut is not None and cut.epoch != stamp[0] for cut in cuts)
 
 
 def _refuse_if_dead(case: _Case, rulings: Iterable[bytes | None], epoch: str) -> None:
     for text in rulings:
-        if text is not None and Ruling.decode(text).kills(case.issued, epoch, case.policy.leeway_seconds):
+        if text is not None and Ruling.decode(text).kills(case.issued(), epoch, case.policy.leeway_seconds):
             raise Revoked("a ruling on one of its handles kills it")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.parsing import parse
 from jwtgate.core.rulings import Ruling, digest_of
-from jwtgate.core.verification import check_claims, handles_of, issued_of, screen, sign
+from jwtgate.core.verification import check_claims, handles_of, screen, sign
 from jwtgate.errors import InvalidToken, SettingsError, SubjectSuspended
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Issuer:
         try:
             parsed = parse(token.encode(), self.max_token_bytes)
             policy, key = screen(parsed, self.policies, now)
-            check_claims(parsed, policy, now, issued_of(parsed, key, policy).stamp)
+            check_claims(parsed, policy, now, key)
             handles_of(parsed, policy)
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None

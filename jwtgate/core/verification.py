@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from hashlib import sha256
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jwt.utils import base64url_encode
@@ -119,17 +120,17 @@ def expires_from(claims: Claims, policy: IssuerPolicy) -> float | None:
     return None if iat is None else int(iat) + policy.max_ttl_seconds + policy.leeway_seconds
 
 
-def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: tuple[str, int] | None) -> None:
+def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key) -> None:
     """The claims of a genuine token against its issuer's policy.
 
     Args:
         parsed: its signature has been verified.
         policy: of its issuer.
         now: NumericDate, seconds.
-        stamp: of ``stamp_of``: where there is one no clock takes part, and a future iat is no fault.
+        key: that verified it: under a stamp of ours no clock takes part, and a future iat is no fault.
 
     Raises:
-        MalformedToken: a required claim is missing, or both exp and iat.
+        MalformedToken: a required claim is missing, or both exp and iat; or the version claim is no integer.
         Expired: RFC 7519 §4.1.4.
         NotYetValid: RFC 7519 §4.1.5, and §4.1.6 for an iat in the future.
         InvalidToken: it expires further ahead than JWTGATE_MAX_TTL.
@@ -149,8 +150,10 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, stamp: t
         raise InvalidToken("exp is further ahead than JWTGATE_MAX_TTL")
     if claims.get("nbf", 0) > latest:
         raise NotYetValid("nbf is in the future")
-    if stamp is None and claims.get("iat", 0) > latest:
+    if claims.get("iat", 0) > latest and stamp_of(parsed, key) is None:
         raise NotYetValid("iat is in the future")
+    if policy.version_claim is not None and type(claims.get(policy.version_claim, 0)) not in (int, NoneType):
+        raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
     _check_audience(claims.get("aud"), policy.audience)
 
 
@@ -177,16 +180,10 @@ def stamp_of(parsed: ParsedToken, key: Key) -> tuple[str, int] | None:
 
 
 def issued_of(parsed: ParsedToken, key: Key, policy: IssuerPolicy) -> Issued:
-    """When a token was issued, for rulings to compare with.
-
-    Raises:
-        MalformedToken: the configured version claim is there and is no integer.
-    """
+    """When a token was issued, for rulings to compare with. A version that is no integer counts as none."""
     claims = parsed.claims
     version = claims.get(policy.version_claim) if policy.version_claim is not None else None
-    if version is not None and type(version) is not int:
-        raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
-    return Issued(stamp_of(parsed, key), claims.get("iat"), version)
+    return Issued(stamp_of(parsed, key), claims.get("iat"), version if type(version) is int else None)
 
 
 def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:

@@ -78,7 +78,7 @@ def admit(token: bytes, policy: IssuerPolicy = POLICY, now: float = NOW) -> Pars
     found, key = screen(parsed, {policy.issuer: policy}, now)
     assert found is policy
     verify_signature(parsed, key)
-    check_claims(parsed, policy, now, stamp_of(parsed, key))
+    check_claims(parsed, policy, now, key)
     handles_of(parsed, policy)
     issued_of(parsed, key, policy)
     return parsed
@@ -171,8 +171,18 @@ def test_expiry_is_known_ahead() -> None:
         assert expires_from(parsed.claims, policy) == 1_000_910
         admit(token_with(exp=exp), policy, 1_000_909.9)
         with pytest.raises(Expired):
-            check_claims(parsed, policy, 1_000_910, None)
-    assert expires_from(parse(token_with(exp=None), 8192).claims, policy) is None
+            check_claims(parsed, policy, 1_000_910, policy.keys.candidates("HS256", None))
+    lasting = parse(token_with(exp=None), 8192).claims
+    assert expires_from(lasting, policy) == 1_000_000 + policy.max_ttl_seconds + 10
+    assert expires_from(parse(token_with(exp=None, iat=None), 8192).claims, policy) is None
+
+
+def test_token_without_exp_and_iat_is_refused() -> None:
+    """A ruling on it could never be forgotten."""
+    policy = replace(POLICY, require=())
+    admit(token_with(exp=None), policy)
+    with pytest.raises(MalformedToken):
+        admit(token_with(exp=None, iat=None), policy)
 
 
 def test_required_claims_are_there_and_not_null() -> None:
