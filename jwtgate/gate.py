@@ -218,7 +218,7 @@ class Gate:
         """
         return blocking.run(self.plans.issue(sub, claims, scope, ttl), self.performer)
 
-    def revoke(
+    def revoke(  # noqa: PLR0913, D417 - the fixed public arguments, described in groups
         self,
         *,
         token: str | None = None,
@@ -322,7 +322,7 @@ class AsyncGate:
         """See ``Gate.issue``."""
         return await self._run(self._gate.plans.issue(sub, claims, scope, ttl))
 
-    async def revoke(
+    async def revoke(  # noqa: PLR0913 - the fixed public arguments
         self,
         *,
         token: str | None = None,
@@ -355,7 +355,7 @@ class AsyncGate:
         """See ``Gate.require_version``."""
         return await self._run(self._gate.plans.require_version(sub, version, issuer, wait=wait))
 
-    async def ready(self, timeout: float = 5.0) -> bool:
+    async def ready(self, timeout: float = 5.0) -> bool:  # noqa: ASYNC109 - the fixed public argument
         """See ``Gate.ready``."""
         self._gate.start()
         return await self._run(self._gate.plans.ready(timeout))
@@ -403,7 +403,7 @@ _environment_lock = threading.Lock()
 
 
 def _reset_all() -> None:
-    global _environment_lock
+    global _environment_lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
     _environment_lock = threading.Lock()
     for gate in list(_gates):
         gate.reset_after_fork()

@@ -215,10 +215,9 @@ class Following:
             after = yield from self._renew()
             if not self._is_same_history(after):
                 return
-            if after.was_registered and view.end is not None and view.end.position >= before.end.position:
-                if len(entries) < ENTRIES_PER_READ:
-                    view.grant(sent_at)
-                    self.condition = "following"
+            if after.was_registered and len(entries) < ENTRIES_PER_READ:
+                view.grant(sent_at)
+                self.condition = "following"
             before = after
             if entries:
                 yield from self._breathe()

@@ -40,9 +40,9 @@ from jwtgate.errors import JWTGateError, MissingToken, Revoked, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jwtgate.claims import Claims
     from jwtgate.core.extraction import Extraction
     from jwtgate.core.keyring import Key
-    from jwtgate.claims import Claims
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Request, Source
 

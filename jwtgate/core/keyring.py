@@ -54,7 +54,7 @@ class Built:
     warnings: tuple[str, ...]
 
 
-def build(
+def build(  # noqa: PLR0913 - one source of keys each
     *,
     secret: str | None = None,
     private_key: str | None = None,

@@ -43,9 +43,7 @@ RESTART_SECONDS = 1.0
 class Follower:
     """Owns the thread and its feed."""
 
-    def __init__(  # noqa: PLR0913 - one collaborator each
-        self, store: Store, view: View, clock: Clock, health: Health, watch: Watch, reach_seconds: float
-    ) -> None:
+    def __init__(self, store: Store, view: View, clock: Clock, health: Health, watch: Watch, reach_seconds: float) -> None:
         """Args: watch: raised here to the longest reach seen. reach_seconds: of this process."""
         self.store = store
         self.view = view

@@ -78,7 +78,7 @@ class Waiter:
             return
         try:
             looked = self.performer.look_up(tuple(digest for digests, _, _ in batch for digest in digests))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             for _, future, loop in batch:
                 _tell(loop, future, error)
             return

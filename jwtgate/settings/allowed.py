@@ -118,7 +118,9 @@ class Number:
         return self.least < value <= self.most or (value == self.least and not self.excludes_least)
 
 
-def Whole(least: int, most: int) -> Number:
+def Whole(  # noqa: N802 - it stands for a class
+    least: int, most: int
+) -> Number:
     """A whole number."""
     return Number(least, most, shape="whole")
 

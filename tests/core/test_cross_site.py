@@ -50,9 +50,7 @@ def test_safe_methods_pass(method: str) -> None:
     assert passes(post(OWN_HOST, site(b"cross-site"), origin(b"https://evil.example"), method=method))
 
 
-@pytest.mark.parametrize(
-    "method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "get", "Head", "GET ", "X", ""]
-)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "get", "Head", "GET ", "X", ""])
 def test_every_other_method_is_unsafe(method: str) -> None:
     """Unknown methods, TRACE and other cases are unsafe (RFC 9110 §9.1: methods are case-sensitive)."""
     assert not passes(post(OWN_HOST, site(b"cross-site"), method=method))
@@ -214,9 +212,7 @@ def test_allowed_origin_passes_everywhere(sent: bytes) -> None:
     assert passes(handshake(site(b"cross-site"), origin(sent)))
 
 
-@pytest.mark.parametrize(
-    "sent", [b"http://partner.example", b"https://partner.example:444", b"https://other.example", b"null"]
-)
+@pytest.mark.parametrize("sent", [b"http://partner.example", b"https://partner.example:444", b"https://other.example", b"null"])
 def test_origin_beside_an_allowed_one_is_refused(sent: bytes) -> None:
     """Scheme, host and port all count; null cannot be allowed even by listing it."""
     assert not passes(post(OWN_HOST, site(b"cross-site"), origin(sent)), ALLOWED | {"null"})
@@ -270,9 +266,7 @@ def test_origins_have_one_normal_form(value: bytes, expected: str | None) -> Non
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.booleans())
-def test_arbitrary_origin_and_host_never_pass_unless_they_are_equal(
-    sent: bytes, host: bytes, is_websocket: bool
-) -> None:
+def test_arbitrary_origin_and_host_never_pass_unless_they_are_equal(sent: bytes, host: bytes, is_websocket: bool) -> None:
     """Any bytes are refused with CrossSiteRequest and nothing else, or the Origin ends with the host that was asked."""
     request = Request("POST", None, None, ((b"host", host), (b"origin", sent)), is_websocket)
     if passes(request, frozenset()):

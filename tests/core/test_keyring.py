@@ -247,9 +247,7 @@ def test_escaped_line_ends_are_accepted(pairs: Pairs) -> None:
 
 def wrong_settings(pairs: Pairs) -> dict[str, tuple[str, dict[str, Any]]]:
     """What is a mistake: the name that the sentence starts with, and the settings."""
-    encrypted = (
-        pairs["rsa"].private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
-    )
+    encrypted = pairs["rsa"].private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")).decode()
     traditional = (
         pairs["rsa"]
         .private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))

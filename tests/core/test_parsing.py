@@ -264,9 +264,7 @@ def test_length_is_checked_before_anything_is_read() -> None:
         parse(b"!" * 1_000_000, LIMIT)
 
 
-@pytest.mark.parametrize(
-    "octets", [b'{"a":"' + b'\\"' * 30_000, b"[" * 90_000, b'{"a":"' + b"\\" * 90_000, b',"' * 50_000]
-)
+@pytest.mark.parametrize("octets", [b'{"a":"' + b'\\"' * 30_000, b"[" * 90_000, b'{"a":"' + b"\\" * 90_000, b',"' * 50_000])
 def test_worst_case_is_linear(octets: bytes) -> None:
     """The exact count that suspect tokens get never backtracks: 100 kB cost milliseconds."""
     token = craft(HEADER, octets)

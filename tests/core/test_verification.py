@@ -324,9 +324,7 @@ def test_time_of_issue_is_what_the_token_says() -> None:
     """Rulings compare with stamp, iat and version; what is absent is None."""
     key = RING.candidates("HS256", None)
     policy = replace(POLICY, version_claim="ver")
-    assert issued_of(parse(token_with(jgp=STAMP, ver=7), 8192), key, policy) == Issued(
-        ("abcdefghi_-", 42), 1_000_000, 7
-    )
+    assert issued_of(parse(token_with(jgp=STAMP, ver=7), 8192), key, policy) == Issued(("abcdefghi_-", 42), 1_000_000, 7)
     assert issued_of(parse(token_with(iat=None), 8192), key, policy) == Issued(None, None, None)
     assert issued_of(parse(token_with(ver=7), 8192), key, POLICY) == Issued(None, 1_000_000, None)
     assert issued_of(parse(craft(HEADER, CLAIMS | {"ver": None}), 8192), key, policy).version is None
@@ -431,9 +429,7 @@ def test_what_we_sign_we_admit_and_so_does_pyjwt(pairs: dict[str, Pair]) -> None
         assert parsed.claims == CLAIMS | {"name": "Zoë \U0001f600"}
         assert parsed.header == {"alg": signer.algorithm, "typ": "at+jwt"} | ({"kid": signer.kid} if signer.kid else {})
         private = arguments.get("private_key")
-        key: Any = (
-            SECRET if private is None else jwt.get_algorithm_by_name(signer.algorithm).prepare_key(private).public_key()
-        )
+        key: Any = SECRET if private is None else jwt.get_algorithm_by_name(signer.algorithm).prepare_key(private).public_key()
         assert jwt.decode(token, key, algorithms=[signer.algorithm], options={"verify_exp": False, "verify_iat": False})
 
 
@@ -483,9 +479,7 @@ def tokens(draw: st.DrawFn) -> bytes:
     text = mostly(st.text(min_size=1, max_size=3))
     header: dict[str, Any] = {"alg": "HS256"}
     header |= draw(
-        st.fixed_dictionaries(
-            {}, optional={"typ": mostly(st.sampled_from(["JWT", "at+jwt", ""])), "kid": text, "x": SCALARS}
-        )
+        st.fixed_dictionaries({}, optional={"typ": mostly(st.sampled_from(["JWT", "at+jwt", ""])), "kid": text, "x": SCALARS})
     )
     if draw(st.integers(0, 15)) == 15:
         header |= draw(st.fixed_dictionaries({}, optional={"crit": SCALARS, "b64": SCALARS, "jwk": SCALARS}))

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.settings.environment import distance
 from jwtgate.errors import SettingsError
 from jwtgate.settings import Settings
+from jwtgate.settings.environment import distance
 
 SECRET = "s3cr3t-Kq7-" * 8
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.settings.allowed import NOT_YET
 from jwtgate.errors import SettingsError
 from jwtgate.settings import Settings, variables
+from jwtgate.settings.allowed import NOT_YET
 
 SECRET = "s3cr3t-Kq7-" * 8
 PASSWORD = "hunter2pw"
@@ -404,9 +404,7 @@ def test_unreadable_file_is_a_mistake_with_its_path(name: str) -> None:
     assert mistake.startswith(f"JWTGATE_{name.upper()} names '/nonexistent/file.pem'") and "No such file" in mistake
 
 
-@pytest.mark.parametrize(
-    "value", [PASSWORD, f'{{"k": "{PASSWORD}"}}', f"MC4CAQAwBQYDK2Vw/{PASSWORD}", f"a\0{PASSWORD}"]
-)
+@pytest.mark.parametrize("value", [PASSWORD, f'{{"k": "{PASSWORD}"}}', f"MC4CAQAwBQYDK2Vw/{PASSWORD}", f"a\0{PASSWORD}"])
 @pytest.mark.parametrize("name", ["private_key", "jwks_file", "issuers"])
 def test_key_in_the_place_of_a_path_is_not_shown(name: str, value: str) -> None:
     """A key without its armour looks like a path to a program, and must not come out in a log."""
