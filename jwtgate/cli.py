@@ -67,7 +67,7 @@ def _version() -> str:
 def _demo(*, once: bool) -> int:
     missing = [name for name in DEMO_MODULES if find_spec(name) is None]
     if missing:
-        print(f"jwtgate demo needs {', '.join(missing)}. Install the extra:\n\n    pip install 'jwtgate[demo]'\n", file=sys.stderr)
+        print(f"jwtgate demo needs {', '.join(missing)}:\n\n    pip install 'jwtgate[demo]'\n", file=sys.stderr)
         return USAGE
     from jwtgate.demo.show import run  # here, since it needs the extra
 

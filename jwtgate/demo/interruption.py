@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["Interruption"]
 
@@ -39,7 +39,7 @@ class Interruption:
         self._has_arrived = True
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Generator[None]:
         """Raises: KeyboardInterrupt: at the end, if it came meanwhile."""
         self._held += 1
         try:

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from jwtgate.demo.lines import Answer, Line, Worker
 
@@ -33,7 +33,7 @@ class Track:
     """All answers of one worker to one token, in order. Grows while the requests go on."""
 
     worker: Worker
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list["Answer"])
     fault: str | None = None
 
 
@@ -80,7 +80,7 @@ def judge(answers: Iterable[Answer], revocation: Revocation | None) -> Verdict:
 
 
 @contextmanager
-def hammered(lines: Iterable[Line], token: str, *, pause_seconds: float) -> Iterator[dict[Worker, Track]]:
+def hammered(lines: Iterable[Line], token: str, *, pause_seconds: float) -> Generator[dict[Worker, Track]]:
     """One thread per line asks with the token over and over, until the context ends."""
     is_over = threading.Event()
     tracks = {line.worker: Track(line.worker) for line in lines}

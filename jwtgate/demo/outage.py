@@ -149,20 +149,19 @@ class Outage:
 
     def _ask_for_the_dead(self) -> None:
         dead = {**self.tokens.earlier, "a token revoked just before the kill": self.tokens.revoked}
-        for title, token in dead.items():
-            for line in self.crew.probes:
-                status = self._status(line, token)
-                if status != 401:
-                    self.faults.append(f"{line.worker} answered {status} after the restart to what was revoked before: {title}")
-        total = len(dead) * len(self.crew.probes)
-        self.screen.say(f"  revoked before the kill, asked for after it: {len(dead)} tokens at each worker, {total} questions\n")
+        questions = [(line, title, token) for title, token in dead.items() for line in self.crew.probes]
+        answers = [(line.worker, title, self._last_word(line, token)) for line, title, token in questions]
+        wrong = [f"{worker} answered {answer.status}: {title}" for worker, title, answer in answers if not answer.is_refused]
+        self.faults += [f"revoked before the kill, but after it {words}" for words in wrong]
+        refused = len(answers) - len(wrong)
+        self.screen.say(f"  revoked before the kill, asked for after it: {refused} of {len(answers)} answers are 401\n")
 
-    def _status(self, line: Line, token: str) -> int:
+    def _last_word(self, line: Line, token: str) -> Answer:
         """503 is not the last word: it says when to ask again."""
         deadline = time.monotonic() + 3 * self.lease_seconds
         while (answer := line.ask(token)).is_unsure and time.monotonic() < deadline:
             time.sleep(0.05)
-        return answer.status
+        return answer
 
 
 def _is_unsure(track: Track, since: float) -> bool:

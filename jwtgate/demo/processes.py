@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["ServerFailed", "ServerProcess"]
+__all__ = ["ServerError", "ServerProcess"]
 
 PATIENCE_SECONDS = 4.0
 """For an orderly end, before the group is killed."""
@@ -20,7 +21,7 @@ PATIENCE_SECONDS = 4.0
 TAIL_LINES = 15
 
 
-class ServerFailed(Exception):
+class ServerError(Exception):
     """A server did not start, or ended by itself. The text has the last lines of its log."""
 
 
@@ -50,9 +51,9 @@ class ServerProcess:
             )
 
     def check(self) -> None:
-        """Raises: ServerFailed: it is not running."""
+        """Raises: ServerError: it is not running."""
         if self._process is None or self._process.poll() is not None:
-            raise ServerFailed(f"{self.name} has ended. The end of its log:\n{self.tail()}")
+            raise ServerError(f"{self.name} has ended. The end of its log:\n{self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its log, indented."""
@@ -77,10 +78,8 @@ class ServerProcess:
         """Orderly if it can be had in time; then nothing of the group is left. May be called twice."""
         self.request_end()
         if self._process is not None:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill()
 
 

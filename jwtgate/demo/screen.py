@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 __all__ = ["Picture", "Screen"]
 
@@ -51,7 +51,7 @@ class Screen:
         print(text, flush=True)
 
     @contextmanager
-    def waiting(self, text: str) -> Iterator[None]:
+    def waiting(self, text: str) -> Generator[None]:
         """A step that takes a moment; its time is told at the end."""
         began_at = time.monotonic()
         if self._moves:
@@ -62,7 +62,7 @@ class Screen:
         self.say(f"{text} [dim]({time.monotonic() - began_at:.1f} s)[/]")
 
     @contextmanager
-    def watching(self, draw: Callable[[], Picture]) -> Iterator[None]:
+    def watching(self, draw: Callable[[], Picture]) -> Generator[None]:
         """Draws again and again while the context lasts; elsewhere once, at its end."""
         if self._moves:
             with Live(get_renderable=lambda: _table(draw()), console=self._console, refresh_per_second=FRAMES_PER_SECOND):

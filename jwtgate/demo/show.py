@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from jwtgate.demo.interruption import Interruption
 from jwtgate.demo.lines import Line, open_lines
 from jwtgate.demo.outage import Outage, Tokens
-from jwtgate.demo.processes import ServerFailed
+from jwtgate.demo.processes import ServerError
 from jwtgate.demo.rounds import Cast, Crew, Round
 from jwtgate.demo.screen import Screen
 from jwtgate.demo.servers import WORKERS, Servers
-from jwtgate.demo.tokens import Mint, claims_of
+from jwtgate.demo.tokens import Mint, token_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def run(*, once: bool) -> int:
             faults = _Show(servers, screen).play()
             if not faults and not once:
                 _stay(servers, screen)
-    except ServerFailed as failure:
+    except ServerError as failure:
         screen.write(str(failure))
         return 1
     except KeyboardInterrupt:
@@ -57,7 +57,7 @@ class _Show:
         self.revoked: dict[str, str] = {}
 
     def play(self) -> list[str]:
-        """Returns: what went against the promise. Raises: ServerFailed."""
+        """Returns: what went against the promise. Raises: ServerError."""
         began_at = time.monotonic()
         with ExitStack() as undo:
             try:
@@ -94,7 +94,7 @@ class _Show:
         for line in self.crew.probes:
             while not (answer := line.ask(token)).is_admitted:
                 if time.monotonic() > deadline:
-                    raise ServerFailed(f"{line.worker} still answers {answer.status}.\n{self.servers.tails()}")
+                    raise ServerError(f"{line.worker} still answers {answer.status}.\n{self.servers.tails()}")
                 time.sleep(0.05)
 
     def _play_rounds(self) -> None:
@@ -113,23 +113,23 @@ class _Show:
     def _casts(self) -> Iterator[Cast]:
         """Each is made when its turn has come: the last revokes whatever was issued before."""
         issue, sign = self.mint.issue, self.mint.sign
-        alice = issue("alice")
-        target = {"jti": claims_of(alice)["jti"]}
-        yield self._cast("one token (jti)", target, alice, ("alice's second", issue("alice")), renew=partial(issue, "alice"))
-        phone, laptop = sign("bob", "bob-phone"), sign("bob", "bob-laptop")
+        alice, second = issue("alice"), ("alice's second", issue("alice"))
+        yield Cast("one token (jti)", {"jti": token_id_of(alice)}, alice, second, partial(issue, "alice"), self._admin())
+        phone, laptop = sign("bob", "bob-phone"), ("of bob's laptop", sign("bob", "bob-laptop"))
         renew = partial(sign, "bob", "bob-phone-again")
-        yield self._cast("one session (sid)", {"sid": "bob-phone"}, phone, ("bob's laptop", laptop), renew=renew)
-        carol, dave = issue("carol"), issue("dave")
-        yield self._cast("one user (sub)", {"sub": "carol"}, carol, ("dave's", dave), renew=partial(issue, "carol"))
-        yield self._cast("everybody", {"everything": True}, issue("erin"), None, renew=partial(issue, "erin"))
+        yield Cast("one session (sid)", {"sid": "bob-phone"}, phone, laptop, renew, self._admin())
+        carol, dave = issue("carol"), ("dave's", issue("dave"))
+        yield Cast("one user (sub)", {"sub": "carol"}, carol, dave, partial(issue, "carol"), self._admin())
+        yield Cast("everybody", {"everything": True}, issue("erin"), None, partial(issue, "erin"), self._admin())
 
-    def _cast(self, title, target, victim, control, *, renew):
-        return Cast(title, target, victim, control, renew, self.mint.issue("root", scope="admin"))
+    def _admin(self) -> str:
+        return self.mint.issue("root", scope="admin")
 
     def _play_outage(self) -> None:
         living, revoked = self.mint.issue("frank"), self.mint.issue("frank")
-        admin = self.mint.issue("root", scope="admin")
-        self._revoker(0).ask(admin, "/revoke", {"jti": claims_of(revoked)["jti"]})
+        receipt = self._revoker(0).ask(self._admin(), "/revoke", {"jti": token_id_of(revoked)})
+        if not receipt.is_admitted:
+            self.faults.append(f"the revocation before the kill was answered with {receipt.status}")
         tokens = Tokens(living, revoked, self.revoked)
         outage = Outage(self.crew, tokens, self.servers, self.screen, self.mint.lease_seconds)
         outage.play()
@@ -148,7 +148,7 @@ class _Show:
 
 
 def _stay(servers: Servers, screen: Screen) -> None:
-    """Until Ctrl-C. Raises: ServerFailed: a server ended by itself."""
+    """Until Ctrl-C. Raises: ServerError: a server ended by itself."""
     mint = Mint(servers.settings)
     try:
         screen.write(_invitation(servers, mint.issue("alice"), mint.issue("root", scope="admin")))

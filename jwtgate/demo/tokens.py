@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jwt
 
@@ -14,7 +14,7 @@ from jwtgate.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Mint", "claims_of"]
+__all__ = ["Mint", "token_id_of"]
 
 TTL_SECONDS = 86400
 
@@ -47,6 +47,6 @@ class Mint:
         self._gate.close()
 
 
-def claims_of(token: str) -> dict[str, Any]:
-    """Unverified: of a token made here."""
-    return jwt.decode(token, options={"verify_signature": False})
+def token_id_of(token: str) -> str:
+    """The jti, unverified: of a token made here."""
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])
