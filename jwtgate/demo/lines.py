@@ -22,6 +22,7 @@ __all__ = ["Answer", "Line", "Worker", "open_lines"]
 
 TIMEOUT_SECONDS = 5.0
 OPENING_SECONDS = 20.0
+UNSURE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,6 +91,13 @@ class Line:
         response = self._connection.getresponse()
         content = response.read()
         return Answer(began_at, time.monotonic(), response.status, response.getheader("Retry-After"), content)
+
+    def ask_until_sure(self, token: str) -> Answer:
+        """503 is not the last word: it says that one may ask again."""
+        deadline = time.monotonic() + UNSURE_SECONDS
+        while (answer := self.ask(token)).is_unsure and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return answer
 
     def _acknowledge_at_once(self) -> None:
         """Workers of uvicorn send head and body apart, the body only once the head is acknowledged: 40 ms later by default."""

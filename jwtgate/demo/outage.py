@@ -18,7 +18,7 @@ from jwtgate.demo.screen import Picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.demo.lines import Answer, Line, Worker
+    from jwtgate.demo.lines import Answer, Worker
     from jwtgate.demo.rounds import Crew
     from jwtgate.demo.screen import Screen
     from jwtgate.demo.servers import Servers
@@ -150,18 +150,11 @@ class Outage:
     def _ask_for_the_dead(self) -> None:
         dead = {**self.tokens.earlier, "a token revoked just before the kill": self.tokens.revoked}
         questions = [(line, title, token) for title, token in dead.items() for line in self.crew.probes]
-        answers = [(line.worker, title, self._last_word(line, token)) for line, title, token in questions]
+        answers = [(line.worker, title, line.ask_until_sure(token)) for line, title, token in questions]
         wrong = [f"{worker} answered {answer.status}: {title}" for worker, title, answer in answers if not answer.is_refused]
         self.faults += [f"revoked before the kill, but after it {words}" for words in wrong]
         refused = len(answers) - len(wrong)
         self.screen.say(f"  revoked before the kill, asked for after it: {refused} of {len(answers)} answers are 401\n")
-
-    def _last_word(self, line: Line, token: str) -> Answer:
-        """503 is not the last word: it says when to ask again."""
-        deadline = time.monotonic() + 3 * self.lease_seconds
-        while (answer := line.ask(token)).is_unsure and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return answer
 
 
 def _is_unsure(track: Track, since: float) -> bool:

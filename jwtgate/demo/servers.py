@@ -67,6 +67,7 @@ class Servers:
         """Raises: ServerError: no Valkey for this machine."""
         self._interruption = interruption
         self._undo = ExitStack()
+        self.apps: tuple[App, ...] = ()
         self._binary = _valkey_binary()
         self._store_port, *app_ports = _free_ports(3)
         self.settings = {
@@ -74,9 +75,10 @@ class Servers:
             "JWTGATE_STORE": f"redis://127.0.0.1:{self._store_port}",
             "JWTGATE_EXEMPT": "/worker",
         }
-        self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-demo-"))
-        self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        atexit.register(self._stop)
+        with interruption.held():
+            self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-demo-"))
+            self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            atexit.register(self._stop)
         self._valkey = self._server("Valkey", self._valkey_command())
         self.apps = (
             App("FastAPI", app_ports[0], self._server("FastAPI", _uvicorn_command(app_ports[0]))),
