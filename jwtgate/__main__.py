@@ -1,0 +1,7 @@
+"""``python -m jwtgate`` is ``jwtgate``."""
+
+import sys
+
+from jwtgate.cli import main
+
+sys.exit(main())

