@@ -370,7 +370,7 @@ def _rules(settings: Settings) -> Rules:
         policies=settings.policies,
         extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
         exemption=Exemption(tuple(settings.exempt or ())),
-        csrf=settings.csrf,
+        csrf="off" if settings.csrf == "off" else "fetch-metadata",
         origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",
