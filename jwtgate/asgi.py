@@ -7,10 +7,11 @@ an outer layer left under these names is overwritten: an identity from outside i
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from starlette.authentication import AuthCredentials, BaseUser
 
+from jwtgate.claims import freeze
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
 from jwtgate.core.extraction import CANONICAL_SCHEME
@@ -37,15 +38,28 @@ logger = logging.getLogger("jwtgate")
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
 
+LAST_MESSAGES = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+"""What an application says when it serves nothing any more."""
+
+
+def _refuse_change(self: object, _name: str, _value: object = None) -> NoReturn:
+    raise TypeError(f"{type(self).__name__} cannot be changed: all requests that carry the token share it")
+
 
 class _User(BaseUser):
     """Starlette's user: the subject, or nobody."""
 
     __slots__ = ("_identity", "_is_authenticated")
 
+    _identity: str
+    _is_authenticated: bool
+
     def __init__(self, identity: str, *, is_authenticated: bool) -> None:
-        self._identity = identity
-        self._is_authenticated = is_authenticated
+        object.__setattr__(self, "_identity", identity)
+        object.__setattr__(self, "_is_authenticated", is_authenticated)
+
+    __setattr__ = _refuse_change
+    __delattr__ = _refuse_change
 
     @property
     def is_authenticated(self) -> bool:
@@ -61,15 +75,15 @@ class _User(BaseUser):
 
 
 class _Credentials(AuthCredentials):
-    """Starlette's credentials, shared by all requests with the token and so without a list to change."""
+    """Starlette's credentials, their scopes sorted in a list that cannot be changed."""
 
     __slots__ = ("scopes",)
 
-    def __init__(self, scopes: tuple[str, ...]) -> None:
-        object.__setattr__(self, "scopes", scopes)
+    def __init__(self, scopes: frozenset[str]) -> None:
+        object.__setattr__(self, "scopes", freeze(sorted(scopes)))
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise TypeError("the credentials of a request cannot be changed")
+    __setattr__ = _refuse_change
+    __delattr__ = _refuse_change
 
 
 class JWTGateMiddleware:
@@ -79,14 +93,8 @@ class JWTGateMiddleware:
         """Never raises for wrong settings: ``lifespan.startup`` fails with the text, and requests get 503."""
         self.app = app
         self._owns_gate = gate is None
-        self._mistake: SettingsError | None = None
-        self.gate: Gate | None = gate
-        if gate is None:
-            try:
-                self.gate = Gate.from_env()
-            except SettingsError as error:
-                self._mistake = error
-                logger.error("jwtgate is not configured: %s", error)  # noqa: TRY400 - the text says it all
+        self._mistake = SettingsError()
+        self.gate = gate if gate is not None else self._from_env()
         self._longest = 0
         self._is_header_only = False
         self._nobody: dict[str, Any] = {}
@@ -97,8 +105,16 @@ class JWTGateMiddleware:
             self._exemption = self.gate.decision.rules.exemption
             self._nobody = _dress(self.gate, None)
 
+    def _from_env(self) -> Gate | None:
+        try:
+            return Gate.from_env()
+        except SettingsError as error:
+            self._mistake = error
+            logger.error("jwtgate is not configured: %s", error)  # noqa: TRY400 - a traceback adds nothing to the text
+            return None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
+        """ASGI 3. Raises: NotImplementedError: a protocol it does not know, and so cannot guard."""
         kind = scope["type"]
         if kind == "http":
             entry = self._hit(scope) if self._is_header_only else None
@@ -111,7 +127,7 @@ class JWTGateMiddleware:
         elif kind == "lifespan":
             await self._live(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            raise NotImplementedError(f"jwtgate guards http and websocket, and knows nothing of {kind!r}")
 
     def _hit(self, scope: Scope) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
@@ -125,22 +141,21 @@ class JWTGateMiddleware:
             return None
         if not value.startswith(CANONICAL_SCHEME) or (not self._exemption.is_empty and self._is_exempt(scope)):
             return None
-        return self.gate.decision.hit(value[len(CANONICAL_SCHEME) :], "header")  # type: ignore[union-attr]
+        # A header is only looked at where there is a gate.
+        return self.gate.decision.hit(value[len(CANONICAL_SCHEME) :], "header")  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
 
     def _is_exempt(self, scope: Scope) -> bool:
         return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
 
     def _dressed(self, entry: Admitted) -> dict[str, Any]:
         """Made once per admitted token; two requests that race make two equal ones."""
-        entry.dress = _dress(self.gate, entry.token)
-        return entry.dress  # type: ignore[no-any-return]
+        dress = entry.dress = _dress(self.gate, entry.token)
+        return dress
 
     async def _examine(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self.gate
         if gate is None:
-            await _refuse(
-                scope, receive, send, answer(self._mistake or SettingsError(), realm="jwtgate", retry_after_seconds=None)
-            )
+            await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
         try:
@@ -155,69 +170,80 @@ class JWTGateMiddleware:
     # --- lifespan
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Waits for a live view before the application starts; closes, after it, a gate taken from the environment."""
-        if self._mistake is not None:
-            await receive()
+        """Waits for a live view before the application starts; closes, after it, a gate taken from the environment.
+
+        An application that does not speak lifespan is called all the same, after the wait: the server hears it from itself.
+        """
+        first = await receive()
+        gate = self.gate
+        if gate is None:
             await send({"type": "lifespan.startup.failed", "message": str(self._mistake)})
             return
+        await _begin(gate)
+        waiting = [first]
+        is_ending = False
 
-        async def receive_ready() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup" and self.gate is not None:
-                await self._begin(self.gate)
+        async def receive_waiting() -> Message:
+            nonlocal is_ending
+            message = waiting.pop() if waiting else await receive()
+            is_ending = is_ending or message["type"] == "lifespan.shutdown"
             return message
 
         async def send_closed(message: Message) -> None:
-            if message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"} and self._owns_gate:
-                await self._end()
+            if message["type"] in LAST_MESSAGES and self._owns_gate:
+                await gate.aio.close()
             await send(message)
 
         try:
-            await self.app(scope, receive_ready, send_closed)
+            await self.app(scope, receive_waiting, send_closed)
         finally:
-            if self._owns_gate:
-                await self._end()
+            if is_ending and self._owns_gate:
+                await gate.aio.close()
 
-    async def _begin(self, gate: Gate) -> None:
-        if not await gate.aio.ready(LEASES_AT_STARTUP * gate.settings.lease):
-            logger.warning("the store is not there yet: requests are answered with 503 until it is")
 
-    async def _end(self) -> None:
-        if self.gate is not None:
-            await self.gate.aio.close()
+async def _begin(gate: Gate) -> None:
+    if not await gate.aio.ready(LEASES_AT_STARTUP * gate.settings.lease):
+        logger.warning("the view is not live yet: until it is, every request asks the store")
 
 
 def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     """What the application finds in the scope. Anonymous requests get Starlette's shapes, too."""
-    identity = "" if token is None else token.subject or ""
-    scopes = () if token is None else tuple(sorted(token.scopes))
     return {
         "jwtgate.token": token,
         "jwtgate.gate": gate,
-        "user": _User(identity, is_authenticated=token is not None),
-        "auth": _Credentials(scopes),
+        "user": _User("" if token is None else token.subject or "", is_authenticated=token is not None),
+        "auth": _Credentials(frozenset() if token is None else token.scopes),
     }
 
 
 def _request(scope: Scope) -> Request:
+    headers = tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"])
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),
         raw_path=scope.get("raw_path"),
-        headers=tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"]),
-        is_websocket=scope["type"] == "websocket",
+        headers=headers,
+        is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),
     )
+
+
+def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether it is a handshake that a server without WebSocket hands on as HTTP, as every WSGI server does."""
+    return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
     """An HTTP answer; for a WebSocket the denial response where the server has it, else close 1008 before accept."""
-    prefix = "http.response"
+    prefix, body = "http.response", response.body
     if scope["type"] == "websocket":
-        await receive()
+        if (await receive())["type"] == "websocket.disconnect":
+            return
         if "websocket.http.response" not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
             return
         prefix = "websocket.http.response"
+    elif scope["method"] == "HEAD":
+        body = b""
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": response.body})
+    await send({"type": f"{prefix}.body", "body": body})

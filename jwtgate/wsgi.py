@@ -7,6 +7,7 @@ left under these names is overwritten or removed: an identity from outside is ne
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ HEADERS = (
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
 )
 """All that the core ever reads."""
+
+_NOT_FOR_LOGS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Control characters and line separators: servers write ``REMOTE_USER`` into their access logs."""
 
 
 class JWTGateMiddleware:
@@ -70,7 +74,8 @@ class JWTGateMiddleware:
             return None
         if not value.startswith(SCHEME) or (not self._exemption.is_empty and self._is_exempt(environ)):
             return None
-        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1"), "header")
+        # What PEP 3333 forbids in a value becomes "?", which no token can have.
+        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1", "replace"), "header")
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         return self._exemption.matches(_path(environ), _raw_path(environ))
@@ -88,9 +93,9 @@ class JWTGateMiddleware:
             environ.pop("REMOTE_USER", None)
             return
         environ["jwtgate.token"] = entry.token
-        remote_user = entry.dress
+        remote_user = entry.remote_user
         if remote_user is None:
-            remote_user = entry.dress = _remote_user(entry.token)
+            remote_user = entry.remote_user = _remote_user(entry.token)
         if remote_user:
             environ["REMOTE_USER"] = remote_user
         else:
@@ -100,9 +105,7 @@ class JWTGateMiddleware:
 def _remote_user(token: Token) -> str:
     """Empty: there is none to give."""
     subject = token.subject or ""
-    if not subject.isprintable():
-        return ""
-    return subject.encode().decode("latin-1")
+    return "" if _NOT_FOR_LOGS.search(subject) is not None else subject.encode().decode("latin-1")
 
 
 def _path(environ: WSGIEnvironment) -> str | None:
@@ -121,7 +124,8 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
 
 def _request(environ: WSGIEnvironment) -> Request:
     headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ)
-    is_websocket = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+    # A handshake reaches a WSGI application as a request like any other.
+    is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
     return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
 
 

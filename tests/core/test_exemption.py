@@ -114,6 +114,7 @@ def test_any_other_path_is_not_exempt(path: str) -> None:
         "/public/..\u2044admin\uff3c",
         "/public/\udc80",
         "/public/\ud800a",
+        "/public/\ufffd",
     ],
 )
 def test_path_that_could_be_read_in_two_ways_is_never_exempt(path: str) -> None:
