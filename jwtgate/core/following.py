@@ -182,9 +182,9 @@ class Following:
         self._beats = beats
         self._purge(now)
         offset = self.clock.wall() - self.clock.boot()
-        if abs(offset - self._offset) > WALL_STEP_SECONDS:
+        if abs(offset - self._offset) > WALL_STEP_SECONDS:  # in one step or in many
+            self._offset = offset
             self.view.forget_admitted()
-        self._offset = offset
 
     def _purge(self, now: float) -> None:
         """Looks at a slice of the rulings per renewal; once there is room again an incomplete view is loaded anew."""

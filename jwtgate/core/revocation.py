@@ -22,9 +22,6 @@ __all__ = ["Targets"]
 MARGIN_SECONDS = 3600.0
 """Rulings outlive the last token under them by an hour, for clocks that are off."""
 
-LONGEST_VALUE = 4096
-"""Characters of a handle's value: more than any token within the default size limit could carry."""
-
 LATEST = 253402300799.0
 """NumericDate of the last second of the year 9999."""
 
@@ -103,8 +100,8 @@ class Targets:
 
     def handle(self, policy: IssuerPolicy, kind: str, value: object) -> bytes:
         """The digest of a handle. Raises: ValueError: the value could not stand in a token."""
-        if not isinstance(value, str) or not value or len(value) > LONGEST_VALUE:
-            raise ValueError(f"{kind} must be a text of 1 to {LONGEST_VALUE} characters")
+        if not isinstance(value, str) or not 0 < len(value) <= self.max_token_bytes:
+            raise ValueError(f"{kind} must be a text of 1 to {self.max_token_bytes} characters: no token carries more")
         try:
             return digest_of(policy.namespace, kind, value)
         except UnicodeEncodeError:

@@ -132,6 +132,8 @@ class Follower:
                 self.health.failed(error, by_follower=True)
                 effect = plan.throw(error)
             else:
+                if stopping.is_set():  # W4: an answer that came after the end may grant nothing
+                    return
                 effect = plan.send(answer)
 
     def _perform(self, effect: FeedEffect, stopping: threading.Event) -> Any:
@@ -165,8 +167,13 @@ class Follower:
         """Says at the first contact what about the store would break the promise (design §6)."""
         if self._is_audited:
             return
+        try:
+            weaknesses = self.store.audit()
+        except StoreUnavailable as error:
+            logger.debug("not audited yet: %s", error)
+            return
         self._is_audited = True
-        for weakness in self.store.audit():
+        for weakness in weaknesses:
             logger.warning("unsafe store: %s", weakness)
 
     def _close_feed(self) -> None:

@@ -19,6 +19,9 @@ from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
     from jwtgate.runtime.blocking import Performer
 
 __all__ = ["Waiter", "run"]
@@ -47,11 +50,11 @@ class Waiter:
             return await asyncio.sleep(effect.seconds)
         loop = asyncio.get_running_loop()
         if not isinstance(effect, LookUp):
-            return await loop.run_in_executor(self._threads(), self.performer.perform, effect)
+            return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
         self.performer.health.check()
         future: asyncio.Future[Looked] = loop.create_future()
         self._asked.append((effect.digests, future, loop))
-        self._threads().submit(self._answer_waiting)
+        self._submit(self._answer_waiting)
         return await future
 
     def close(self) -> None:
@@ -61,11 +64,15 @@ class Waiter:
         if pool is not None:
             pool.shutdown(wait=False)
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
+        """Raises: StoreUnavailable: the interpreter is shutting down."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="jwtgate-store")
-            return self._pool
+            try:
+                return self._pool.submit(work, *arguments)
+            except RuntimeError as error:
+                raise StoreUnavailable("no thread is left to ask the store with") from error
 
     def _answer_waiting(self) -> None:
         """Takes what waits, asks once, hands each its own part. One submit per look-up: often there is nothing left."""
