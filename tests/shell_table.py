@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jwtgate import errors
 from shells import COOKIE, Sent
+
+from jwtgate import errors
 
 OUTCOMES: dict[str, type[errors.JWTGateError]] = {
     "missing": errors.MissingToken,
@@ -124,7 +125,7 @@ COOKIES = [
     _row("cookie", "cookie", "good", OURS),
     _row("cookie", "cookie", "HEAD", OURS, method="HEAD"),
     _row("cookie", "cookie", "after junk", _cookie(f"a=1;a; =;;; b=c=d; {COOKIE}={{good}}")),
-    _row("cookie", "cookie", "before junk", _cookie(f"{COOKIE}={{good}}; a=\"x;y\"; [=]; \xff=\xfe")),
+    _row("cookie", "cookie", "before junk", _cookie(f'{COOKIE}={{good}}; a="x;y"; [=]; \xff=\xfe')),
     _row("cookie", "cookie", "white space around", _cookie(f"a=1;\t {COOKIE} = {{good}} ; b")),
     _row("cookie", "missing", "empty", _cookie(f"{COOKIE}=")),
     _row("cookie", "missing", "name without a value", _cookie(COOKIE)),
