@@ -139,10 +139,10 @@ class JWTGateMiddleware:
                 value = content
         if value is None or len(value) > self._longest or scope["method"] == "OPTIONS":
             return None
-        if not value.startswith(CANONICAL_SCHEME) or (not self._exemption.is_empty and self._is_exempt(scope)):
+        if not self._exemption.is_empty and self._is_exempt(scope):
             return None
         # A header is only looked at where there is a gate.
-        return self.gate.decision.hit(value[len(CANONICAL_SCHEME) :], "header")  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+        return self.gate.decision.hit(value)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
 
     def _is_exempt(self, scope: Scope) -> bool:
         return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))

@@ -27,8 +27,6 @@ __all__ = ["JWTGateMiddleware"]
 
 logger = logging.getLogger("jwtgate")
 
-SCHEME = CANONICAL_SCHEME.decode()
-
 HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
     ("HTTP_COOKIE", b"cookie"),
@@ -72,10 +70,10 @@ class JWTGateMiddleware:
         value = environ.get("HTTP_AUTHORIZATION")
         if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
             return None
-        if not value.startswith(SCHEME) or (not self._exemption.is_empty and self._is_exempt(environ)):
+        if not self._exemption.is_empty and self._is_exempt(environ):
             return None
         # What PEP 3333 forbids in a value becomes "?", which no token can have.
-        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1", "replace"), "header")
+        return self.gate.decision.hit(value.encode("latin-1", "replace"))
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         return self._exemption.matches(_path(environ), _raw_path(environ))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from jwtgate.core import cross_site
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.exemption import Exemption, is_preflight
+from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import ParsedToken, parse
 from jwtgate.core.rulings import Issued, Ruling
@@ -115,38 +116,46 @@ class Decision:
         self.boot = clock.boot
         self.store_is_down = store_is_down
         self.tally = tally
-        self._sources = {source: sha256(f"{source}:".encode()) for source in (None, "header", "cookie", "subprotocol")}
-        self._recall = view.admitted.get
+        self._nothing = sha256()
+        self._find = view.admitted.get
         self._touch = view.admitted.touch
         self._headers: dict[bytes, Claims] = {}
 
-    def hit(self, token: bytes, source: Source | None) -> Admitted | None:
+    def hit(self, authorization: bytes) -> Admitted | None:
         """The hot path: a token admitted before, under a live lease and before its deadline; else None.
 
-        One digest, one clock read, two comparisons; no lock, no generator (design §2). The length of ``token`` is bounded
-        by the caller.
+        One digest, one clock read, two comparisons; no lock, no generator (design §2). Nothing is parsed: only the bytes of
+        a value that was once found well-formed and admitted lead anywhere.
+
+        Args: authorization: the field value, whole; its length is bounded by the caller.
         """
-        digest = self._sources[source].copy()
-        digest.update(token)
-        key = digest.digest()
-        entry = self._recall(key)
+        digest = self._nothing.copy()
+        digest.update(authorization)
+        return self._recall(digest.digest())
+
+    def key_of(self, token: bytes, source: Source | None) -> bytes:
+        """SHA-256 of the token and where it was found: no bearer secret stays in memory.
+
+        For a header it is that of the whole canonical value, which the hot path need not take apart; for the other places
+        it is longer, so that no header's bytes can lead to a cookie's entry.
+        """
+        if source == "header":
+            return sha256(CANONICAL_SCHEME + token).digest()
+        return sha256(token).digest() + str(source).encode()
+
+    def _recall(self, key: bytes) -> Admitted | None:
+        entry = self._find(key)
         if entry is None:
             return None
         now = self.boot()
         if now < entry.deadline and now < self.view.lease_until:
             try:
                 self._touch(key)
-            except KeyError:
+            except KeyError:  # evicted this instant
                 return None
             self.tally.hits += 1
             return entry
         return None
-
-    def key_of(self, token: bytes, source: Source | None) -> bytes:
-        """SHA-256 of where the token was found and the token: no bearer secret stays in memory."""
-        digest = self._sources[source].copy()
-        digest.update(token)
-        return digest.digest()
 
     def examine(self, request: Request) -> Plan[Admitted | None]:
         """The whole way of a request. None: it goes on anonymously (exempt path, preflight, optional mode).
@@ -172,7 +181,8 @@ class Decision:
         Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``.
         """
         if len(token) <= self.rules.max_token_bytes:
-            entry = self.hit(token, source) or self._in_grace(token, source)
+            key = self.key_of(token, source)
+            entry = self._recall(key) or self._in_grace(key)
             if entry is not None:
                 return entry
         self.tally.misses += 1
@@ -252,11 +262,11 @@ class Decision:
 
     # --- when the store cannot answer
 
-    def _in_grace(self, token: bytes, source: Source | None) -> Admitted | None:
+    def _in_grace(self, key: bytes) -> Admitted | None:
         """``cached``: a token admitted before, while the store is down and within the grace that was registered (F2)."""
         if self.rules.on_store_down != "cached" or not self.store_is_down():
             return None
-        entry = self._recall(self.key_of(token, source))
+        entry = self._find(key)
         now = self.boot()
         if entry is None or now >= entry.deadline or now >= self.view.grace_until:
             return None
@@ -269,7 +279,7 @@ class Decision:
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
-        entry = self._in_grace(token, source)
+        entry = self._in_grace(self.key_of(token, source))
         if entry is None:
             raise error
         return entry
