@@ -77,6 +77,7 @@ class World:
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.sweeps = 0
+        self._marks: dict[str, int] = {}
         (self.folder / "tokens").touch()
 
     def start_worker(self, name: str, face: str, url: str) -> None:
@@ -161,16 +162,27 @@ class World:
         """In the order of their numbers."""
         return list(self._lines("tokens"))
 
+    def mark(self) -> float:
+        """From now on ``decisions`` tells only what comes after; returns the time."""
+        now = time.monotonic()
+        for path in self.folder.glob("*.history"):
+            size = path.stat().st_size
+            self._marks[path.name] = size - size % RECORD.size
+        return now
+
     def decisions(self, since: float = 0.0) -> list[Decision]:
-        """Of all workers."""
+        """Of all workers. The histories are read before the tokens and the calls, so that these know all of them."""
+        histories = {}
+        for path in self.folder.glob("*.history"):
+            with path.open("rb") as file:
+                file.seek(self._marks.get(path.name, 0))
+                histories[path.stem] = file.read()
         names = [token["id"] for token in self.tokens()]
         decisions = []
-        for path in self.folder.glob("*.history"):
-            text = path.read_bytes()
-            whole = len(text) - len(text) % RECORD.size
-            for start, end, number, verdict in RECORD.iter_unpack(text[:whole]):
+        for process, text in histories.items():
+            for start, end, number, verdict in RECORD.iter_unpack(text[: len(text) - len(text) % RECORD.size]):
                 if start >= since:
-                    decisions.append(Decision(start, end, names[number], VERDICTS[verdict], path.stem))
+                    decisions.append(Decision(start, end, names[number], VERDICTS[verdict], process))
         return sorted(decisions, key=lambda decision: decision.start)
 
     def calls(self) -> list[dict[str, Any]]:
