@@ -25,6 +25,7 @@ OF_STATUS = {200: ADMITTED, 401: REFUSED, 503: UNAVAILABLE}
 FRESH_SECONDS, FRESH_LIMIT, OLD_PER_SWEEP = 1.5, 200, 12
 """Each sweep shows the newest tokens, which are about to be revoked or just were, and a few older ones."""
 
+SWEPT_LATEST, SWEPT_OLDER = 1000, 300
 PAUSE_SECONDS = 0.002
 
 
@@ -82,13 +83,18 @@ class Worker:
         return (self.folder / "stop").exists()
 
     def round(self) -> list[int]:
-        """What to decide next: a sample, or everything once the tests ask for it."""
+        """What to decide next: a sample, or a large part once the tests ask for it."""
         self.tokens.refresh()
         wanted = self.folder / "sweep"
         if wanted.exists() and (number := int(wanted.read_text() or 0)) > self.swept:
             self.swept = -number
-            return list(range(len(self.tokens.all)))
+            return self._latest_and_some()
         return self.tokens.sample()
+
+    def _latest_and_some(self) -> list[int]:
+        count = len(self.tokens.all)
+        first = max(0, count - SWEPT_LATEST)
+        return [*range(first, count), *random.sample(range(first), min(first, SWEPT_OLDER))]
 
     def finish(self, records: list[bytes]) -> None:
         """Writes down one round."""

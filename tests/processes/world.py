@@ -122,7 +122,7 @@ class World:
         return (self.folder / f"{name}.stderr").read_text(errors="replace")[-2000:]
 
     def sweep(self) -> None:
-        """Has every worker decide every token once more."""
+        """Has every worker decide the latest tokens, and many of the others, once more."""
         self.sweeps += 1
         partial = self.folder / "sweep.new"
         partial.write_text(str(self.sweeps))
