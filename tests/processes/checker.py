@@ -1,0 +1,112 @@
+"""Judges histories of many processes by the promise alone: it knows what was decided and what was revoked, not how.
+
+All times are CLOCK_MONOTONIC seconds, which every process of a machine shares.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Verdict = Literal["admitted", "refused", "unavailable", "other"]
+
+VERDICTS: tuple[Verdict, ...] = ("admitted", "refused", "unavailable", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One request, from before it reached the gate to after its answer."""
+
+    start: float
+    end: float
+    token: str
+    verdict: Verdict
+    process: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """One call that kills tokens.
+
+    Attributes:
+        began: before the call.
+        killed: tokens that must be dead from ``dead_from`` on.
+        touched: tokens that may be refused from ``began`` on; those killed are among them without being named.
+        dead_from: a receipt that holds everywhere: when it was returned; another: its ``effective_by``. None: nothing
+            was promised (the call raised).
+        lifted_from, lifted_until: a suspension: before the call that lifts it; from when nothing of it may linger.
+    """
+
+    began: float
+    killed: frozenset[str] = frozenset()
+    touched: frozenset[str] = frozenset()
+    dead_from: float | None = None
+    lifted_from: float = inf
+    lifted_until: float = inf
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong, and how much was seen at all."""
+
+    violations: list[str] = field(default_factory=list)
+    verdicts: Counter[Verdict] = field(default_factory=Counter)
+    tested_kills: int = 0
+    """Revoked tokens that were admitted before and shown again after their receipt."""
+
+
+def check(decisions: Iterable[Decision], revocations: Iterable[Revocation]) -> Findings:
+    """Holds each decision against every revocation of its token.
+
+    (a, b) none is admitted that began after the receipt held; (c) none is refused that nobody revoked; (d) every answer is
+    one of the gate's.
+    """
+    found = Findings()
+    killing: dict[str, list[Revocation]] = defaultdict(list)
+    touching: dict[str, list[Revocation]] = defaultdict(list)
+    for revocation in revocations:
+        for token in revocation.killed:
+            killing[token].append(revocation)
+        for token in revocation.killed | revocation.touched:
+            touching[token].append(revocation)
+    admitted: set[str] = set()
+    shown_after: set[str] = set()
+    for decision in decisions:
+        found.verdicts[decision.verdict] += 1
+        kills = [one for one in killing[decision.token] if _promises(one, decision)]
+        if kills:
+            shown_after.add(decision.token)
+        match decision.verdict:
+            case "other":
+                found.violations.append(f"(d) neither admitted nor refused nor unavailable: {decision}")
+            case "admitted":
+                admitted.add(decision.token)
+                if kills:
+                    found.violations.append(f"(a, b) admitted after its receipt: {decision} {_short(kills[0])}")
+            case "refused" if not any(_explains(one, decision) for one in touching[decision.token]):
+                known = [_short(one) for one in touching[decision.token]]
+                found.violations.append(f"(c) refused and never revoked: {decision} {known}")
+    found.tested_kills = len(admitted & shown_after)
+    return found
+
+
+def _promises(revocation: Revocation, decision: Decision) -> bool:
+    dead_from = revocation.dead_from
+    return dead_from is not None and decision.start > dead_from and decision.end < revocation.lifted_from
+
+
+def _explains(revocation: Revocation, decision: Decision) -> bool:
+    return revocation.began <= decision.end and decision.start <= revocation.lifted_until
+
+
+def _short(revocation: Revocation) -> str:
+    return (
+        f"by {revocation.name} began {revocation.began} dead_from {revocation.dead_from} "
+        f"lifted {revocation.lifted_from} to {revocation.lifted_until}"
+    )
