@@ -88,6 +88,7 @@ class ScriptedServer:
 
     def flush(self) -> None:
         """FLUSHALL, or a restart without persistence."""
+        self.is_own = False
         self.forget_everything()
 
     def restart(self) -> None:
