@@ -115,7 +115,7 @@ class Following:
             yield Pause(self.lease * BLOCK_OF_LEASE)
         elif self._loaded and epoch.name == self.view.epoch and epoch.is_healed:
             yield from self._read_on(renewal)
-        elif self._restored_in != epoch.name and self.view.rulings and self.view.epoch != epoch.name:
+        elif self._must_restore():
             self._fence("healing")
             yield from self._restore(epoch)
         elif not epoch.is_healed:
@@ -131,15 +131,17 @@ class Following:
 
     # --- renewal
 
-    def _renew(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, Renewal]:
-        """Registers, acknowledges, and says what this process has watched long enough (F2, F4, L2, W3)."""
+    def _renew(self) -> Generator[FeedEffect, Any, Renewal]:
+        """Registers, acknowledges, and says what this process has watched long enough (F2, F4, L2, W3).
+
+        A healer is announced from its first renewal in the new epoch until it is through, also between two attempts: in a
+        gap the others would call the epoch healed.
+        """
         old, view, end = self.worker, self.view, self.view.end
         acknowledged = end.position if self._loaded and end is not None else -1
-        self.worker = Worker(old.name, old.reach_seconds, acknowledged, old.beat + 1, is_healing)
+        self.worker = Worker(old.name, old.reach_seconds, acknowledged, old.beat + 1, self._must_restore())
         name = view.epoch if self._loaded else self._watched_name()
-        renewal: Renewal = yield Renew(
-            self.worker, name, healed=self._may_heal() and not is_healing, settled=self._may_settle()
-        )
+        renewal: Renewal = yield Renew(self.worker, name, healed=self._may_heal(), settled=self._may_settle())
         self._watch(renewal)
         yield from self._keep_house(renewal)
         return renewal
@@ -147,13 +149,19 @@ class Following:
     def _watched_name(self) -> str | None:
         return None if self.epoch is None else self.epoch.name
 
+    def _must_restore(self) -> bool:
+        """L1: knows rulings from before this epoch and has not written them all back."""
+        epoch, view = self.epoch, self.view
+        if epoch is None or epoch.lease_seconds != self.lease:
+            return False
+        return bool(view.rulings) and epoch.name not in (view.epoch, self._restored_in)
+
     def _may_heal(self) -> bool:
         """L2: watched for two leases on this clock, and nothing of its own left to write back."""
         epoch = self.epoch
         if epoch is None or epoch.is_healed or epoch.lease_seconds != self.lease:
             return False
-        has_restored = self._restored_in == epoch.name or not self.view.rulings or self.view.epoch == epoch.name
-        return has_restored and self.clock.boot() - self.watched_since >= 2 * self.lease
+        return not self._must_restore() and self.clock.boot() - self.watched_since >= 2 * self.lease
 
     def _may_settle(self) -> bool:
         epoch = self.epoch
@@ -260,14 +268,14 @@ class Following:
             snapshot.update(page)
             if is_healing and self.clock.boot() - renewed_at > 0.3 * self.lease:
                 renewed_at = self.clock.boot()
-                yield from self._renew(is_healing=True)
+                yield from self._renew()
         return snapshot
 
     # --- healing
 
     def _restore(self, epoch: Epoch) -> Step:
         """L1: announces itself, writes back what the store lacks in short jittered batches, withdraws."""
-        renewal = yield from self._renew(is_healing=True)
+        renewal = yield from self._renew()
         if renewal.epoch.name != epoch.name:
             return
         yield Pause(self.draw() * 0.3 * self.lease)
@@ -279,7 +287,7 @@ class Following:
             if answer is None:
                 return
             is_current = is_current and not answer
-            renewal = yield from self._renew(is_healing=True)
+            renewal = yield from self._renew()
             if renewal.epoch.name != epoch.name:
                 return
             yield Pause(self.draw() * 0.02 * self.lease)
