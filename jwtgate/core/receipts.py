@@ -100,8 +100,8 @@ class Revoker:
     def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
         """True: all that can be known is known. False: the epoch changed, write again (W3)."""
         pause = FIRST_PAUSE_SECONDS
-        patience = self._patience(state)
         while True:
+            patience = self._patience(state)
             try:
                 epoch, _, workers = yield Roster()
             except StoreUnavailable:
@@ -112,8 +112,7 @@ class Revoker:
             if epoch.name != state.written.epoch.name:
                 return False
             now = self.clock.boot()
-            if epoch.is_settled:
-                state.settled_from = -inf
+            state.settled_from = self._settled_from(epoch, now)
             self._look(state, workers, state.missing, now)
             if (not state.missing and now >= state.settled_from) or now - state.replied_at > patience:
                 return True
