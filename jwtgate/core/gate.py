@@ -191,8 +191,8 @@ class Decision:
     def _facts(self, case: _Case) -> Plan[Known]:
         """What is ruled on the token's handles, from memory if it may be trusted, else from the store.
 
-        A stamp of an epoch that is not this view's may be older or newer than it. Where that decides, the store is asked,
-        after the signature: a forged stamp buys no look-up.
+        Which of two epochs is the older one the view cannot tell: its own may be over, and a cut-off that was written here
+        of a newer one. Where that decides, the store is asked, after the signature: a forged stamp buys no look-up.
         """
         view = self.view
         is_trusted = view.is_live(self.boot()) and view.is_complete
@@ -259,9 +259,9 @@ class Decision:
 
 
 def _hinges_on_epoch(case: _Case, known: Known) -> bool:
-    """Whether a known cut-off of the view's epoch meets a stamp of another one."""
+    """Whether a known cut-off of one epoch meets a stamp of another."""
     stamp = case.issued.stamp
-    if stamp is None or stamp[0] == known.epoch:
+    if stamp is None:
         return False
     cuts = (Ruling.decode(text).not_before for text in known.rulings if text is not None)
     return any(cut is not None and cut.epoch not in (stamp[0], "") for cut in cuts)
