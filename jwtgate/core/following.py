@@ -223,13 +223,22 @@ class Following:
             after = yield from self._renew()
             if not self._is_same_history(after):
                 return
-            if after.was_registered and view.end is not None and view.end.position >= before.end.position:
-                if len(entries) < ENTRIES_PER_READ:
-                    view.grant(sent_at)
-                    self.condition = "following"
+            if self._may_grant(before, after, len(entries)):
+                view.grant(sent_at)
+                self.condition = "following"
             before = after
             if entries:
                 yield from self._breathe()
+
+    def _may_grant(self, before: Renewal, after: Renewal, read: int) -> bool:
+        """F2, F3: a registration that stood, a read that reached the log's end.
+
+        H2: a read that found nothing must still stand at the end: ``before`` may be old, the log trimmed to nothing since.
+        """
+        end = self.view.end
+        if end is None or not after.was_registered or read >= ENTRIES_PER_READ:
+            return False
+        return end.position >= before.end.position and (read > 0 or end.position == after.end.position)
 
     def _is_same_history(self, after: Renewal) -> bool:
         """H2: the epoch is checked after each read of the log."""
