@@ -249,6 +249,7 @@ class Decision:
     def _without_store(self, error: StoreUnavailable, case: _Case, token: bytes, source: Source | None) -> Admitted:
         """``ON_STORE_DOWN``: what may still be admitted, and with what; else the error stands."""
         if self.rules.on_store_down == "admit":
+            self._refuse_what_is_known(error, case)
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
@@ -256,6 +257,14 @@ class Decision:
         if entry is None:
             raise error
         return entry
+
+    def _refuse_what_is_known(self, error: StoreUnavailable, case: _Case) -> None:
+        """R1, without the store: where two epochs meet only times are left, and they may refuse but not call it revoked."""
+        known = self.view.known(case.handles)
+        if not _hinges_on_epoch(case, known):
+            _refuse_if_dead(case, known.rulings, known.epoch)
+        elif _is_dead(case.policy, case.issued._replace(stamp=None), known.rulings, known.epoch):
+            raise error
 
 
 def _hinges_on_epoch(case: _Case, known: Known) -> bool:
@@ -268,6 +277,10 @@ def _hinges_on_epoch(case: _Case, known: Known) -> bool:
 
 
 def _refuse_if_dead(case: _Case, rulings: Iterable[bytes | None], epoch: str) -> None:
-    for text in rulings:
-        if text is not None and Ruling.decode(text).kills(case.issued, epoch, case.policy.leeway_seconds):
-            raise Revoked("a ruling on one of its handles kills it")
+    if _is_dead(case.policy, case.issued, rulings, epoch):
+        raise Revoked("a ruling on one of its handles kills it")
+
+
+def _is_dead(policy: IssuerPolicy, issued: Issued, rulings: Iterable[bytes | None], epoch: str) -> bool:
+    leeway = policy.leeway_seconds
+    return any(text is not None and Ruling.decode(text).kills(issued, epoch, leeway) for text in rulings)
