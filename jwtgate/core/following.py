@@ -83,7 +83,7 @@ class Following:
         self.draw = draw
         self.worker = Worker(name, reach_seconds, -1, 0, is_healing=False)
         self.condition = "starting"
-        self.longest_reach = reach_seconds
+        self.reach_seconds = self.longest_reach = reach_seconds
         self.epoch: Epoch | None = None
         self.watched_since = clock.boot()
         self._restored_in: str | None = None
@@ -139,12 +139,17 @@ class Following:
         """
         old, view, end = self.worker, self.view, self.view.end
         acknowledged = end.position if self._loaded and end is not None else -1
-        self.worker = Worker(old.name, old.reach_seconds, acknowledged, old.beat + 1, self._must_restore())
+        self.worker = Worker(old.name, self._reach_to_tell(), acknowledged, old.beat + 1, self._must_restore())
         name = view.epoch if self._loaded else self._watched_name()
         renewal: Renewal = yield Renew(self.worker, name, healed=self._may_heal(), settled=self._may_settle())
         self._watch(renewal)
         yield from self._keep_house(renewal)
         return renewal
+
+    def _reach_to_tell(self) -> float:
+        """W3: a new epoch's record may have lost the longest reach; whoever remembers it raises it again, once."""
+        is_lost = self.epoch is not None and self.epoch.reach_seconds < self.longest_reach
+        return self.longest_reach if is_lost else self.reach_seconds
 
     def _watched_name(self) -> str | None:
         return None if self.epoch is None else self.epoch.name
