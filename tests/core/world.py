@@ -93,6 +93,7 @@ class Process:
     ) -> None:
         draw = world.random
         self.world, self.name, self.is_anchor = world, name, is_anchor
+        self.has_grace = on_store_down == "cached"
         self.clock = ScriptedClock(world.time, boot=float(draw.randrange(1000)), wall=START + draw.uniform(-0.4, 0.4))
         self.paused_until = -inf
         self.cut_off_until = -inf
@@ -154,7 +155,8 @@ class Process:
 
     def could_act_on_memory(self) -> bool:
         """Whether a request now, or once it is resumed, could be admitted from what this process remembers."""
-        return not self.is_dead and self.clock.boot() < max(self.view.lease_until, self.view.grace_until)
+        until = max(self.view.lease_until, self.view.grace_until) if self.has_grace else self.view.lease_until
+        return not self.is_dead and self.clock.boot() < until
 
 
 def _forget(worker):
@@ -473,7 +475,10 @@ class World:
     def check_members(self, operation: Operation) -> None:
         """Nobody who could still act on memory lacks what an effective receipt speaks of."""
         for process in self.processes:
-            if process.could_act_on_memory() and process.follower is not None and not knows(process.view, operation):
+            if not process.could_act_on_memory() or process.follower is None:
+                continue
+            remembered = any(process.view.admitted.get(process.decision.key_of(token.text, "header")) for token in operation.victims)
+            if remembered or (process.view.is_complete and not knows(process.view, operation)):
                 self.broken.append(f"a receipt is effective, and {process.name} has not applied it")
 
     def on_renew(self, process: Process, effect: Renew) -> None:
