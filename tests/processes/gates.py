@@ -6,9 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from processes.world import SECRET, wait_until
+
 from jwtgate import Gate, Settings
 from jwtgate.runtime.clock import boot
-from processes.world import SECRET, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from servers import Server
-
 from processes.proxy import Proxy
 from processes.world import World
+from servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
