@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -36,13 +38,18 @@ def main() -> None:
     """Exit status 0 unless a benchmark itself fails; a missed bar is only printed."""
     arguments = _arguments()
     lines: list[Line] = []
+    failed: list[str] = []
     with valkey.running() as url:
         options = Options(is_quick=arguments.quick, url=url)
         for name in arguments.only or ROWS:
             began = time.monotonic()
             module, _, function = ROWS[name].partition(":")
-            lines += getattr(import_module(f"benchmarks.{module}"), function)(options)
-            print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+            try:
+                lines += getattr(import_module(f"benchmarks.{module}"), function)(options)
+            except Exception:
+                failed.append(name)
+                traceback.print_exc()
+            print(f"--- {name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(as_text(lines))
     if arguments.json:
         shapes = [{"row": line.row, "bar": line.bar, "is_met": line.is_met, "values": line.values} for line in lines]
@@ -50,6 +57,8 @@ def main() -> None:
     if arguments.write:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(as_markdown(lines, _command(), _place()), encoding="utf-8")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,8 +75,6 @@ def _command() -> str:
 
 
 def _place() -> str:
-    import os
-
     return f"{platform.python_implementation()} {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores"
 
 

@@ -1,7 +1,7 @@
 """Row 4: requests a second with wrk, gated against bare, one worker each, in turns; beside the peer with its Redis check.
 
-All servers of a pair run at once and only one is loaded at a time. uvicorn runs on uvloop and httptools, the fastest it has,
-so that nothing slow hides the gate.
+All servers of a pair run at once and only one is loaded at a time. uvicorn runs as plain pip installs it (asyncio, h11) and
+on uvloop and httptools, where a request costs so little that every microsecond of the gate shows.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ __all__ = ["throughput"]
 
 BAR = 0.90
 
+PURE = {"bare": "bare_asgi", "jwtgate": "gated_asgi"}
+STARLETTE = {"bare": "bare_starlette", "jwtgate": "gated_starlette", "PyJWT+Redis": "checked_starlette"}
+LOOPS = {"h11": "asyncio", "httptools": "uvloop"}
+
 
 def throughput(options: Options) -> list[Line]:
-    """Three pairs; only what can be imported runs beside them."""
+    """Five pairs; only what can be imported runs beside them."""
     own = mint("HS256")[0]
     return [
-        _pair(options, "uvicorn, pure ASGI", {"bare": uvicorn("bare_asgi"), "jwtgate": uvicorn("gated_asgi")}, own),
-        _pair(
-            options,
-            "uvicorn, Starlette",
-            {
-                "bare": uvicorn("bare_starlette"),
-                "jwtgate": uvicorn("gated_starlette"),
-                "PyJWT+Redis": uvicorn("checked_starlette"),
-            },
-            own,
-        ),
+        *(_uvicorn(options, own, f"uvicorn {http}, pure ASGI", PURE, http) for http in LOOPS),
+        *(_uvicorn(options, own, f"uvicorn {http}, Starlette", STARLETTE, http) for http in LOOPS),
         *_flask(options, own),
     ]
+
+
+def _uvicorn(options: Options, own: str, name: str, factories: Mapping[str, str], http: str) -> Line:
+    commands = {each: uvicorn(factory, loop=LOOPS[http], http=http) for each, factory in factories.items()}
+    return _pair(options, name, commands, own)
 
 
 def _flask(options: Options, own: str) -> list[Line]:
@@ -56,14 +56,14 @@ def _flask(options: Options, own: str) -> list[Line]:
 def _pair(
     options: Options, name: str, commands: Mapping[str, list[str]], own: str, theirs: Mapping[str, str] | None = None
 ) -> Line:
-    seconds = options.pick(5, 2)
+    seconds = options.pick(2, 1)
     with ExitStack() as stack:
         candidates = {}
         for candidate, command in commands.items():
             token = (theirs or {}).get(candidate, own)
             url = stack.enter_context(serving(command, options.url, token, JWTGATE_PREFIX="throughput"))
             candidates[candidate] = partial(requests_per_second, url, token, seconds)
-        samples = in_turns(candidates, options.pick(3, 2))
+        samples = in_turns(candidates, options.pick(9, 4))
     share = ratio(samples["jwtgate"], samples["bare"])
     others = {f"{peer} ratio": ratio(samples[peer], samples["bare"]) for peer in samples if "+Redis" in peer}
     return Line(

@@ -36,9 +36,9 @@ def settings_for(algorithm: str) -> dict[str, str]:
     return {"public_key": _private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()}
 
 
-def mint(algorithm: str, count: int = 1) -> list[str]:
-    """Distinct valid tokens, by PyJWT. They live for an hour."""
-    key: Any = SECRET
+def mint(algorithm: str, count: int = 1, *, secret: str = SECRET) -> list[str]:
+    """Distinct tokens, by PyJWT, valid for an hour. Args: secret: for HS256, another than the run's."""
+    key: Any = secret
     if algorithm != "HS256":
         key = _private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return [jwt.encode(_claims(), key, algorithm, headers={"typ": "at+jwt"}) for _ in range(count)]
