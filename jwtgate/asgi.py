@@ -35,6 +35,8 @@ __all__ = ["JWTGateMiddleware"]
 
 logger = logging.getLogger("jwtgate")
 
+TOKEN_AT = len(CANONICAL_SCHEME)
+
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
 
@@ -100,7 +102,7 @@ class JWTGateMiddleware:
         self._nobody: dict[str, Any] = {}
         if self.gate is not None:
             settings = self.gate.settings
-            self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
+            self._longest = settings.max_token_bytes + TOKEN_AT
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
             self._nobody = _dress(self.gate, None)
@@ -142,7 +144,7 @@ class JWTGateMiddleware:
         if not value.startswith(CANONICAL_SCHEME) or (not self._exemption.is_empty and self._is_exempt(scope)):
             return None
         # A header is only looked at where there is a gate.
-        return self.gate.decision.hit(value[len(CANONICAL_SCHEME) :], "header")  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
+        return self.gate.decision.hit(value[TOKEN_AT:], "header")  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
 
     def _is_exempt(self, scope: Scope) -> bool:
         return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))

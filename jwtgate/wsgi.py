@@ -28,6 +28,7 @@ __all__ = ["JWTGateMiddleware"]
 logger = logging.getLogger("jwtgate")
 
 SCHEME = CANONICAL_SCHEME.decode()
+TOKEN_AT = len(SCHEME)
 
 HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
@@ -51,7 +52,7 @@ class JWTGateMiddleware:
         self.app = app
         self.gate = Gate.from_env() if gate is None else gate
         settings = self.gate.settings
-        self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
+        self._longest = settings.max_token_bytes + TOKEN_AT
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
 
@@ -75,7 +76,7 @@ class JWTGateMiddleware:
         if not value.startswith(SCHEME) or (not self._exemption.is_empty and self._is_exempt(environ)):
             return None
         # What PEP 3333 forbids in a value becomes "?", which no token can have.
-        return self.gate.decision.hit(value[len(SCHEME) :].encode("latin-1", "replace"), "header")
+        return self.gate.decision.hit(value[TOKEN_AT:].encode("latin-1", "replace"), "header")
 
     def _is_exempt(self, environ: WSGIEnvironment) -> bool:
         return self._exemption.matches(_path(environ), _raw_path(environ))
