@@ -35,6 +35,7 @@ __all__ = ["JWTGateMiddleware"]
 
 logger = logging.getLogger("jwtgate")
 
+
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
 

@@ -178,11 +178,17 @@ class Gate:
             return gate
 
     def start(self) -> None:
-        """Starts the follower in this process if it is not at work; every decision that misses does."""
-        if not self.follower.is_started:
-            with self._lock:
-                if not self.follower.is_started:
-                    self.follower.start()
+        """Starts the follower in this process if it is not at work; every decision that misses does.
+
+        Waits for nobody: while another thread starts or stops it, this request asks the store.
+        """
+        if self.follower.is_started or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if not self.follower.is_started:
+                self.follower.start()
+        finally:
+            self._lock.release()
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import warnings
 from typing import Any
@@ -277,3 +279,41 @@ def test_threads_share_one_gate(gate: Gate) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda turn: ask_wsgi(app, Sent(headers=(BEARER,) if turn % 2 else ())).status, range(400))
         assert list(answers) == [401, 200] * 200
+
+
+FORKING = """
+import os, sys
+from shells import Sent, ask_asgi, ask_wsgi, asgi_application, gate_of, wsgi_application
+from shell_table import BEARER
+from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
+from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
+
+gate = gate_of()
+asgi, wsgi = ASGIMiddleware(asgi_application, gate=gate), WSGIMiddleware(wsgi_application, gate=gate)
+
+def answers():
+    found = []
+    for headers in ((BEARER,), (BEARER,), ()):
+        found += [ask_asgi(asgi, Sent(headers=headers)).status, ask_wsgi(wsgi, Sent(headers=headers)).status]
+    return found
+
+assert gate.ready() and answers() == [200] * 4 + [401] * 2
+child = os.fork()
+if child == 0:
+    is_fresh = not gate.status().live and gate.status().hits == 0
+    told = answers()
+    is_live = gate.ready()
+    gate.close()
+    os._exit(0 if is_fresh and is_live and told == [200] * 4 + [401] * 2 else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert answers() == [200] * 4 + [401] * 2 and gate.status().live
+gate.close()
+"""
+
+
+def test_forked_child_answers_from_a_follower_of_its_own() -> None:
+    """Threat 28: fork with threads running, as ``gunicorn --preload`` does; the parent goes on undisturbed."""
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    program = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING]
+    ended = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,161 @@
+"""The shape of the package: which room may import which, how pure the core is, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "jwtgate"
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "errors": (),
+    "messages": (),
+    "claims": (),
+    "core": ("errors", "messages", "claims"),
+    "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
+    "stores": ("errors", "core.history", "core.rulings"),
+    "runtime": ("errors", "core", "stores.contract"),
+    "gate": ("errors", "messages", "core", "settings", "stores", "runtime"),
+    "": ("messages", "settings", "gate"),
+    "asgi": ("errors", "messages", "claims", "core", "runtime", "gate"),
+    "wsgi": ("errors", "messages", "core", "runtime", "gate"),
+    "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "gate", "demo"),
+    "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
+    "__main__": ("cli",),
+}
+"""Room (module or folder; ``""`` is ``jwtgate`` itself) to what it may import, named to the module where only that is
+meant. Top to bottom: nothing imports what stands below it, but ``cli`` its ``demo``."""
+
+PURE = frozenset(
+    """
+    __future__ abc base64 binascii bisect collections contextlib copy dataclasses enum functools graphlib hashlib heapq hmac
+    http itertools json math operator re string struct types typing unicodedata urllib
+    """.split()
+)
+"""What the core may import of the standard library: nothing that waits, draws, logs, or reads a clock or the machine."""
+
+CORE_ALSO: dict[str, frozenset[str]] = {
+    "core.key_material": frozenset({"jwt", "cryptography"}),
+    "core.verification": frozenset({"jwt"}),
+}
+"""Where the JOSE library is used; ``cryptography`` only to see what kind of key a PEM holds, and how strong."""
+
+FOREIGN: dict[str, frozenset[str]] = {
+    "asgi": frozenset({"starlette"}),
+    "settings.environment": frozenset({"environs"}),
+    "stores.redis": frozenset({"redis"}),
+    "stores.wire": frozenset({"redis"}),
+}
+"""Everything else that is not the standard library, by the one module that may import it."""
+
+MAY_IMPORT_ANYTHING = ("cli", "demo")
+"""At the edge: they print and start processes."""
+
+LINES = 300
+LONGER: dict[str, str] = {
+    "core/following.py": "one state machine, told with the rule of the design that each step keeps",
+    "gate.py": "two faces with the same names, each with its signature",
+    "stores/redis.py": "one store: every script with its arguments and its answer",
+}
+"""Files over the budget, each with the reason why cutting it would not make it clearer."""
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Dotted name below ``jwtgate`` to file; ``""`` is the package."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Absolute names of the modules that one imports, annotations' imports and those inside functions included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(modules()[module].read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            assert node.module is not None
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole.removeprefix("jwtgate.") in modules() else node.module)
+    return frozenset(found)
+
+
+def own(module: str) -> set[str]:
+    """Those of the package, without its name."""
+    return {name[len("jwtgate") :].lstrip(".") for name in imports(module) if name.partition(".")[0] == "jwtgate"}
+
+
+def foreign(module: str) -> set[str]:
+    """Top-level names of all others."""
+    return {name.partition(".")[0] for name in imports(module)} - {"jwtgate"}
+
+
+def room(module: str) -> str:
+    """The folder or module at the top level."""
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_go_one_way(module: str) -> None:
+    """Every edge is one of ``MAY_IMPORT``; inside a room modules import each other, but never in a circle."""
+    assert room(module) in MAY_IMPORT, "a room that nobody has placed yet"
+    allowed = MAY_IMPORT[room(module)]
+    for name in own(module):
+        is_allowed = any(name == each or (each and name.startswith(f"{each}.")) for each in allowed)
+        assert is_allowed or (room(name) == room(module) and name), f"{module} imports {name or 'jwtgate'}"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """No circle, not even of annotations. A package is read before its modules, so theirs count as its own."""
+    sorter = TopologicalSorter({module: own(module) - {module} for module in modules()})
+    sorter.prepare()
+
+
+def test_rooms_are_listed_in_their_order() -> None:
+    """Each room imports only what stands above it, so the list is the order of the design (§7)."""
+    order = list(MAY_IMPORT)
+    for place, allowed in enumerate(MAY_IMPORT.values()):
+        for each in allowed:
+            assert order.index(room(each)) < place or (order[place], each) == ("cli", "demo")
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if room(module) == "core"])
+def test_core_does_no_io_and_reads_no_clock(module: str) -> None:
+    """Charter rules 14 and 16: what a rule needs of the world is an argument or an effect."""
+    assert foreign(module) <= PURE | CORE_ALSO.get(module, frozenset())
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if room(module) not in MAY_IMPORT_ANYTHING])
+def test_foreign_packages_are_imported_where_the_list_says(module: str) -> None:
+    """One place for each library, so that ``import jwtgate`` stays light and a library can be replaced."""
+    allowed = FOREIGN.get(module, frozenset()) | CORE_ALSO.get(module, frozenset())
+    assert foreign(module) - sys.stdlib_module_names <= allowed
+
+
+def test_lists_name_only_what_is_there() -> None:
+    """An exception that is no longer needed goes."""
+    for module in (*CORE_ALSO, *FOREIGN):
+        assert (CORE_ALSO.get(module, frozenset()) | FOREIGN.get(module, frozenset())) <= foreign(module)
+    for name in LONGER:
+        assert _lines(ROOT / name) > LINES, f"{name} is within the budget again"
+
+
+@pytest.mark.parametrize("path", modules().values(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_file_is_at_most_300_lines_long(path: Path) -> None:
+    """Charter rule 4; what is longer says why."""
+    assert _lines(path) <= LINES or str(path.relative_to(ROOT)) in LONGER
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text().splitlines())

@@ -1,0 +1,75 @@
+"""The public surface, frozen: a name more or less is a decision, not an accident."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+SURFACE = {
+    "jwtgate": ["Gate", "Receipt", "Settings", "Status", "Token", "token_of"],
+    "jwtgate.asgi": ["JWTGateMiddleware"],
+    "jwtgate.wsgi": ["JWTGateMiddleware"],
+    "jwtgate.errors": [
+        "BadSignature",
+        "CredentialError",
+        "CrossSiteRequest",
+        "Expired",
+        "GrantError",
+        "InsufficientScope",
+        "InvalidRequest",
+        "InvalidToken",
+        "JWTGateError",
+        "KeysUnavailable",
+        "MalformedToken",
+        "MissingToken",
+        "NotYetValid",
+        "ReusedRefreshToken",
+        "Revoked",
+        "SettingsError",
+        "StoreUnavailable",
+        "SubjectSuspended",
+        "UnavailableError",
+        "UnknownKey",
+        "WrongAudience",
+        "WrongIssuer",
+        "WrongType",
+    ],
+    "jwtgate.stores": ["Feed", "Store", "open_store"],
+}
+
+FRAMEWORKS = ["starlette", "werkzeug", "fastapi", "flask", "django"]
+DRIVERS = ["redis", "valkey", "hiredis", "sqlalchemy", "psycopg", "sqlite3", "environs", "marshmallow"]
+
+
+@pytest.mark.parametrize("module", SURFACE)
+def test_public_names_are_these_and_exist(module: str) -> None:
+    """``__all__`` is the surface, and each name in it is there."""
+    imported = importlib.import_module(module)
+    assert sorted(imported.__all__) == SURFACE[module]
+    for name in SURFACE[module]:
+        assert getattr(imported, name) is not None
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level names of the modules that a fresh interpreter holds after the statement."""
+    program = f"import sys\n{statement}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(ended.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import jwtgate", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate.stores, jwtgate.errors", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate.asgi", ["werkzeug", "fastapi", "flask", "django", *DRIVERS]),
+        ("import jwtgate.wsgi", ["starlette", "fastapi", "flask", "django", *DRIVERS]),
+        ("import jwtgate; jwtgate.Gate(jwtgate.Settings(secret='s' * 32))", [*FRAMEWORKS, *DRIVERS]),
+    ],
+)
+def test_imports_load_nothing_that_was_not_asked_for(statement: str, absent: list[str]) -> None:
+    """Design §6: a framework, a database driver or the environment's reader is loaded where it is used, and only then."""
+    assert not loaded_by(statement) & set(absent)
