@@ -6,7 +6,9 @@ Exit status: 0; 1 a check failed; 2 wrong usage, or an extra that is not install
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Args: arguments: without the program's name; by default the process's. Returns: the exit status."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
+    _tolerate(sys.stdout)
     try:
         match chosen.command:
             case "demo":
@@ -42,8 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # its reader has seen enough: `jwtgate env | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
         return FAILED
+
+
+def _tolerate(stream: object) -> None:
+    """A terminal that knows no § is not to end a command."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # pyright: ignore[reportUnknownMemberType] - generic in its buffer
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,5 @@
 """What a FastAPI user writes. The gate reads ``JWTGATE_*``; nothing else is configured."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

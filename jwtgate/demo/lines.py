@@ -10,6 +10,7 @@ import http.client
 import json
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Line", "Worker", "open_lines"]
 
 TIMEOUT_SECONDS = 5.0
-OPENING_SECONDS = 20.0
+OPENING_SECONDS = 10.0
+OPENING_PAUSE_SECONDS = 0.02
 UNSURE_SECONDS = 5.0
 
 
@@ -114,23 +116,28 @@ def open_lines(apps: Iterable[App], workers: int, count: int) -> dict[Worker, li
 
     Raises: TimeoutError: a worker never accepted a connection.
     """
-    lines: dict[Worker, list[Line]] = {}
-    for app in apps:
-        lines |= _lines_to(app, workers, count)
+    with ExitStack() as undo:
+        lines: dict[Worker, list[Line]] = {}
+        for app in apps:
+            lines |= _lines_to(app, workers, count, undo)
+        undo.pop_all()
     return dict(sorted(lines.items()))
 
 
-def _lines_to(app: App, workers: int, count: int) -> dict[Worker, list[Line]]:
-    """Superfluous connections stay open until the end: a busy worker accepts less."""
+def _lines_to(app: App, workers: int, count: int, undo: ExitStack) -> dict[Worker, list[Line]]:
+    """Superfluous connections stay open until the end: a worker that has many accepts less."""
     found: dict[Worker, list[Line]] = {}
-    superfluous: list[Line] = []
     deadline = time.monotonic() + OPENING_SECONDS
-    while len(found) < workers or any(len(lines) < count for lines in found.values()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{app.name}: {len(found)} of {workers} workers answered enough connections")
-        line = Line(app)
-        lines = found.setdefault(line.worker, [])
-        (lines if len(lines) < count else superfluous).append(line)
-    for line in superfluous:
-        line.close()
+    with ExitStack() as superfluous:
+        while len(found) < workers or any(len(lines) < count for lines in found.values()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{app.name}: {len(found)} of {workers} workers answered, or too few connections each")
+            line = Line(app)
+            lines = found.setdefault(line.worker, [])
+            if len(lines) < count:
+                lines.append(line)
+                undo.callback(line.close)
+            else:
+                superfluous.callback(line.close)
+                time.sleep(OPENING_PAUSE_SECONDS)
     return found

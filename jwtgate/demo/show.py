@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -32,6 +33,8 @@ INTERRUPTED = 130
 def run(*, once: bool) -> int:
     """The whole demo. Args: once: end after the show. Returns: the exit status: 0, 1, or 130 after Ctrl-C in the show."""
     screen = Screen()
+    # What the demo's own gate logs would tear the tables; the applications log as ever, to their files.
+    logging.getLogger("jwtgate").addHandler(logging.NullHandler())
     try:
         with Interruption() as interruption, Servers(interruption) as servers:
             faults = _Show(servers, screen).play()
@@ -102,7 +105,7 @@ class _Show:
             game = Round(self.crew, cast, self._revoker(number), self.screen)
             game.play()
             self.revoked[cast.title] = cast.victim
-            self.faults += game.faults
+            self.faults += [f"{cast.title}: {fault}" for fault in game.faults]
             self.requests += game.requests
 
     def _revoker(self, number: int) -> Line:
@@ -133,7 +136,7 @@ class _Show:
         tokens = Tokens(living, revoked, self.revoked)
         outage = Outage(self.crew, tokens, self.servers, self.screen, self.mint.lease_seconds)
         outage.play()
-        self.faults += outage.faults
+        self.faults += [f"the outage: {fault}" for fault in outage.faults]
         self.requests += outage.requests
 
     def _conclude(self, seconds: float) -> None:
