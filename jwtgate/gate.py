@@ -21,11 +21,12 @@ from jwtgate.core.challenge import answer
 from jwtgate.core.effects import Pause
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
-from jwtgate.core.gate import Decision, Rules, Tally
+from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
+from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
-from jwtgate.core.exemption import Exemption, is_preflight
+from jwtgate.core.exemption import is_preflight
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import ParsedToken, parse
@@ -36,52 +36,21 @@ from jwtgate.core.verification import (
     verify_signature,
 )
 from jwtgate.core.view import Known, View
-from jwtgate.errors import JWTGateError, MissingToken, Revoked, StoreUnavailable
+from jwtgate.errors import MissingToken, Revoked, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from jwtgate.claims import Claims
-    from jwtgate.core.extraction import Extraction
     from jwtgate.core.keyring import Key
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.rules import Rules, Tally
     from jwtgate.messages import Request, Source
 
-__all__ = ["Decision", "Rules", "Tally"]
+__all__ = ["Decision"]
 
 MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the operator decided about requests; see the settings of the same names."""
-
-    policies: Mapping[str | None, IssuerPolicy]
-    extraction: Extraction
-    exemption: Exemption
-    csrf: Literal["fetch-metadata", "off"]
-    origins: frozenset[str]
-    is_optional: bool
-    verifies_first: bool
-    max_token_bytes: int
-    on_store_down: Literal["refuse", "cached", "admit"]
-
-
-class Tally:
-    """Plain numbers of one process. Increments are single bytecode runs; nothing waits for them."""
-
-    __slots__ = ("hits", "look_ups", "misses", "refused")
-
-    def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
-        self.look_ups = 0
-        self.refused: dict[str, int] = {}
-
-    def count(self, error: JWTGateError) -> None:
-        """One more refusal, by its precise reason."""
-        self.refused[error.reason] = self.refused.get(error.reason, 0) + 1
 
 
 @dataclass(slots=True)

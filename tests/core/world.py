@@ -24,11 +24,12 @@ from jwtgate.core.effects import Looked, LookUp, Pause, Read, Renew, Roster, Wri
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.following import Following
-from jwtgate.core.gate import Decision, Rules, Tally
+from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
+from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import Issued, Ruling, digest_of, merge
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, Revoked, StoreUnavailable
