@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate import Gate, Settings
 from jwtgate.runtime.clock import boot
+from jwtgate.errors import InvalidToken, StoreUnavailable
 from processes.world import SECRET, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from servers import Server
+
+    from processes.checker import Verdict
 
 
 class ShiftedClock:
@@ -47,6 +50,17 @@ def started(url: str, **settings: Any) -> Iterator[Gate]:
         yield gate
     finally:
         gate.close()
+
+
+def answer_of(gate: Gate, token: str) -> Verdict:
+    """The verdict on one token."""
+    try:
+        gate.verify(token)
+    except InvalidToken:
+        return "refused"
+    except StoreUnavailable:
+        return "unavailable"
+    return "admitted"
 
 
 def heal(server: Server) -> None:
