@@ -9,6 +9,7 @@ import asyncio
 import faulthandler
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from jwtgate import Gate, Settings
 from jwtgate.errors import JWTGateError, Revoked, StoreUnavailable
 
 CHILDREN = 12
-CHILD_SECONDS = 15.0
+CHILD_SECONDS, PARENT_SECONDS = 15, 40
 
 
 def judge(gate: Gate, tokens: list[tuple[str, bool]]) -> list[str]:
@@ -54,7 +55,7 @@ async def judge_awaited(gate: Gate, tokens: list[tuple[str, bool]]) -> list[str]
 
 def child(gate: Gate, tokens: list[tuple[str, bool]], parent_name: str | None) -> int:
     """What a forked worker does with the gate that it inherited."""
-    faulthandler.dump_traceback_later(CHILD_SECONDS, exit=True)
+    signal.alarm(CHILD_SECONDS)
     if gate.status().live:
         print("the child's view was live before its own follower read anything", file=sys.stderr)
         return 1
@@ -74,7 +75,8 @@ def child(gate: Gate, tokens: list[tuple[str, bool]], parent_name: str | None) -
 
 def main() -> int:
     """Forks while three threads and a loop keep the gate's locks and connections busy."""
-    faulthandler.dump_traceback_later(90.0, exit=True)
+    faulthandler.register(signal.SIGALRM, chain=True)  # what hangs says where, and ends
+    signal.alarm(PARENT_SECONDS)
     warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forking with threads: that is the test
     settings: dict[str, Any] = json.loads(sys.argv[1])
     gate = Gate(Settings(**settings))

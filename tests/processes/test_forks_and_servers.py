@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -32,8 +33,6 @@ LEASE = 0.5
 @pytest.mark.parametrize("view_limit", [1000, 0])
 def test_forked_children_start_from_nothing_and_decide_rightly(valkey: Server, tmp_path: Path, view_limit: int) -> None:
     """Twelve forks while threads hold the gate's locks and connections; with and without a view that answers."""
-    import os
-
     heal(valkey)
     settings = {"secret": SECRET, "store": valkey.url, "lease": LEASE, "view_limit": view_limit, "cache_size": 4}
     process = subprocess.run(
@@ -41,7 +40,7 @@ def test_forked_children_start_from_nothing_and_decide_rightly(valkey: Server, t
         env={**os.environ, "PYTHONPATH": python_path()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=100,
+        timeout=60,
         check=False,
     )
     assert process.returncode == 0, process.stdout.decode() + process.stderr.decode()[-3000:]
