@@ -125,8 +125,8 @@ class Gate:
         self.settings = settings
         self.clock = SystemClock()
         self.reach_seconds = _reach(settings)
-        self.watch = Watch(settings.lease, self.reach_seconds)
-        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=self.watch)
+        watch = Watch(settings.lease, self.reach_seconds)
+        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._compose()
@@ -160,7 +160,7 @@ class Gate:
             wide_handles=self._wide,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.store, self.view, self.clock, self.health, self.watch, self.reach_seconds)
+        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds)
         self.performer = blocking.Performer(self.store, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()

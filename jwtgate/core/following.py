@@ -83,7 +83,7 @@ class Following:
         self.draw = draw
         self.worker = Worker(name, reach_seconds, -1, 0, is_healing=False)
         self.condition = "starting"
-        self.longest_reach = reach_seconds
+        self.reach_seconds = self.longest_reach = reach_seconds
         self.epoch: Epoch | None = None
         self.watched_since = clock.boot()
         self._restored_in: str | None = None
@@ -115,7 +115,7 @@ class Following:
             yield Pause(self.lease * BLOCK_OF_LEASE)
         elif self._loaded and epoch.name == self.view.epoch and epoch.is_healed:
             yield from self._read_on(renewal)
-        elif self._restored_in != epoch.name and self.view.rulings and self.view.epoch != epoch.name:
+        elif self._must_restore():
             self._fence("healing")
             yield from self._restore(epoch)
         elif not epoch.is_healed:
@@ -131,29 +131,42 @@ class Following:
 
     # --- renewal
 
-    def _renew(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, Renewal]:
-        """Registers, acknowledges, and says what this process has watched long enough (F2, F4, L2, W3)."""
+    def _renew(self) -> Generator[FeedEffect, Any, Renewal]:
+        """Registers, acknowledges, and says what this process has watched long enough (F2, F4, L2, W3).
+
+        A healer is announced from its first renewal in the new epoch until it is through, also between two attempts: in a
+        gap the others would call the epoch healed.
+        """
         old, view, end = self.worker, self.view, self.view.end
         acknowledged = end.position if self._loaded and end is not None else -1
-        self.worker = Worker(old.name, old.reach_seconds, acknowledged, old.beat + 1, is_healing)
+        self.worker = Worker(old.name, self._reach_to_tell(), acknowledged, old.beat + 1, self._must_restore())
         name = view.epoch if self._loaded else self._watched_name()
-        renewal: Renewal = yield Renew(
-            self.worker, name, healed=self._may_heal() and not is_healing, settled=self._may_settle()
-        )
+        renewal: Renewal = yield Renew(self.worker, name, healed=self._may_heal(), settled=self._may_settle())
         self._watch(renewal)
         yield from self._keep_house(renewal)
         return renewal
 
+    def _reach_to_tell(self) -> float:
+        """W3: a new epoch's record may have lost the longest reach; whoever remembers it raises it again, once."""
+        is_lost = self.epoch is not None and self.epoch.reach_seconds < self.longest_reach
+        return self.longest_reach if is_lost else self.reach_seconds
+
     def _watched_name(self) -> str | None:
         return None if self.epoch is None else self.epoch.name
+
+    def _must_restore(self) -> bool:
+        """L1: knows rulings from before this epoch and has not written them all back."""
+        epoch, view = self.epoch, self.view
+        if epoch is None or epoch.lease_seconds != self.lease:
+            return False
+        return bool(view.rulings) and epoch.name not in (view.epoch, self._restored_in)
 
     def _may_heal(self) -> bool:
         """L2: watched for two leases on this clock, and nothing of its own left to write back."""
         epoch = self.epoch
         if epoch is None or epoch.is_healed or epoch.lease_seconds != self.lease:
             return False
-        has_restored = self._restored_in == epoch.name or not self.view.rulings or self.view.epoch == epoch.name
-        return has_restored and self.clock.boot() - self.watched_since >= 2 * self.lease
+        return not self._must_restore() and self.clock.boot() - self.watched_since >= 2 * self.lease
 
     def _may_settle(self) -> bool:
         epoch = self.epoch
@@ -215,12 +228,22 @@ class Following:
             after = yield from self._renew()
             if not self._is_same_history(after):
                 return
-            if after.was_registered and len(entries) < ENTRIES_PER_READ:
+            if self._may_grant(before, after, len(entries)):
                 view.grant(sent_at)
                 self.condition = "following"
             before = after
             if entries:
                 yield from self._breathe()
+
+    def _may_grant(self, before: Renewal, after: Renewal, read: int) -> bool:
+        """F2, F3: a registration that stood, a read that reached the log's end.
+
+        H2: a read that found nothing must still stand at the end: ``before`` may be old, the log trimmed to nothing since.
+        """
+        end = self.view.end
+        if end is None or not after.was_registered or read >= ENTRIES_PER_READ:
+            return False
+        return end.position >= before.end.position and (read > 0 or end.position == after.end.position)
 
     def _is_same_history(self, after: Renewal) -> bool:
         """H2: the epoch is checked after each read of the log."""
@@ -259,14 +282,14 @@ class Following:
             snapshot.update(page)
             if is_healing and self.clock.boot() - renewed_at > 0.3 * self.lease:
                 renewed_at = self.clock.boot()
-                yield from self._renew(is_healing=True)
+                yield from self._renew()
         return snapshot
 
     # --- healing
 
     def _restore(self, epoch: Epoch) -> Step:
         """L1: announces itself, writes back what the store lacks in short jittered batches, withdraws."""
-        renewal = yield from self._renew(is_healing=True)
+        renewal = yield from self._renew()
         if renewal.epoch.name != epoch.name:
             return
         yield Pause(self.draw() * 0.3 * self.lease)
@@ -278,7 +301,7 @@ class Following:
             if answer is None:
                 return
             is_current = is_current and not answer
-            renewal = yield from self._renew(is_healing=True)
+            renewal = yield from self._renew()
             if renewal.epoch.name != epoch.name:
                 return
             yield Pause(self.draw() * 0.02 * self.lease)

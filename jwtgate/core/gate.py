@@ -208,8 +208,9 @@ class Decision:
     def _from_memory(self, case: _Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.
 
-        None: the store must be asked. So it must where a cut-off meets a stamp of an epoch that is not this view's: that
-        may be older or newer. The signature comes first then: a forged stamp buys no look-up.
+        None: the store must be asked, also where a cut-off of one epoch meets a stamp of another. Which is older the view
+        cannot tell: its own epoch may be over, and a cut-off that was written here be of a newer one. The signature comes
+        first then: a forged stamp buys no look-up.
         """
         view = self.view
         is_trusted = view.is_complete and view.is_live(self.boot())
@@ -276,6 +277,7 @@ class Decision:
     def _without_store(self, error: StoreUnavailable, case: _Case, token: bytes, source: Source | None) -> Admitted:
         """``ON_STORE_DOWN``: what may still be admitted, and with what; else the error stands."""
         if self.rules.on_store_down == "admit":
+            self._refuse_what_is_known(error, case)
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
@@ -284,17 +286,29 @@ class Decision:
             raise error
         return entry
 
+    def _refuse_what_is_known(self, error: StoreUnavailable, case: _Case) -> None:
+        """R1, without the store: where two epochs meet only times are left, and they may refuse but not call it revoked."""
+        known = self.view.known(case.handles)
+        if not _hinges_on_epoch(case, known):
+            _refuse_if_dead(case, known.rulings, known.epoch)
+        elif _is_dead(case.policy, case.issued()._replace(stamp=None), known.rulings, known.epoch):
+            raise error
+
 
 def _hinges_on_epoch(case: _Case, known: Known) -> bool:
-    """Whether a known cut-off of another epoch than the token's stamp can only be placed by knowing the current epoch."""
+    """Whether a known cut-off of one epoch meets a stamp of another."""
     stamp = case.issued().stamp
-    if stamp is None or stamp[0] == known.epoch:
+    if stamp is None:
         return False
     cuts = (Ruling.decode(text).not_before for text in known.rulings if text is not None)
     return any(cut is not None and cut.epoch != stamp[0] for cut in cuts)
 
 
 def _refuse_if_dead(case: _Case, rulings: Iterable[bytes | None], epoch: str) -> None:
-    for text in rulings:
-        if text is not None and Ruling.decode(text).kills(case.issued(), epoch, case.policy.leeway_seconds):
-            raise Revoked("a ruling on one of its handles kills it")
+    if _is_dead(case.policy, case.issued(), rulings, epoch):
+        raise Revoked("a ruling on one of its handles kills it")
+
+
+def _is_dead(policy: IssuerPolicy, issued: Issued, rulings: Iterable[bytes | None], epoch: str) -> bool:
+    leeway = policy.leeway_seconds
+    return any(text is not None and Ruling.decode(text).kills(issued, epoch, leeway) for text in rulings)

@@ -118,13 +118,13 @@ class Renewal:
     workers: tuple[Worker, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Watch:
-    """What any call puts into an epoch record if it must open one (H1, H3, W3). One per gate; the follower keeps it.
+    """What a call puts into an epoch record if it must open one (H1, H3, W3).
 
     Attributes:
         lease_seconds: the configured lease.
-        reach_seconds: the longest reach this process knows of, its own included: it outlives the record it was read from.
+        reach_seconds: of this process.
     """
 
     lease_seconds: float

@@ -100,8 +100,8 @@ class Revoker:
     def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
         """True: all that can be known is known. False: the epoch changed, write again (W3)."""
         pause = FIRST_PAUSE_SECONDS
-        patience = self._patience(state)
         while True:
+            patience = self._patience(state)
             try:
                 epoch, _, workers = yield Roster()
             except StoreUnavailable:

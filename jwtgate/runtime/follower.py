@@ -28,7 +28,6 @@ from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
-    from jwtgate.core.history import Watch
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
     from jwtgate.stores.contract import Feed, Store
@@ -43,13 +42,11 @@ RESTART_SECONDS = 1.0
 class Follower:
     """Owns the thread and its feed."""
 
-    def __init__(self, store: Store, view: View, clock: Clock, health: Health, watch: Watch, reach_seconds: float) -> None:
-        """Args: watch: raised here to the longest reach seen. reach_seconds: of this process."""
+    def __init__(self, store: Store, view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
         self.store = store
         self.view = view
         self.clock = clock
         self.health = health
-        self.watch = watch
         self.reach_seconds = reach_seconds
         self.following: Following | None = None
         self._feed: Feed | None = None
@@ -149,7 +146,6 @@ class Follower:
             case Renew(worker, epoch, healed, settled):
                 renewal = feed.renew(worker, epoch, healed=healed, settled=settled)
                 self.health.answered(is_healed=renewal.epoch.is_healed, by_follower=True)
-                self.watch.reach_seconds = max(self.watch.reach_seconds, renewal.epoch.reach_seconds)
                 self._audit_once()
                 return renewal
             case OpenPages(size):

@@ -199,19 +199,18 @@ class RedisFeed:
 class _Layout:
     """The keys, and the beginning that all script calls share."""
 
-    __slots__ = ("_keys", "_watch", "log", "rulings")
+    __slots__ = ("_keys", "_limits", "log", "rulings")
 
     def __init__(self, prefix: str, watch: Watch) -> None:
         names = ("rulings", "until", "log", "workers")
         self._keys = tuple(f"{{{prefix}:0}}:{name}".encode() for name in names)
-        self._watch = watch
+        self._limits = (repr(float(watch.lease_seconds)), _reach_text(watch.reach_seconds))
         self.rulings, self.log = self._keys[0], self._keys[2]
 
     def call(self, script: Script, *arguments: Argument) -> tuple[Argument, ...]:
         """EVALSHA. The name and the link, should the step need them, are fresh each time: none may come twice."""
         name, link = secrets.token_urlsafe(8), secrets.token_urlsafe(8)
-        limits = (repr(float(self._watch.lease_seconds)), _reach_text(self._watch.reach_seconds))
-        return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *limits, *arguments)
+        return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *self._limits, *arguments)
 
 
 def _pack(change: Change) -> tuple[Argument, ...]:

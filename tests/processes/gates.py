@@ -6,17 +6,17 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jwtgate import Gate, Settings
-from jwtgate.runtime.clock import boot
-from jwtgate.errors import InvalidToken, StoreUnavailable
 from processes.world import SECRET, wait_until
+
+from jwtgate import Gate, Settings
+from jwtgate.errors import InvalidToken, StoreUnavailable
+from jwtgate.runtime.clock import boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from servers import Server
-
     from processes.checker import Verdict
+    from servers import Server
 
 
 class ShiftedClock:

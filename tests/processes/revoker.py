@@ -121,8 +121,13 @@ class Lane(threading.Thread):
         if "sid" in handles or "jti" not in handles:
             token = jwt.encode(payload, self.revoker.secret, "HS256", headers={"typ": "at+jwt"})
         victim = {
-            **{"id": name, "token": token, "handles": handles, "ver": version, "iat": payload["iat"]},
-            **{"began": began, "ended": time.monotonic()},
+            "id": name,
+            "token": token,
+            "handles": handles,
+            "ver": version,
+            "iat": payload["iat"],
+            "began": began,
+            "ended": time.monotonic(),
         }
         self.revoker.append("tokens", victim)
         return victim
@@ -175,9 +180,7 @@ class Revoker:
         self.secret = configuration["settings"]["secret"]
         self.pause_seconds = LANES / configuration["rate"]
         files = {"tokens": "tokens", "rulings": f"{self.name}.rulings"}
-        self.files = {
-            kind: os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for kind, name in files.items()
-        }
+        self.files = {kind: os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for kind, name in files.items()}
         self.lock = threading.Lock()
         self.number = 0
 

@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from jwtgate.errors import Revoked, StoreUnavailable
 from processes.gates import answer_of, heal, started
 from processes.proxy import Proxy
 from processes.world import wait_until
+
+from jwtgate.errors import Revoked, StoreUnavailable
 
 if TYPE_CHECKING:
     from servers import Server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from processes.checker import Decision, Revocation, check
 
 KILLED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.0)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
-
-from jwtgate.errors import Expired, InvalidToken, Revoked
 from processes.gates import ShiftedClock, heal, started
 from processes.world import SECRET, python_path, wait_until
+
+from jwtgate.errors import Expired, InvalidToken, Revoked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from servers import Server
-
 from processes.gates import answer_of, heal, made, started
 from processes.proxy import Proxy
 from processes.world import World
+from servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from servers import free_port
-
 from processes.gates import heal, started, worker_names
 from processes.world import SECRET, child, ended, python_path, wait_until
+from servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

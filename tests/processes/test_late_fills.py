@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from processes.gates import heal, started
+from processes.world import wait_until
 
 from jwtgate.core.key_material import ALGORITHMS
 from jwtgate.errors import JWTGateError, Revoked
-from processes.gates import heal, started
-from processes.world import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

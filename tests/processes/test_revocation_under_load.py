@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
 from processes.world import World
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import jwt
 import pytest
-
-from jwtgate.errors import JWTGateError
 from processes.gates import answer_of, heal, started
 from processes.proxy import Proxy
 from processes.world import SECRET, wait_until
+
+from jwtgate.errors import JWTGateError
 
 if TYPE_CHECKING:
     from servers import Server

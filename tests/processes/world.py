@@ -14,9 +14,10 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import jwtgate
 from processes.checker import VERDICTS, Decision, Findings, Revocation, check
 from processes.worker import RECORD
+
+import jwtgate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +35,9 @@ def python_path() -> str:
     return os.pathsep.join(part for part in parts if part)
 
 
-def child(module: str, *arguments: str, stderr: Any = None, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+def child(
+    module: str, *arguments: str, stderr: Any = None, environment: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """A Python process of ours."""
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -72,7 +75,10 @@ class World:
         self.lease = lease
         self.rate = rate
         self.settings = {
-            **{"secret": SECRET, "lease": lease, "handles": ["tenant"], "version_claim": "ver"},
+            "secret": SECRET,
+            "lease": lease,
+            "handles": ["tenant"],
+            "version_claim": "ver",
             **settings,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -201,9 +207,7 @@ class World:
         calls = self.calls()
         lifting = {(call["by"], call["lifts"]): call for call in calls if call["kind"] == "reinstate"}
         return [
-            ledger.revocation(call, lifting.get((call["by"], call["number"])))
-            for call in calls
-            if call["kind"] != "reinstate"
+            ledger.revocation(call, lifting.get((call["by"], call["number"]))) for call in calls if call["kind"] != "reinstate"
         ]
 
     def check(self, *, since: float = 0.0, loses_history: bool = False) -> Findings:
