@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,34 @@ def test_two_loops_and_threads_share_one_gate(valkey: Server) -> None:
             thread.join(30.0)
             assert not thread.is_alive()
         assert answers == ["right"] * len(tokens) * 16
+
+
+def test_full_cache_shared_by_threads_gives_only_answers(valkey: Server) -> None:
+    """threats.md 2: a hit of one thread while another makes room is no error of anybody's."""
+    heal(valkey)
+    interval = sys.getswitchinterval()
+    with started(valkey.url, cache_size=4) as gate:
+        tokens = [gate.issue("alice") for _ in range(8)]
+        others: list[BaseException] = []
+        ends_at = time.monotonic() + 2.0
+
+        def ask() -> None:
+            while time.monotonic() < ends_at and not others:
+                try:
+                    answer_of(gate, random.choice(tokens))
+                except BaseException as error:
+                    others.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        try:
+            sys.setswitchinterval(1e-6)
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30.0)
+        finally:
+            sys.setswitchinterval(interval)
+        assert others == []
 
 
 def test_gate_closed_under_load_only_ever_gives_its_own_answers(valkey: Server) -> None:

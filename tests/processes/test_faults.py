@@ -214,16 +214,16 @@ def test_worker_that_dies_is_waited_for_one_reach_at_most(scene: Scene) -> None:
         scene.world.start_worker("worker-1", "wsgi", scene.server.url)
 
 
-def test_receipt_waits_for_workers_whose_registration_was_lost(module_valkey: Server) -> None:
+def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -> None:
     """threats.md 17: an evicted or deleted list of workers never means that there are none."""
-    heal(module_valkey)
-    with Proxy(module_valkey.port) as proxy, started(module_valkey.url, lease=2.0) as here:
+    heal(valkey)
+    with Proxy(valkey.port) as proxy, started(valkey.url, lease=2.0) as here:
         away = made(proxy.url, lease=2.0)
         assert away.ready(15.0)
         token = here.issue("alice")
         away.verify(token)
         proxy.hold()
-        with module_valkey.client() as client:
+        with valkey.client() as client:
             client.delete("{jwtgate:0}:workers")
         receipt = here.revoke(token=token, wait=True)
         verdict = answer_of(away, token)
