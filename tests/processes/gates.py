@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from processes.world import SECRET, wait_until
 
 from jwtgate import Gate, Settings
+from jwtgate.errors import InvalidToken, StoreUnavailable
 from jwtgate.runtime.clock import boot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from processes.checker import Verdict
     from servers import Server
 
 
@@ -48,6 +50,17 @@ def started(url: str, **settings: Any) -> Iterator[Gate]:
         yield gate
     finally:
         gate.close()
+
+
+def answer_of(gate: Gate, token: str) -> Verdict:
+    """The verdict on one token."""
+    try:
+        gate.verify(token)
+    except InvalidToken:
+        return "refused"
+    except StoreUnavailable:
+        return "unavailable"
+    return "admitted"
 
 
 def heal(server: Server) -> None:

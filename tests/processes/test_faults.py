@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
+from processes.gates import answer_of, heal, made, started
 from processes.proxy import Proxy
 from processes.world import World
 from servers import Server
@@ -142,14 +143,6 @@ def test_deleted_log_shows_as_a_gap(scene: Scene) -> None:
             time.sleep(0.05)
 
 
-def test_forgotten_workers_register_again(scene: Scene) -> None:
-    """F2: a read made before the registration grants no lease."""
-    with scene.fault() as client:
-        for _ in range(10):
-            client.delete("{jwtgate:0}:workers")
-            time.sleep(0.05)
-
-
 def test_killed_connections_are_made_again(scene: Scene) -> None:
     """A follower's new connection registers before it reads (F2)."""
     with scene.fault() as client:
@@ -219,3 +212,21 @@ def test_worker_that_dies_is_waited_for_one_reach_at_most(scene: Scene) -> None:
         process.kill()
         process.wait(5.0)
         scene.world.start_worker("worker-1", "wsgi", scene.server.url)
+
+
+def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -> None:
+    """threats.md 17: an evicted or deleted list of workers never means that there are none."""
+    heal(valkey)
+    with Proxy(valkey.port) as proxy, started(valkey.url, lease=2.0) as here:
+        away = made(proxy.url, lease=2.0)
+        assert away.ready(15.0)
+        token = here.issue("alice")
+        away.verify(token)
+        proxy.hold()
+        with valkey.client() as client:
+            client.delete("{jwtgate:0}:workers")
+        receipt = here.revoke(token=token, wait=True)
+        verdict = answer_of(away, token)
+        proxy.pass_on()
+        away.close()
+    assert receipt.effective_everywhere is False or verdict != "admitted"
