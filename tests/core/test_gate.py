@@ -64,7 +64,9 @@ def cut(epoch: str, position: int = 9, at: float = START - 30) -> Ruling:
 class Gate:
     """A decision over a view; a test answers its look-ups."""
 
-    def __init__(self, *, live: bool = False, order: str = "store-first", on_store_down: str = "refuse", **known: Ruling) -> None:
+    def __init__(
+        self, *, live: bool = False, order: str = "store-first", on_store_down: str = "refuse", **known: Ruling
+    ) -> None:
         self.time = Time()
         self.clock = ScriptedClock(self.time)
         self.view = View(
@@ -75,7 +77,9 @@ class Gate:
             rulings_limit=9,
             wide_handles=frozenset({POLICY.everything}),
         )
-        snapshot = {{"jti": JTI, "sub": SUB, "everything": POLICY.everything}[name]: ruling.encode() for name, ruling in known.items()}
+        snapshot = {
+            {"jti": JTI, "sub": SUB, "everything": POLICY.everything}[name]: ruling.encode() for name, ruling in known.items()
+        }
         self.view.load(snapshot, CURRENT, LogEnd(7, "l7", "7"))
         if live:
             self.view.grant(0.0)
@@ -100,7 +104,9 @@ class Gate:
             texts[asked[name]] = ruling.encode()
         return Facts(Epoch(epoch, 1.0, 1.0, healed, True), LogEnd(position, "l", "c"), tuple(texts))
 
-    def decide(self, token: bytes = TOKEN, answer: Facts | Exception | None = None, *, late: float = 0.0, sent_at: float | None = None):
+    def decide(
+        self, token: bytes = TOKEN, answer: Facts | Exception | None = None, *, late: float = 0.0, sent_at: float | None = None
+    ):
         """The decision. Without ``answer`` it must not ask; with one it must, once, for all three handles."""
         plan = self.decision.decide(token, "header")
         try:

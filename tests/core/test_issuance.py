@@ -97,7 +97,15 @@ def test_ttl_must_be_within_the_longest_life(ttl) -> None:
 
 @pytest.mark.parametrize(
     "claims",
-    [{"x": float("nan")}, {"x": object()}, {"x": "\ud800"}, {"type": "refresh"}, {"tenant": 1.5}, {"ver": "1"}, {"x": "y" * 9000}],
+    [
+        {"x": float("nan")},
+        {"x": object()},
+        {"x": "\ud800"},
+        {"type": "refresh"},
+        {"tenant": 1.5},
+        {"ver": "1"},
+        {"x": "y" * 9000},
+    ],
     ids=["nan", "no JSON", "half a pair", "of another type", "handle", "version", "too long"],
 )
 def test_token_that_the_gate_would_refuse_is_not_issued(claims) -> None:

@@ -136,7 +136,9 @@ def test_no_promise_is_broken(part: int, monkeypatch: pytest.MonkeyPatch) -> Non
         assert not world.broken, f"seed {seed}: {world.broken[:3]}"
         admitted += world.admitted
         receipts += world.receipts
-        effective += sum(operation.receipt is not None and operation.receipt.effective_everywhere for operation in world.operations)
+        effective += sum(
+            operation.receipt is not None and operation.receipt.effective_everywhere for operation in world.operations
+        )
     runs = len(range(FIRST + part, FIRST + RUNS, PARTS))
     assert admitted > 40 * runs, "the world stood still"
     assert receipts > runs / 2

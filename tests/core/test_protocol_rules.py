@@ -445,7 +445,11 @@ class Joining(Actor):
     def _send(self) -> None:
         effect, world = self.effect, self.world
         if isinstance(effect, LookUp):
-            others = [other for other in world.actors if other is not self and other.effect == effect and other.process is self.process]
+            others = [
+                other
+                for other in world.actors
+                if other is not self and other.effect == effect and other.process is self.process
+            ]
             if others:
                 other, answer = others[0], others[0]._answer
 

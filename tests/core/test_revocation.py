@@ -23,7 +23,14 @@ OPEN_END = NOW + MAX_TTL + LEEWAY + MARGIN_SECONDS
 
 
 def targets(**options: Any) -> Targets:
-    options = {"secret": SECRET, "max_ttl": MAX_TTL, "leeway": LEEWAY, "handles": ("tenant",), "version_claim": "ver", **options}
+    options = {
+        "secret": SECRET,
+        "max_ttl": MAX_TTL,
+        "leeway": LEEWAY,
+        "handles": ("tenant",),
+        "version_claim": "ver",
+        **options,
+    }
     return Targets(Settings(**options).policies, 8192)
 
 
@@ -133,7 +140,9 @@ def test_several_issuers_need_a_name() -> None:
 def test_token_names_its_jti_and_its_own_end() -> None:
     """Never the session, never the subject."""
     token = minted(jti="7", sid="s", sub="alice", exp=NOW + 60)
-    assert revoked(token=token) == (Change(digest_of("", "jti", "7"), revoked=True, until=NOW + 60 + LEEWAY * 2 + MARGIN_SECONDS),)
+    assert revoked(token=token) == (
+        Change(digest_of("", "jti", "7"), revoked=True, until=NOW + 60 + LEEWAY * 2 + MARGIN_SECONDS),
+    )
 
 
 def test_token_without_jti_is_named_by_its_signing_input() -> None:
@@ -195,7 +204,11 @@ def test_suspension_has_no_end_and_lifting_has_one() -> None:
 @pytest.mark.parametrize("sub", ["", 7, None, "x" * 4097])
 def test_suspended_subject_must_be_a_text(sub) -> None:
     """The same rule for each of them."""
-    for call in (lambda: ONE.suspended(sub, None), lambda: ONE.reinstated(sub, None, NOW), lambda: ONE.versioned(sub, 1, None, NOW)):
+    for call in (
+        lambda: ONE.suspended(sub, None),
+        lambda: ONE.reinstated(sub, None, NOW),
+        lambda: ONE.versioned(sub, 1, None, NOW),
+    ):
         with pytest.raises(ValueError):
             call()
 

@@ -139,7 +139,11 @@ def histories(draw):
             at += draw(st.integers(0, 3))
             position += draw(st.integers(1, 3))
             change = Change(
-                b"h" * 16, draw(st.none() | st.booleans()), draw(st.booleans()), draw(st.none() | st.integers(0, 3)), draw(UNTILS)
+                b"h" * 16,
+                draw(st.none() | st.booleans()),
+                draw(st.booleans()),
+                draw(st.none() | st.integers(0, 3)),
+                draw(UNTILS),
             )
             known = supersede(known, change, epoch, position, at + number / 4)
             found.append(known)
@@ -164,7 +168,12 @@ def test_merge_of_any_two_commutes_and_repeats(one: Ruling, two: Ruling) -> None
     assert merge(one, one) == one
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=1, max_size=4), st.booleans(), st.integers(-50, 50), st.data())
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=1, max_size=4),
+    st.booleans(),
+    st.integers(-50, 50),
+    st.data(),
+)
 def test_merge_is_a_join_whatever_the_callers_clocks_say(writes, is_revoked, elsewhere, data) -> None:
     """``at`` is the later of the store's and the caller's clock: callers whose clocks differ must not undo the order."""
     known, found = None, [supersede(None, Change(b"h" * 16, revoked=is_revoked), OLD, 1, 1000.5 + elsewhere)]
@@ -180,7 +189,12 @@ def test_merge_of_one_history_is_its_last_state(found) -> None:
     """Within one epoch the log's order decides; a reader who missed a middle entry lost nothing."""
     for earlier, later in pairwise(found[1:]):
         cuts, toggles = (earlier.not_before, later.not_before), (earlier.toggle, later.toggle)
-        if later.toggle and earlier.toggle and toggles[0].epoch == toggles[1].epoch and toggles[0].position <= toggles[1].position:
+        if (
+            later.toggle
+            and earlier.toggle
+            and toggles[0].epoch == toggles[1].epoch
+            and toggles[0].position <= toggles[1].position
+        ):
             assert merge(earlier, later).toggle == later.toggle
         if all(cuts) and cuts[0].epoch == cuts[1].epoch and cuts[0].position <= cuts[1].position:
             assert merge(earlier, later).not_before == later.not_before
@@ -222,7 +236,9 @@ def test_latest_toggle_wins_and_the_rest_stays() -> None:
 def test_time_of_a_cut_off_never_goes_back() -> None:
     """A later cut-off by a slower clock keeps the later time: tokens without a stamp stay dead."""
     first = supersede(None, Change(b"h", cuts_off=True, until=9.0), NOW, 1, 50.0)
-    assert supersede(first, Change(b"h", cuts_off=True, until=5.0), NOW, 2, 10.0) == Ruling(None, CutOff(NOW, 2, 50.0), None, 9.0)
+    assert supersede(first, Change(b"h", cuts_off=True, until=5.0), NOW, 2, 10.0) == Ruling(
+        None, CutOff(NOW, 2, 50.0), None, 9.0
+    )
 
 
 def test_lifting_by_a_slower_clock_is_the_later_one_in_every_epoch() -> None:

@@ -89,7 +89,14 @@ class Process:
     """One process: real view, decision, revoker, follower; scripted clock and store."""
 
     def __init__(
-        self, world: World, name: str, *, on_store_down: str = "refuse", grace: float = 3.0, is_anchor: bool = False, lease: float = LEASE
+        self,
+        world: World,
+        name: str,
+        *,
+        on_store_down: str = "refuse",
+        grace: float = 3.0,
+        is_anchor: bool = False,
+        lease: float = LEASE,
     ) -> None:
         draw = world.random
         self.world, self.name, self.is_anchor = world, name, is_anchor
@@ -124,7 +131,9 @@ class Process:
         self.following: Following | None = None
         self.follower: Actor | None = None
         self.reach = reach
-        self.revoker = world.revoker_class(self.view, self.clock, reach, lambda: self.following.worker.name if self.following else None)
+        self.revoker = world.revoker_class(
+            self.view, self.clock, reach, lambda: self.following.worker.name if self.following else None
+        )
         self.issuer = Issuer(
             POLICIES, self.clock, default_ttl=3600.0, max_token_bytes=8192, draw_token_id=lambda: f"jti-{next(world.serial)}"
         )
@@ -238,7 +247,11 @@ class Actor:
         store = process.store
         store.is_down = not process.is_reachable()
         if isinstance(effect, Read) and not store.has_news(effect.cursor) and world.time.now < sent + effect.block_seconds:
-            self._at(min(0.03, sent + effect.block_seconds - world.time.now), lambda: self._perform(sent_at, sent, fate), is_servers=True)
+            self._at(
+                min(0.03, sent + effect.block_seconds - world.time.now),
+                lambda: self._perform(sent_at, sent, fate),
+                is_servers=True,
+            )
             return
         try:
             answer = perform(store, effect)
@@ -477,7 +490,9 @@ class World:
         for process in self.processes:
             if not process.could_act_on_memory() or process.follower is None:
                 continue
-            remembered = any(process.view.admitted.get(process.decision.key_of(token.text, "header")) for token in operation.victims)
+            remembered = any(
+                process.view.admitted.get(process.decision.key_of(token.text, "header")) for token in operation.victims
+            )
             if remembered or (process.view.is_complete and not knows(process.view, operation)):
                 self.broken.append(f"a receipt is effective, and {process.name} has not applied it")
 
