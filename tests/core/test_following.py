@@ -234,6 +234,23 @@ def test_gap_fences_and_loads_anew() -> None:
     assert len(follower.view.rulings) == 2
 
 
+@pytest.mark.parametrize("is_foreign", [False, True])
+def test_empty_read_grants_nothing_where_the_end_is_another(is_foreign: bool) -> None:
+    """H2: what was written between the read and the renewal is read at once; a foreign link is no end of ours."""
+    follower = Follower()
+    follower.write(b"a" * 16)
+    follower.live()
+    until = follower.view.lease_until
+    follower.time.now += 0.1
+    follower.after(Read)
+    if is_foreign:
+        follower.server.end = replace(follower.server.end, link="other")
+    else:
+        follower.write()
+    follower.after(Renew)
+    assert follower.view.lease_until == until
+
+
 def test_fork_opens_a_new_epoch() -> None:
     """History was rewritten under one epoch: nobody may trust it any more."""
     follower = Follower()
