@@ -8,8 +8,8 @@ Theory of operation. The plan is always in one of four places, and moves on what
 
 Invariant: ``view.grant(sent_at)`` is called only when, in this order and all in one epoch, (a) a renewal registered this
 worker with its whole reach, (b) a read of the log was sent at ``sent_at``, (c) its entries followed the view's end link by
-link and reached at least the end that (a) reported, and (d) a renewal after it found the epoch unchanged and healed and
-the registration of (a) still standing.
+link and reached at least the end that (a) reported, and (d) a renewal after it found the epoch unchanged and healed, the
+registration of (a) still standing and, if nothing was read, the log's end where the view stands.
 
 The rules kept here, by letter: H2 (links, epoch after the read), H3 (another lease: does not follow), F1 (end, snapshot,
 same epoch at its end, then the log), F2 (register first), F3 (granted only at the log's end; resumes from its position),
@@ -243,7 +243,8 @@ class Following:
         end = self.view.end
         if end is None or not after.was_registered or read >= ENTRIES_PER_READ:
             return False
-        return end.position >= before.end.position and (read > 0 or end.position == after.end.position)
+        is_at_end = (end.position, end.link) == (after.end.position, after.end.link)
+        return end.position >= before.end.position and (read > 0 or is_at_end)
 
     def _is_same_history(self, after: Renewal) -> bool:
         """H2: the epoch is checked after each read of the log."""

@@ -25,6 +25,9 @@ token, since one payload can carry two valid signatures (ECDSA r, n-s)."""
 VERSION_LIMIT = 10**14
 """Versions stay below: the store's scripts compute in doubles and print 14 digits."""
 
+TICK_SECONDS = 0.000001
+"""Between two toggles of one handle: above the resolution of a double that holds a NumericDate (0.24 microseconds)."""
+
 
 def digest_of(namespace: str, kind: str, value: str) -> bytes:
     """The 16 bytes that stand for a handle: no separators to inject, no user names in the key space.
@@ -141,10 +144,13 @@ class Ruling:
 def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:
     """What holds once ``change`` has been written at ``position``: it is the latest, so its toggle wins.
 
-    The store's write script does the same in Lua, in the atomic step; the conformance suite holds the two together.
+    Its time is later than the one before even where a caller's clock was not, or it would lose against that one in another
+    epoch. The store's write script does the same in Lua, in the atomic step; the conformance suite holds the two together.
     """
     old = known or Ruling()
-    toggle = old.toggle if change.revoked is None else Toggle(change.revoked, epoch, position, at)
+    toggle = old.toggle
+    if change.revoked is not None:
+        toggle = Toggle(change.revoked, epoch, position, at if toggle is None else max(at, toggle.at + TICK_SECONDS))
     cut = old.not_before
     if change.cuts_off:
         cut = CutOff(epoch, position, at if cut is None else max(at, cut.at))

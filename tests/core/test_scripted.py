@@ -89,8 +89,7 @@ class Side:
                 return self.store.forget(worker)
             case ("repair", is_current, digest, is_expected):
                 expected = self.store.look_up([digest]).rulings[0] if is_expected else b"{}"
-                outdated = self.feed.repair(self.name(is_current), [Repair(digest, expected, b'{"v":3}', None)])
-                return outdated
+                return self.feed.repair(self.name(is_current), [Repair(digest, expected, b'{"v":3}', None)])
             case ("lose", is_current):
                 return self.feed.lose(self.name(is_current))
             case ("read", after, limit):

@@ -2,6 +2,7 @@
 -- ARGV[5]: the caller's clock; then per change: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''.
 -- W1: rulings, log entries and the reading of the workers are this one step. Returns epoch, end, at, rulings, workers.
 local MAX_SKEW_SECONDS = 60
+local TICK_SECONDS = 0.000001 -- between two toggles of one handle
 local SWEPT = 16 -- per write: more than a write adds, and bounded
 
 local now, time = tonumber(ARGV[5]), server_time()
@@ -33,7 +34,9 @@ end
 -- The same as jwtgate.core.rulings.supersede.
 local function supersede(old, change, position)
   local ruling = {r = old.r, n = old.n, v = old.v, u = change.till, known = true}
-  if change.revoked ~= '' then ruling.r = {tonumber(change.revoked), name, position, at} end
+  if change.revoked ~= '' then
+    ruling.r = {tonumber(change.revoked), name, position, old.r and math.max(at, old.r[4] + TICK_SECONDS) or at}
+  end
   if change.cuts_off == '1' then ruling.n = {name, position, old.n and math.max(at, old.n[3]) or at} end
   if change.version then ruling.v = old.v and math.max(old.v, change.version) or change.version end
   if old.known then ruling.u = old.u and change.till and math.max(old.u, change.till) end

@@ -1,0 +1,265 @@
+"""Receipts: what is proven, when it is not, and what a caller is told (W1, W2, W3, W5)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from math import inf
+
+import pytest
+from core.scripted import START, ScriptedClock, Time
+
+from jwtgate.core.effects import Pause, Roster, Write
+from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+from jwtgate.core.receipts import Revoker
+from jwtgate.core.rulings import Change, Ruling, Toggle
+from jwtgate.core.view import View
+from jwtgate.errors import StoreUnavailable
+
+DIGEST = b"h" * 16
+CHANGES = (Change(DIGEST, revoked=True),)
+TEXT = Ruling(Toggle(True, "E", 7, START)).encode()
+END = LogEnd(7, "l7", "7")
+
+
+def epoch(name: str = "E", *, settled: bool = True, reach: float = 1.0) -> Epoch:
+    return Epoch(name, 1.0, reach, True, settled)
+
+
+def worker(name: str, acknowledged: int = -1, reach: float = 1.0) -> Worker:
+    return Worker(name, reach, acknowledged, 1, False)
+
+
+def written(*workers: Worker, of: Epoch | None = None) -> Written:
+    return Written(of or epoch(), END, START + 0.5, (TEXT,), workers)
+
+
+class Caller:
+    """A process that revokes; a test answers its effects one by one."""
+
+    def __init__(self, *, own: str | None = None, reach: float = 1.0) -> None:
+        self.time = Time()
+        self.clock = ScriptedClock(self.time)
+        self.view = View(
+            nullcontext(), lease_seconds=1.0, grace_seconds=0.0, admitted_limit=9, rulings_limit=9, wide_handles=frozenset()
+        )
+        self.revoker = Revoker(self.view, self.clock, reach, lambda: own)
+
+    def begin(self, *, wait: bool = True) -> None:
+        self.plan = self.revoker.revoke(CHANGES, wait=wait)
+        self.receipt = None
+        self.effect = next(self.plan)
+
+    def tell(self, answer, at: float | None = None) -> None:
+        if at is not None:
+            self.time.now = at
+        try:
+            self.effect = self.plan.throw(answer) if isinstance(answer, Exception) else self.plan.send(answer)
+        except StopIteration as end:
+            self.effect, self.receipt = None, end.value
+
+    def roster(self, *workers: Worker, of: Epoch | None = None, at: float | None = None) -> None:
+        while isinstance(self.effect, Pause):
+            self.tell(None)
+        assert self.effect == Roster()
+        self.tell((of or epoch(), END, workers), at)
+
+
+def waiting(*workers: Worker, **options) -> Caller:
+    caller = Caller(**options)
+    caller.begin()
+    caller.tell(written(*workers))
+    return caller
+
+
+def test_write_comes_first_and_is_applied_here() -> None:
+    """W1; this process refuses before the receipt is out."""
+    caller = Caller()
+    caller.begin()
+    assert caller.effect == Write(CHANGES, START)
+    caller.tell(written())
+    assert caller.view.rulings == {DIGEST: TEXT}
+
+
+def test_receipt_tells_what_was_written() -> None:
+    """Position, time, and how many have acknowledged."""
+    caller = waiting(worker("a", 7), worker("b", 9))
+    caller.roster(worker("a", 7), worker("b", 9), at=0.25)
+    receipt = caller.receipt
+    assert (receipt.position, receipt.at) == ("E:7", START + 0.5)
+    assert (receipt.effective_everywhere, receipt.workers, receipt.waited_seconds) == (True, 2, 0.25)
+    assert receipt.effective_by == START + 0.25
+
+
+def test_receipt_waits_for_an_acknowledgement() -> None:
+    """W2: the position itself, not the one before."""
+    caller = waiting(worker("a", 6))
+    caller.roster(worker("a", 6))
+    assert caller.receipt is None
+    caller.roster(worker("a", 7))
+    assert caller.receipt.effective_everywhere
+    assert caller.receipt.workers == 1
+
+
+def test_deregistered_worker_is_not_waited_for() -> None:
+    """W2: it gave up its lease before (W4); it is not counted as one that has acknowledged."""
+    caller = waiting(worker("a"))
+    caller.roster()
+    assert caller.receipt.effective_everywhere
+    assert caller.receipt.workers == 0
+
+
+def test_late_comer_is_not_waited_for() -> None:
+    """W1: whoever registers after the write reads the log with the entry in it."""
+    caller = waiting(worker("a", 7))
+    caller.roster(worker("a", 7), worker("late"))
+    assert caller.receipt.effective_everywhere
+
+
+@pytest.mark.parametrize("reach", [1.0, 4.0])
+def test_silent_worker_is_gone_after_its_whole_reach(reach: float) -> None:
+    """W2: on the caller's clock, from the reply to the write."""
+    caller = waiting(worker("a", reach=reach))
+    caller.roster(worker("a", reach=reach), at=reach - 0.001)
+    assert caller.receipt is None
+    caller.roster(worker("a", reach=reach), at=reach)
+    assert caller.receipt.effective_everywhere
+    assert caller.receipt.workers == 0
+
+
+def test_wall_clocks_take_no_part() -> None:
+    """W2: no server clock, and no wall clock of the caller's either."""
+    caller = waiting(worker("a"))
+    caller.clock.step(3600.0)
+    caller.roster(worker("a"), at=0.9)
+    assert caller.receipt is None
+
+
+def test_own_worker_has_applied_it() -> None:
+    """This process has applied its write before it waits."""
+    caller = waiting(worker("own", 3), own="own")
+    caller.roster(worker("own", 3))
+    assert caller.receipt.effective_everywhere
+    assert caller.receipt.workers == 1
+
+
+def test_receipt_without_waiting_says_from_when() -> None:
+    """``effective_by``: the longest reach of those who have not heard, at the latest."""
+    caller = Caller()
+    caller.begin(wait=False)
+    caller.tell(written(worker("a", 7), worker("b", reach=4.0), worker("c")), at=0.5)
+    assert not caller.receipt.effective_everywhere
+    assert caller.receipt.effective_by == START + 0.5 + 4.0
+    assert caller.receipt.workers == 1
+
+
+def test_receipt_without_waiting_may_be_effective_already() -> None:
+    """Nobody else is registered."""
+    caller = Caller(own="own")
+    caller.begin(wait=False)
+    caller.tell(written(worker("own")))
+    assert caller.receipt.effective_everywhere
+    assert caller.receipt.effective_by == START
+
+
+def test_unbounded_reach_is_not_waited_for_and_told() -> None:
+    """``admit``: it might never hear of it, so there is no moment to name."""
+    caller = waiting(worker("a", reach=inf))
+    caller.roster(worker("a", reach=inf), at=1.9)
+    assert caller.receipt is None
+    caller.roster(worker("a", reach=inf), at=2.1)
+    assert not caller.receipt.effective_everywhere
+    assert caller.receipt.effective_by is None
+
+
+def test_new_epoch_must_settle() -> None:
+    """W3: in a new epoch nobody is registered, and old knowledge may be acted on for the longest reach."""
+    caller = Caller()
+    caller.begin()
+    caller.tell(written(of=epoch("F", settled=False, reach=4.0)), at=1.0)
+    caller.roster(of=epoch("F", settled=False, reach=4.0), at=4.9)
+    assert caller.receipt is None
+    caller.roster(of=epoch("F", settled=False, reach=4.0), at=5.0)
+    assert caller.receipt.effective_everywhere
+
+
+def test_settled_epoch_ends_the_wait() -> None:
+    """W3: somebody else has watched it long enough."""
+    caller = Caller()
+    caller.begin()
+    caller.tell(written(of=epoch("F", settled=False, reach=4.0)))
+    caller.roster(of=epoch("F", settled=True, reach=4.0), at=0.1)
+    assert caller.receipt.effective_everywhere
+
+
+def test_reach_that_grew_is_waited_for() -> None:
+    """W3: the longest reach may be told after the write."""
+    caller = Caller()
+    caller.begin()
+    caller.tell(written(of=epoch("F", settled=False)))
+    caller.roster(of=epoch("F", settled=False, reach=4.0), at=1.5)
+    assert caller.receipt is None
+    caller.roster(of=epoch("F", settled=False, reach=4.0), at=4.0)
+    assert caller.receipt.effective_everywhere
+
+
+def test_epoch_is_watched_from_its_first_sight_on() -> None:
+    """W3: the second revocation in a new epoch does not wait anew, one without waiting says until when."""
+    caller = Caller()
+    for at, left in ((1.0, 4.0), (2.5, 2.5)):
+        caller.begin(wait=False)
+        caller.tell(written(of=epoch("F", settled=False, reach=4.0)), at=at)
+        assert not caller.receipt.effective_everywhere
+        assert caller.receipt.effective_by == START + at + left
+
+
+def test_own_reach_counts_in_a_new_epoch() -> None:
+    """W3: the record may not have heard of this process."""
+    caller = Caller(reach=9.0)
+    caller.begin(wait=False)
+    caller.tell(written(of=epoch("F", settled=False)))
+    assert caller.receipt.effective_by == START + 9.0
+
+
+def test_changed_epoch_is_written_again() -> None:
+    """W3: what was written may be lost; the receipt speaks of the second write."""
+    caller = waiting(worker("a"))
+    caller.roster(of=epoch("F", settled=False))
+    assert isinstance(caller.effect, Write)
+    caller.tell(Written(epoch("F", settled=False), LogEnd(1, "l", "1"), START + 3, (TEXT,), ()), at=3.0)
+    caller.roster(of=epoch("F", settled=False), at=4.5)
+    assert caller.receipt.effective_everywhere
+    assert (caller.receipt.position, caller.receipt.waited_seconds) == ("F:1", 4.5)
+
+
+def test_refused_write_raises() -> None:
+    """W5: never a silent success."""
+    caller = Caller()
+    caller.begin()
+    with pytest.raises(StoreUnavailable):
+        caller.tell(StoreUnavailable("down"))
+    assert not caller.view.rulings
+
+
+def test_store_may_fail_for_a_while_during_the_wait() -> None:
+    """The write stands; the wait goes on for the longest reach and a lease, then it is not confirmed."""
+    caller = waiting(worker("a"))
+    caller.tell(StoreUnavailable("down"), at=1.9)
+    assert isinstance(caller.effect, Pause)
+    caller.tell(None)
+    caller.roster(worker("a"), at=1.95)
+    assert caller.receipt.effective_everywhere
+    caller = waiting(worker("a"))
+    with pytest.raises(StoreUnavailable):
+        caller.tell(StoreUnavailable("down"), at=2.01)
+
+
+def test_pauses_grow_to_a_bound() -> None:
+    """Acknowledgements take milliseconds; polling is bounded."""
+    caller = waiting(worker("a"))
+    pauses = []
+    for _ in range(12):
+        caller.roster(worker("a"))
+        pauses.append(caller.effect.seconds)
+    assert pauses[0] == 0.001
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.016
