@@ -158,7 +158,13 @@ def _line(row: str, case: Case, runs: list[tuple[list[float], list[float]]]) -> 
         "",
         ", ".join(f"p{percent} <= {bar:g} ms" for percent, bar in case.bars.items()),
         all(figures[percent] <= bar for percent, bar in case.bars.items()),
-        {"p50": figures[50], "p99": figures[99], "max": slowest, "p50 from sending": bounds[50], "p99 from sending": bounds[99]},
+        {
+            "p50": figures[50],
+            "p99": figures[99],
+            "max": slowest,
+            "p50 from sending": bounds[50],
+            "p99 from sending": bounds[99],
+        },
     )
 
 
