@@ -171,9 +171,8 @@ def _line(row: str, case: Case, runs: list[tuple[list[float], list[float]]]) -> 
 def waiting(options: Options) -> list[Line]:
     """Row 7: every receipt must say that it is effective everywhere. Where a worker did not answer it is by waiting its lease."""
     case = UVICORN[1]
-    with _workers(options, uvicorn("stamped_asgi", WORKERS)) as (url, writer, _, token):
-        with _load(case, url, token, 60):
-            waited = [_wait(writer.gate) for _ in range(options.pick(300, 100))]
+    with _workers(options, uvicorn("stamped_asgi", WORKERS)) as (url, writer, _, token), _load(case, url, token, 60):
+        waited = [_wait(writer.gate) for _ in range(options.pick(300, 100))]
     waits, silent = [taken for taken, _ in waited], sum(workers < WORKERS for _, workers in waited)
     p99, slowest = percentile(waits, 99), max(waits)
     return [
