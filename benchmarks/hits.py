@@ -29,10 +29,10 @@ BAR_TIMES_LESS = 100.0
 ALGORITHMS = ("HS256", "RS256")
 
 
-def gate_for(options: Options, algorithm: str, prefix: str) -> Gate:
+def gate_for(options: Options, algorithm: str, prefix: str, lease: float = 1.0) -> Gate:
     """A gate whose view is live."""
-    gate = Gate(Settings(store=options.url, prefix=prefix, **settings_for(algorithm)))
-    if not gate.ready(10.0):
+    gate = Gate(Settings(store=options.url, prefix=prefix, lease=lease, **settings_for(algorithm)))
+    if not gate.ready(20.0):
         raise AssertionError("the view did not become live")
     return gate
 

@@ -59,8 +59,8 @@ def added(samples: Sequence[float], base: Sequence[float]) -> list[float]:
 
 
 def ratio(samples: Sequence[float], base: Sequence[float]) -> float:
-    """Median of the ratios of each round; not a number where the base is none."""
-    return median(one / other if other > 0 else math.nan for one, other in zip(samples, base, strict=True))
+    """Median of the ratios of each round; a round whose base was lost in the noise, none or less, says nothing."""
+    return median([one / other for one, other in zip(samples, base, strict=True) if other > 0] or [math.nan])
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:

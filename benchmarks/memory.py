@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import secrets
 import subprocess
 import sys
 import time
@@ -23,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import peers
 from benchmarks.measuring import Line, Options
 from benchmarks.requests import scope_with
-from benchmarks.tokens import SECRET, mint
+from benchmarks.tokens import SECRET, forge, mint
 from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.core.rulings import Change
+from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +38,19 @@ ADMITTED_BAR_KIB = 2.5
 GROWTH_BAR_MIB = 1.0
 """Flat: what an allocator's own unrest amounts to, a byte per forged token."""
 
+LEASE = "3.0"
+"""Longer than the default, so that a machine which others starve lapses less; it changes no size."""
+
+ATTEMPTS = 5
+
 
 def rulings(options: Options) -> list[Line]:
     """Rulings as they come from the store, loaded by a fresh process."""
     count, prefix = options.pick(200_000, 50_000), "memory-rulings"
-    with closing(Gate(Settings(secret=SECRET, store=options.url, prefix=prefix))) as gate:
+    with closing(Gate(Settings(secret=SECRET, store=options.url, prefix=prefix, lease=float(LEASE)))) as gate:
         until = time.time() + 3600
         for _ in range(count // 200):
-            gate.store.write([Change(os.urandom(16), revoked=True, until=until) for _ in range(200)], time.time())
+            _write(gate, [Change(os.urandom(16), revoked=True, until=until) for _ in range(200)])
     traced = _child("rulings", options, prefix, count, "trace")
     plain = _child("rulings", options, prefix, count)
     each, resident = traced["traced"] / count, plain["resident"] / count
@@ -102,8 +107,26 @@ def forged(options: Options) -> list[Line]:
 # --- the parent's side
 
 
+def _write(gate: Gate, changes: list[Change]) -> None:
+    """Once more where it timed out: a ruling that is written twice is one ruling."""
+    for attempt in range(ATTEMPTS):
+        try:
+            gate.store.write(changes, time.time())
+        except StoreUnavailable:
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
+
+
 def _child(what: str, options: Options, prefix: str, count: int, *flags: str) -> dict[str, Any]:
-    surroundings = {**os.environ, "JWTGATE_SECRET": SECRET, "JWTGATE_STORE": options.url, "JWTGATE_PREFIX": prefix}
+    surroundings = {
+        **os.environ,
+        "JWTGATE_SECRET": SECRET,
+        "JWTGATE_STORE": options.url,
+        "JWTGATE_PREFIX": prefix,
+        "JWTGATE_LEASE": LEASE,
+    }
     command = [sys.executable, "-m", "benchmarks.memory", what, str(count), *flags]
     answer = subprocess.run(command, capture_output=True, env=surroundings, text=True, check=False)
     if answer.returncode:
@@ -141,17 +164,25 @@ def _load_rulings(gate: Gate, count: int, *, is_traced: bool) -> dict[str, int]:
 
 
 def _admit(gate: Gate, count: int, *, is_traced: bool) -> dict[str, int]:
-    gate.ready(10.0)
+    gate.ready(20.0)
     scopes = [scope_with(token) for token in mint("HS256", count, secret=os.environ["JWTGATE_SECRET"])]
-    found = _held(lambda: _call_all(gate, scopes, 200), is_traced=is_traced)
+
+    def fill() -> None:
+        """Again where the lease had lapsed meanwhile: what was admitted without a live view is not remembered."""
+        for _ in range(ATTEMPTS):
+            _call_all(gate, scopes, {200})
+            if gate.status().admitted == count:
+                return
+
+    found = _held(fill, is_traced=is_traced)
     if gate.status().admitted != count:
         raise AssertionError(f"{gate.status()}")
     return found
 
 
 def _forge(gate: Gate, count: int) -> dict[str, int]:
-    gate.ready(10.0)
-    _call_all(gate, [scope_with(token) for token in mint("HS256", 100, secret=os.environ["JWTGATE_SECRET"])], 200)
+    gate.ready(20.0)
+    _call_all(gate, [scope_with(token) for token in mint("HS256", 100, secret=os.environ["JWTGATE_SECRET"])], {200})
     _refuse_all(gate, count // 10)
     before, resident = gate.status(), _resident()
     _refuse_all(gate, count - count // 10)
@@ -164,17 +195,17 @@ def _forge(gate: Gate, count: int) -> dict[str, int]:
 
 
 def _refuse_all(gate: Gate, count: int) -> None:
-    """A thousand at a time, made by another key."""
+    """A thousand at a time. 503 is a refusal, too: the view was not live and the store did not answer in time."""
     for _ in range(count // 1000):
-        _call_all(gate, [scope_with(token) for token in mint("HS256", 1000, secret=secrets.token_urlsafe(48))], 401)
+        _call_all(gate, [scope_with(token) for token in forge(1000)], {401, 503})
 
 
-def _call_all(gate: Gate, scopes: list[dict[str, Any]], status: int) -> None:
+def _call_all(gate: Gate, scopes: list[dict[str, Any]], statuses: set[int]) -> None:
     app = JWTGateMiddleware(peers.bare_asgi, gate=gate)
 
     async def send(message: dict[str, Any]) -> None:
-        if message.get("status", status) != status:
-            raise AssertionError(f"answered {message['status']} instead of {status}")
+        if "status" in message and message["status"] not in statuses:
+            raise AssertionError(f"answered {message['status']} instead of {statuses}")
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}

@@ -63,7 +63,7 @@ def _pair(
             token = (theirs or {}).get(candidate, own)
             url = stack.enter_context(serving(command, options.url, token, JWTGATE_PREFIX="throughput"))
             candidates[candidate] = partial(requests_per_second, url, token, seconds)
-        samples = in_turns(candidates, options.pick(9, 4))
+        samples = in_turns(candidates, options.pick(7, 4))
     share = ratio(samples["jwtgate"], samples["bare"])
     others = {f"{peer} ratio": ratio(samples[peer], samples["bare"]) for peer in samples if "+Redis" in peer}
     return Line(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
+from base64 import urlsafe_b64encode
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["SECRET", "mint", "settings_for", "verifying_key"]
+__all__ = ["SECRET", "forge", "mint", "settings_for", "verifying_key"]
 
 SECRET = secrets.token_urlsafe(48)
 
@@ -38,10 +40,18 @@ def settings_for(algorithm: str) -> dict[str, str]:
 
 def mint(algorithm: str, count: int = 1, *, secret: str = SECRET) -> list[str]:
     """Distinct tokens, by PyJWT, valid for an hour. Args: secret: for HS256, another than the run's."""
-    key: Any = secret
-    if algorithm != "HS256":
-        key = _private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key: Any = secret if algorithm == "HS256" else _private_key()
     return [jwt.encode(_claims(), key, algorithm, headers={"typ": "at+jwt"}) for _ in range(count)]
+
+
+def forge(count: int) -> list[str]:
+    """Distinct tokens that are well formed in every part, with a signature that nobody made."""
+    header = _segment(b'{"alg":"HS256","typ":"at+jwt"}')
+    return [f"{header}.{_segment(json.dumps(_claims()).encode())}.{_segment(secrets.token_bytes(32))}" for _ in range(count)]
+
+
+def _segment(octets: bytes) -> str:
+    return urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def _claims() -> dict[str, Any]:
