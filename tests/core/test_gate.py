@@ -12,8 +12,9 @@ from core.scripted import START, ScriptedClock, Time
 from jwtgate.core.effects import Looked, LookUp
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
-from jwtgate.core.gate import Decision, Rules, Tally
+from jwtgate.core.gate import Decision
 from jwtgate.core.history import Epoch, Facts, LogEnd
+from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import (
