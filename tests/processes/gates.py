@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from processes.world import SECRET, wait_until
 
 from jwtgate import Gate, Settings
+from jwtgate.core.history import Watch
 from jwtgate.errors import InvalidToken, StoreUnavailable
 from jwtgate.runtime.clock import boot
+from jwtgate.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,5 +76,8 @@ def heal(server: Server) -> None:
 
 def worker_names(server: Server) -> set[str]:
     """Who is registered in the store."""
-    with server.client() as client:
-        return {name.decode() for name in client.hkeys("{jwtgate:0}:workers")}
+    store = open_store(server.url, prefix="jwtgate", watch=Watch(1.0, 1.0))
+    try:
+        return {worker.name for worker in store.workers()[2]}
+    finally:
+        store.close()

@@ -230,3 +230,26 @@ def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -
         proxy.pass_on()
         away.close()
     assert receipt.effective_everywhere is False or verdict != "admitted"
+
+
+def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> None:
+    """Design §6: 503, never 401, for the store's fault: an older copy says suspended, this process knows better."""
+    heal(valkey)
+    copy = valkey.folder.with_suffix(".copy")
+    with started(valkey.url, lease=1.0) as gate:
+        token, epoch = gate.issue("alice"), gate.view.epoch
+        gate.suspend("alice", wait=True)
+        shutil.copytree(valkey.folder / "appendonlydir", copy)
+        gate.reinstate("alice", wait=True)
+        assert answer_of(gate, token) == "admitted"
+        valkey.kill()
+        shutil.rmtree(valkey.folder / "appendonlydir")
+        copy.rename(valkey.folder / "appendonlydir")
+        valkey.start()
+        answers = set()
+        deadline = time.monotonic() + 15.0
+        while not (gate.status().live and gate.view.epoch != epoch) and time.monotonic() < deadline:
+            answers.add(answer_of(gate, token))
+            time.sleep(0.005)
+        assert answer_of(gate, token) == "admitted"
+        assert "refused" not in answers

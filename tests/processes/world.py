@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,7 @@ class World:
                 os.kill(process.pid, signal.SIGCONT)
                 process.kill()
                 process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- what they wrote down
 
@@ -241,9 +243,13 @@ class _Ledger:
             touched=frozenset(touched),
             dead_from=_holds_from(call),
             lifted_from=inf if lift is None else lift["began"],
-            lifted_until=(inf if lift is None else _holds_from(lift) or inf),
+            lifted_until=self._lifted_until(lift),
             name=f"{call['by']}:{call['number']}:{call['kind']}",
         )
+
+    def _lifted_until(self, lift: dict[str, Any] | None) -> float:
+        """Receipts are about killing: a worker that is cut off goes on refusing what it knows (R1), lifted or not."""
+        return inf if lift is None or self.loses_history else _holds_from(lift) or inf
 
     def _about(self, call: dict[str, Any]) -> list[dict[str, Any]]:
         kind, value = call["kind"], call["value"]
