@@ -197,10 +197,10 @@ class Decision:
         self.tally.look_ups += 1
         looked: Looked = yield LookUp(case.handles)
         facts = looked.facts
-        _refuse_if_dead(case, facts.rulings, facts.epoch.name)
         _refuse_if_dead(case, self.view.known(case.handles).rulings, facts.epoch.name)
-        if not facts.epoch.is_healed:
+        if not facts.epoch.is_healed:  # it may lack the lift of a ruling that it still has
             raise StoreUnavailable("the store's history is healing")
+        _refuse_if_dead(case, facts.rulings, facts.epoch.name)
         if self.boot() - looked.sent_at > self.view.lease_seconds:
             raise StoreUnavailable("the store's answer came later than one lease")
         return Known(facts.epoch.name, facts.end.position, list(facts.rulings))

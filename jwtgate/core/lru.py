@@ -61,7 +61,7 @@ class AdmittedTokens:
         if key in self._entries:
             self._drop(key)
         while len(self._entries) >= self.size:
-            self._drop(next(iter(self._entries)))
+            self._unlink(*self._entries.popitem(last=False))  # one step: hits reorder meanwhile, without the lock
         self._entries[key] = entry
         for handle in entry.handles:
             known = self._index.get(handle)
@@ -86,7 +86,9 @@ class AdmittedTokens:
         self._index.clear()
 
     def _drop(self, key: bytes) -> None:
-        entry = self._entries.pop(key)
+        self._unlink(key, self._entries.pop(key))
+
+    def _unlink(self, key: bytes, entry: Admitted) -> None:
         for handle in entry.handles:
             known = self._index[handle]
             if isinstance(known, bytes):

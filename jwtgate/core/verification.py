@@ -88,12 +88,15 @@ def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now
         UnknownKey: no key of that issuer fits alg and kid.
         Expired: RFC 7519 §4.1.4.
         WrongType: RFC 8725 §3.11: not an access token.
+        MalformedToken: the version claim is no integer.
     """
     policy, key = select(parsed, policies)
     ends_at = expires_from(parsed.claims, policy)
     if ends_at is not None and ends_at <= now:
         raise Expired("exp is past")
     check_type(parsed.header, parsed.claims, policy.typ)
+    if policy.version_claim is not None and type(parsed.claims.get(policy.version_claim)) not in (int, NoneType):
+        raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
     return policy, key
 
 
@@ -130,7 +133,7 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
         key: that verified it: under a stamp of ours no clock takes part, and a future iat is no fault.
 
     Raises:
-        MalformedToken: a required claim is missing, or both exp and iat; or the version claim is no integer.
+        MalformedToken: a required claim is missing, or both exp and iat.
         Expired: RFC 7519 §4.1.4.
         NotYetValid: RFC 7519 §4.1.5, and §4.1.6 for an iat in the future.
         InvalidToken: it expires further ahead than JWTGATE_MAX_TTL.
@@ -152,8 +155,6 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
         raise NotYetValid("nbf is in the future")
     if claims.get("iat", 0) > latest and stamp_of(parsed, key) is None:
         raise NotYetValid("iat is in the future")
-    if policy.version_claim is not None and type(claims.get(policy.version_claim, 0)) not in (int, NoneType):
-        raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
     _check_audience(claims.get("aud"), policy.audience)
 
 

@@ -6,7 +6,7 @@ Keys, layout version 1, all on the slot of ``{prefix:0}`` (design §5):
                         ``end`` -> "<position> <link> <id in the log>"
     {prefix:0}:until    sorted set: digest -> when its ruling may be forgotten
     {prefix:0}:log      stream: link, previous, digest, ruling; ids are <ms>-<position>
-    {prefix:0}:workers  hash: name -> [reach, acknowledged, beat, healing]
+    {prefix:0}:workers  hash: name -> [reach, acknowledged, beat, healing]; ``epoch`` -> the name of its epoch
 
 The rules stand in ``scripts/*.lua``; here arguments are packed, in ``answers`` the answers are read.
 """

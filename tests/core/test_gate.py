@@ -168,21 +168,21 @@ def test_hit_ends_with_the_lease_and_with_the_deadline() -> None:
     gate = Gate(live=True)
     gate.decide()
     gate.time.now = 1.0
-    assert gate.decision.hit(TOKEN, "header") is None
+    assert gate.decision.hit(b"Bearer " + TOKEN) is None
     gate.view.grant(599.5)
     gate.time.now = 599.9
-    assert gate.decision.hit(TOKEN, "header") is not None
+    assert gate.decision.hit(b"Bearer " + TOKEN) is not None
     gate.time.now = 600.0
-    assert gate.decision.hit(TOKEN, "header") is None
+    assert gate.decision.hit(b"Bearer " + TOKEN) is None
 
 
 def test_token_is_remembered_for_where_it_was_found() -> None:
     """A token shown in a cookie is never served to a header."""
     gate = Gate(live=True)
     gate.decide()
-    assert gate.decision.hit(TOKEN, "header") is not None
-    assert gate.decision.hit(TOKEN, "cookie") is None
-    assert gate.decision.hit(TOKEN, None) is None
+    assert gate.decision.hit(b"Bearer " + TOKEN) is not None
+    assert gate.decision.hit(TOKEN) is None
+    assert len({gate.decision.key_of(TOKEN, source) for source in ("header", "cookie", "subprotocol", None)}) == 4
     assert gate.decision.key_of(TOKEN, "header") != gate.decision.key_of(TOKEN, "cookie")
 
 

@@ -94,7 +94,7 @@ def test_not_exactly_one_target_is_a_type_error(given) -> None:
         {"jti": ""},
         {"jti": 7},
         {"sid": b"7"},
-        {"sub": "x" * 4097},
+        {"sub": "x" * 9000},
         {"sub": "\ud800"},
         {"sub": ["7"]},
         {"claim": ("tenant",)},
@@ -201,7 +201,7 @@ def test_suspension_has_no_end_and_lifting_has_one() -> None:
     assert ONE.reinstated("alice", None, NOW) == (Change(digest, revoked=False, until=OPEN_END),)
 
 
-@pytest.mark.parametrize("sub", ["", 7, None, "x" * 4097])
+@pytest.mark.parametrize("sub", ["", 7, None, "x" * 9000])
 def test_suspended_subject_must_be_a_text(sub) -> None:
     """The same rule for each of them."""
     for call in (

@@ -195,7 +195,9 @@ def test_look_up_of_a_lapsed_lease_is_not_remembered_after_a_revocation(
     gate, other = gates["complete"], gates["other"]
     holding(gate, hold, monkeypatch)
     token = other.issue(subject, claims={"tenant": subject})
+    before = gate.view.granted_at
     other.revoke(jti=f"{subject} wakes the follower", wait=True)  # a new blocking read begins: the lease lapses for 1.5 s
+    wait_until(lambda: gate.view.granted_at != before, PATIENCE_SECONDS, "the lease of the read before")
     gate.view.fence()
     thread, answers = held_verification(gate, token, hold)
     assert TARGETS[target](other, token, subject).effective_everywhere

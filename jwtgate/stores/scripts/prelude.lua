@@ -61,10 +61,11 @@ local function identity()
   return string.sub(info, before_run_id + 1, before_run_id + 40), string.sub(info, before_replid + 1, before_replid + 40)
 end
 
-local function is_of(text, run_id, replid)
-  if string.find(text, '"run_id":"' .. run_id .. '","replid":"' .. replid .. '"', 1, true) then return true end
+local function is_of(text, run_id, replid, listed)
+  if string.find(text, '"run_id":"' .. run_id .. '","replid":"' .. replid .. '"', 1, true)
+    and string.find(text, '"name":"' .. listed .. '"', 1, true) then return true end
   local record = cjson.decode(text) -- another program may have written it with blanks
-  return record.run_id == run_id and record.replid == replid
+  return record.run_id == run_id and record.replid == replid and record.name == listed
 end
 
 local function open_epoch(text, tail_text, run_id, replid)
@@ -73,11 +74,24 @@ local function open_epoch(text, tail_text, run_id, replid)
     name = CANDIDATE.name, birth = server_time(), run_id = run_id, replid = replid, lease = CANDIDATE.lease,
     reach = longest(old and old.reach or 0, CANDIDATE.reach), healed = 0, settled = 0}
   redis.call('DEL', WORKERS)
+  redis.call('HSET', WORKERS, 'epoch', record.name)
   if not tail_text then
     redis.call('DEL', LOG) -- its ids and links belong to a history whose end is lost
     tail_text = save_end({position = 0, link = CANDIDATE.link, ms = math.floor(record.birth * 1000)})
   end
   return save_epoch(record), tail_text
+end
+
+-- W1: the list names its epoch, so that a lost list is never taken for an empty one.
+local function all_workers()
+  local flat, workers = redis.call('HGETALL', WORKERS), {}
+  for index = 1, #flat, 2 do
+    if flat[index] ~= 'epoch' then
+      workers[#workers + 1] = flat[index]
+      workers[#workers + 1] = flat[index + 1]
+    end
+  end
+  return workers
 end
 
 -- H1: the epoch record and the log's end as they are stored, after comparing the record with the server's identity.
@@ -86,7 +100,8 @@ local function current()
   local fields = redis.call('HMGET', RULINGS, 'epoch', 'end')
   local text, tail_text = fields[1], fields[2]
   local run_id, replid = identity()
-  if text and tail_text and is_of(text, run_id, replid) then return text, tail_text end
+  local listed = redis.call('HGET', WORKERS, 'epoch')
+  if text and tail_text and listed and is_of(text, run_id, replid, listed) then return text, tail_text end
   return open_epoch(text, tail_text, run_id, replid)
 end
 

@@ -8,7 +8,7 @@ local is_current = ARGV[10] == record.name
 local was_registered = redis.call('HEXISTS', WORKERS, name)
 redis.call('HSET', WORKERS, name,
   string.format('[%s,%s,%s,%s]', reach, is_current and acknowledged or '-1', beat, healing))
-local workers = redis.call('HGETALL', WORKERS)
+local workers = all_workers()
 
 local function is_any_healing()
   for index = 2, #workers, 2 do

@@ -1,4 +1,4 @@
 #!lua flags=allow-oom
 -- Returns epoch, end, workers.
 local epoch, tail_text = current()
-return {epoch, tail_text, redis.call('HGETALL', WORKERS)}
+return {epoch, tail_text, all_workers()}

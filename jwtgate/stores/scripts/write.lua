@@ -16,7 +16,7 @@ local name, tail = cjson.decode(epoch).name, parse_end(tail_text)
 
 -- A script is not rolled back, so a key of a wrong type must stop it before it wrote anything: each other key is read
 -- first, and the log is the first that is written to.
-local workers = redis.call('HGETALL', WORKERS)
+local workers = all_workers()
 -- By the earlier clock: ``until`` has its own margin, and a clock that runs ahead must not eat it.
 local expired = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. seconds(math.min(time, now)), 'LIMIT', 0, SWEPT)
 local known = {}
