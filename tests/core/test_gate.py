@@ -296,11 +296,11 @@ def test_stamp_of_a_foreign_key_is_not_believed() -> None:
 
 
 def test_unhealed_history_is_no_answer() -> None:
-    """L2: 503; what the store does know refuses all the same."""
+    """L2: 503, also for what only the store says: it may have lost the lift. What this process knows refuses."""
     gate = Gate()
     with pytest.raises(StoreUnavailable):
         gate.decide(answer=gate.facts(healed=False))
-    with pytest.raises(Revoked):
+    with pytest.raises(StoreUnavailable):
         gate.decide(answer=gate.facts(healed=False, jti=REVOKED))
 
 

@@ -56,7 +56,7 @@ def test_keys_are_as_documented(server_store: Store, client: Any) -> None:
     assert set(record) == {"name", "birth", "run_id", "replid", "lease", "reach", "healed", "settled"}
     assert record["run_id"] == client.info("server")["run_id"]
     assert client.zscore(UNTIL, A.hex()) == 4e9
-    assert client.hgetall(WORKERS) == {b"one": b"[1.0,-1,1,0]"}
+    assert client.hgetall(WORKERS) == {b"one": b"[1.0,-1,1,0]", b"epoch": record["name"].encode()}
     ((entry_id, fields),) = client.xrange(LOG)
     assert entry_id.decode() == written.end.cursor
     assert set(fields) == {b"link", b"previous", b"digest", b"ruling"}
@@ -156,13 +156,16 @@ def test_lost_end_opens_an_epoch(server_store: Store, client: Any) -> None:
     assert facts.rulings[0] is not None
 
 
-def test_lost_workers_alone_keep_the_epoch(server_store: Store, client: Any) -> None:
-    """F2: the epoch stands, but who was registered learns that it is not."""
+def test_lost_workers_open_an_epoch(server_store: Store, client: Any) -> None:
+    """W1: a lost list is never taken for an empty one: who was registered may still act, so nothing is settled."""
     feed = server_store.feed()
     epoch = feed.renew(WORKER, None).epoch.name
     client.delete(WORKERS)
-    renewal = feed.renew(WORKER, epoch)
-    assert (renewal.epoch.name, renewal.was_registered) == (epoch, False)
+    found = server_store.write([Change(A, revoked=True)], time.time()).epoch
+    assert found.name != epoch
+    assert not found.is_healed
+    assert not found.is_settled
+    assert not feed.renew(WORKER, epoch).was_registered
     feed.close()
 
 

@@ -185,7 +185,10 @@ def test_many_threads_get_their_own_answers(server: Server, server_store: Store)
         thread.join()
     assert wrong == []
     with server.client() as client:
-        assert client.info("clients")["connected_clients"] <= MAX_LINES + 1
+        until = time.monotonic() + 5  # those of earlier tests take a moment to go
+        while client.info("clients")["connected_clients"] > MAX_LINES + 1:
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 # Connections that end, servers that forget
