@@ -8,6 +8,9 @@ question. Nothing is retried: a write that timed out may have been done. Knows n
 from __future__ import annotations
 
 import contextlib
+import socket
+import ssl
+import struct
 import threading
 from hashlib import sha1
 from importlib import resources
@@ -56,6 +59,9 @@ class Script(NamedTuple):
 class _Connection(Protocol):
     """What is used of redis-py's connection."""
 
+    _sock: socket.socket | None
+
+    def connect(self) -> None: ...
     def send_command(self, *args: Argument) -> None: ...
     def can_read(self, timeout: float) -> bool: ...
     def read_response(self) -> Any: ...
@@ -116,11 +122,13 @@ _FIXED: dict[str, Any] = {
 class Line:
     """One connection, made when first used. Not thread-safe."""
 
-    __slots__ = ("_connection", "_dial", "_is_used")
+    __slots__ = ("_connection", "_dial", "_is_used", "_plain", "_waits_seconds")
 
     def __init__(self, dial: Dial) -> None:
         self._dial = dial
         self._is_used = False
+        self._plain: socket.socket | None = None
+        self._waits_seconds = 0.0
         self._connection = dial.connection_class(**dial.arguments)
 
     def ask(
@@ -158,22 +166,40 @@ class Line:
 
     def _exchange(self, command: tuple[Argument, ...], wait_seconds: float) -> Any:
         connection = self._connection
-        self._is_used = True
+        if not self._is_used:
+            self._is_used = True
+            connection.connect()
+            self._plain = _kernel_timed(connection._sock)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        plain = self._plain
+        if plain is None:
+            connection.send_command(*command)
+            if wait_seconds and not connection.can_read(wait_seconds + TIMEOUT_SECONDS):
+                raise redis.TimeoutError("Timeout reading from a blocked command")
+            return connection.read_response()
+        if wait_seconds != self._waits_seconds:
+            self._waits_seconds = wait_seconds
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(wait_seconds + TIMEOUT_SECONDS))
         connection.send_command(*command)
-        if wait_seconds and not connection.can_read(wait_seconds + TIMEOUT_SECONDS):
-            raise redis.TimeoutError("Timeout reading from a blocked command")
         return connection.read_response()
 
     def is_stale(self) -> bool:
         """Whether something came unasked, such as the server's farewell."""
         try:
-            return self._is_used and self._connection.can_read(0)
+            if not self._is_used:
+                return False
+            if self._plain is None:
+                return self._connection.can_read(0)
+            self._plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
         except (redis.RedisError, OSError):
             return True
+        return True
 
     def close(self) -> None:
         """Closes the connection; never raises. In a forked child the parent's end stays open."""
         self._is_used = False
+        self._plain, self._waits_seconds = None, 0.0
         with contextlib.suppress(Exception):
             self._connection.disconnect()
 
@@ -189,6 +215,26 @@ class Line:
         for secret in self._dial.secrets:
             part = part.replace(secret, "***") if isinstance(part, str) else part
         return part
+
+
+def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
+    """Gives the timeouts of a plain socket to the kernel: one wait for the interpreter's lock per answer instead of three.
+
+    With Python's own timeouts a thread waits for the lock after poll, after recv and after each change of the timeout; in a
+    saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS).
+    """
+    if sock is None or isinstance(sock, ssl.SSLSocket):
+        return None
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, _timeval(TIMEOUT_SECONDS))
+    sock.settimeout(None)
+    return sock
+
+
+def _timeval(seconds: float) -> bytes:
+    """Struct timeval."""
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
 
 
 class Lines:
