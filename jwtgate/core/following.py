@@ -37,7 +37,7 @@ from jwtgate.core.effects import (
     Restore,
 )
 from jwtgate.core.history import Entry, Epoch, LogEnd, Renewal, Repair, Worker
-from jwtgate.core.rulings import Ruling, merge
+from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ class Following:
             return
         yield Pause(self.draw() * 0.3 * self.lease)
         snapshot = yield from self._snapshot(is_healing=True)
-        missing = self._missing_from(snapshot)
+        missing = self._missing_from(snapshot, epoch.name)
         is_current = True
         for start in range(0, len(missing), REPAIRS_PER_BATCH):
             answer = yield Restore(epoch.name, tuple(missing[start : start + REPAIRS_PER_BATCH]))
@@ -309,19 +309,22 @@ class Following:
         if is_current:
             self._restored_in = epoch.name
 
-    def _missing_from(self, snapshot: dict[bytes, bytes]) -> list[Repair]:
+    def _missing_from(self, snapshot: dict[bytes, bytes], epoch: str) -> list[Repair]:
         """What is known here, still matters, and is not yet all in the store."""
         now = self.clock.wall()
         repairs: list[Repair] = []
-        for digest, text in list(self.view.rulings.items()):
+        for digest, text in self.view.rulings.copy().items():
             stored = snapshot.get(digest)
             if stored == text:
                 continue
-            ruling = Ruling.decode(text)
+            try:
+                ruling = Ruling.decode(text)
+                there = None if stored is None else Ruling.decode(stored)
+            except UnreadableRuling:
+                continue
             if ruling.until is not None and ruling.until < now:
                 continue
-            there = None if stored is None else Ruling.decode(stored)
-            whole = ruling if there is None else merge(there, ruling)
+            whole = ruling if there is None else merge(there, ruling, epoch)
             if whole != there:
                 repairs.append(Repair(digest, stored, whole.encode(), whole.until))
         return repairs

@@ -25,7 +25,7 @@ from jwtgate.core.exemption import is_preflight
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import Issued, Ruling
+from jwtgate.core.rulings import Issued, Ruling, UnreadableRuling
 from jwtgate.core.verification import (
     check_claims,
     expires_from,
@@ -269,7 +269,7 @@ def _hinges_on_epoch(case: _Case, known: Known) -> bool:
     stamp = case.issued().stamp
     if stamp is None:
         return False
-    cuts = (Ruling.decode(text).not_before for text in known.rulings if text is not None)
+    cuts = (ruling.not_before for ruling in _readable(known.rulings))
     return any(cut is not None and cut.epoch != stamp[0] for cut in cuts)
 
 
@@ -279,5 +279,12 @@ def _refuse_if_dead(case: _Case, rulings: Iterable[bytes | None], epoch: str) ->
 
 
 def _is_dead(policy: IssuerPolicy, issued: Issued, rulings: Iterable[bytes | None], epoch: str) -> bool:
-    leeway = policy.leeway_seconds
-    return any(text is not None and Ruling.decode(text).kills(issued, epoch, leeway) for text in rulings)
+    return any(ruling.kills(issued, epoch, policy.leeway_seconds) for ruling in _readable(rulings))
+
+
+def _readable(texts: Iterable[bytes | None]) -> list[Ruling]:
+    """Raises: StoreUnavailable: one that no jwtgate wrote: what it would say cannot be known."""
+    try:
+        return [Ruling.decode(text) for text in texts if text is not None]
+    except UnreadableRuling as error:
+        raise StoreUnavailable("a ruling cannot be read") from error

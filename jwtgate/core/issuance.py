@@ -7,13 +7,14 @@ it and a cut-off after it can be told apart without a clock. Invariant: what is 
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.parsing import parse
-from jwtgate.core.rulings import Ruling, digest_of
+from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of
 from jwtgate.core.verification import check_claims, handles_of, screen, sign
-from jwtgate.errors import InvalidToken, SettingsError, SubjectSuspended
+from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
 
 __all__ = ["Issuer"]
+
+_SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"})
 
@@ -60,7 +63,10 @@ class Issuer:
         looked: Looked = yield LookUp((digest_of(policy.namespace, "sub", sub),))
         facts = looked.facts
         if facts.rulings[0] is not None:
-            toggle = Ruling.decode(facts.rulings[0]).toggle
+            try:
+                toggle = Ruling.decode(facts.rulings[0]).toggle
+            except UnreadableRuling as error:
+                raise StoreUnavailable("a ruling cannot be read") from error
             if toggle is not None and toggle.is_revoked:
                 raise SubjectSuspended("the subject is suspended")
         payload["jgp"] = f"{facts.epoch.name}:{facts.end.position}"
@@ -86,21 +92,26 @@ class Issuer:
         scope: str | Iterable[str] | None,
         ttl: float,
     ) -> dict[str, Any]:
-        taken = RESERVED.intersection(claims or ())
+        payload: dict[str, Any] = dict(claims or {})
+        taken = RESERVED.intersection(payload)
         if taken:
             raise ValueError(f"claims may not set {', '.join(sorted(taken))}: the gate does")
-        if not isinstance(sub, str) or not sub:
-            raise ValueError("sub must be a non-empty text")
+        if not isinstance(sub, str) or not sub or not _is_utf8(sub):
+            raise ValueError("sub must be a non-empty text that UTF-8 can carry")
         now = math.floor(self.clock.wall())
-        payload: dict[str, Any] = dict(claims or {})
         if policy.issuer is not None:
             payload["iss"] = policy.issuer
         if policy.audience and policy.audience[0] != "*":
             payload["aud"] = policy.audience[0]
-        payload |= {"sub": sub, "iat": now, "exp": now + math.ceil(ttl), "jti": self.draw_token_id()}
+        payload |= {"sub": sub, "iat": now, "exp": self._end(policy, ttl), "jti": self.draw_token_id()}
         if scope is not None:
-            payload["scope"] = scope if isinstance(scope, str) else " ".join(scope)
+            payload["scope"] = _scope(scope)
         return payload
+
+    def _end(self, policy: IssuerPolicy, ttl: float) -> int:
+        """Whole seconds, and not past what MAX_TTL lets the gate itself admit."""
+        now = self.clock.wall()
+        return min(math.ceil(now + ttl), math.floor(math.floor(now) + policy.max_ttl_seconds))
 
     def _signed(self, policy: IssuerPolicy, payload: dict[str, Any]) -> str:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use."""
@@ -109,8 +120,8 @@ class Issuer:
             raise SettingsError("JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: issue needs one of them to sign with")
         try:
             token = sign(signer, payload, policy.typ or "at+jwt")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"claims must be JSON: {error}") from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"claims must be JSON: {type(error).__name__}") from None
         now = self.clock.wall()
         try:
             parsed = parse(token.encode(), self.max_token_bytes)
@@ -120,3 +131,19 @@ class Issuer:
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None
         return token
+
+
+def _scope(scope: str | Iterable[str]) -> str:
+    """RFC 6749 §3.3: tokens of printable ASCII but quote and backslash, one space between two."""
+    text = scope if isinstance(scope, str) else " ".join(scope)
+    if _SCOPE.fullmatch(text) is None:
+        raise ValueError("scope must be scope tokens (RFC 6749 §3.3), one space between two")
+    return text
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -65,7 +65,7 @@ class AdmittedTokens:
         self._entries[key] = entry
         for handle in entry.handles:
             known = self._index.get(handle)
-            if known is None:
+            if known is None or known == key:
                 self._index[handle] = key
             elif isinstance(known, set):
                 known.add(key)

@@ -52,8 +52,12 @@ class Targets:
         targets = [name for name, value in named.items() if value is not None]
         if not isinstance(everything, bool) or len(targets) + everything != 1:
             raise TypeError("revoke takes exactly one of token, jti, sid, sub, claim and everything=True")
+        if not isinstance(access_only, bool):
+            raise ValueError("access_only must be True or False")  # noqa: TRY004 - a malformed value
         if access_only and sub is None:
             raise TypeError("access_only goes with sub")
+        if token is not None and (issuer is not None or expires_at is not None):
+            raise ValueError("token= tells its issuer and its end itself: issuer= and expires_at= do not go with it")
         if token is not None:
             return (self._token(token, now),)
         policy = self.policy(issuer)
@@ -94,7 +98,7 @@ class Targets:
             if len(self.policies) == 1:
                 return next(iter(self.policies.values()))
             raise ValueError("several issuers are configured: issuer= must name one of them")
-        if issuer not in self.policies:
+        if not isinstance(issuer, str) or issuer not in self.policies:
             raise ValueError("issuer= must be a configured issuer (JWTGATE_ISSUER, JWTGATE_ISSUERS)")
         return self.policies[issuer]
 

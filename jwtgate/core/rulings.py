@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-__all__ = ["BUILT_IN_KINDS", "Change", "CutOff", "Issued", "Ruling", "Toggle", "digest_of", "merge", "supersede"]
+__all__ = [
+    "BUILT_IN_KINDS",
+    "Change",
+    "CutOff",
+    "Issued",
+    "Ruling",
+    "Toggle",
+    "UnreadableRuling",
+    "digest_of",
+    "merge",
+    "supersede",
+]
 
 BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input")
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
@@ -63,6 +74,27 @@ class Issued(NamedTuple):
     version: int | None = None
 
 
+class UnreadableRuling(ValueError):
+    """Text under one of our keys that no jwtgate wrote."""
+
+
+_NAMES = frozenset("rnvu")
+
+
+def _toggle(is_revoked: int, epoch: str, position: int, at: float) -> Toggle:
+    return Toggle(bool(is_revoked), str(epoch), int(position), _finite(at))
+
+
+def _cut_off(epoch: str, position: int, at: float) -> CutOff:
+    return CutOff(str(epoch), int(position), _finite(at))
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise UnreadableRuling
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One thing a revocation writes about one handle.
@@ -106,15 +138,19 @@ class Ruling:
 
     @classmethod
     def decode(cls, text: bytes) -> Ruling:
-        """Raises: ValueError, KeyError, TypeError or IndexError where the text is none of ours."""
-        shape = json.loads(text)
-        toggle, not_before = shape.get("r"), shape.get("n")
-        return cls(
-            Toggle(bool(toggle[0]), str(toggle[1]), int(toggle[2]), float(toggle[3])) if toggle else None,
-            CutOff(str(not_before[0]), int(not_before[1]), float(not_before[2])) if not_before else None,
-            int(shape["v"]) if "v" in shape else None,
-            float(shape["u"]) if "u" in shape else None,
-        )
+        """Raises: UnreadableRuling: the text is none of ours."""
+        try:
+            shape = json.loads(text)
+            if not isinstance(shape, dict) or not _NAMES.issuperset(shape):
+                raise UnreadableRuling
+            return cls(
+                _toggle(*shape["r"]) if "r" in shape else None,
+                _cut_off(*shape["n"]) if "n" in shape else None,
+                int(shape["v"]) if "v" in shape else None,
+                _finite(shape["u"]) if "u" in shape else None,
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise UnreadableRuling("a stored ruling cannot be read") from error
 
     def kills(self, issued: Issued, current_epoch: str, leeway_seconds: float) -> bool:
         """Whether a token issued so, and carrying the handle, is dead.
@@ -159,11 +195,14 @@ def supersede(known: Ruling | None, change: Change, epoch: str, position: int, a
     return Ruling(toggle, cut, version, until)
 
 
-def merge(one: Ruling, other: Ruling) -> Ruling:
-    """What holds when both do: the strictest of each part, the toggle by latest position."""
+def merge(one: Ruling, other: Ruling, current_epoch: str = "") -> Ruling:
+    """What holds when both do: the strictest of each part, the toggle by latest position.
+
+    Args: current_epoch: what was written in it came after whatever was written in another one, whatever clocks say.
+    """
     return Ruling(
-        _later_toggle(one.toggle, other.toggle),
-        _stricter_cut(one.not_before, other.not_before),
+        _later_toggle(one.toggle, other.toggle, current_epoch),
+        _stricter_cut(one.not_before, other.not_before, current_epoch),
         _latest(one.min_version, other.min_version),
         _longest(one.until, other.until),
     )
@@ -180,19 +219,28 @@ def _longest(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else max(one, other)
 
 
-def _later_toggle(one: Toggle | None, other: Toggle | None) -> Toggle | None:
-    """Positions order toggles of one epoch; across epochs only the store's clock is left, and a tie revokes."""
+def _later_toggle(one: Toggle | None, other: Toggle | None, current_epoch: str) -> Toggle | None:
+    """Positions order toggles of one epoch, and the current epoch comes last; between two old ones only times are left,
+    and a tie revokes. The later time stays, so that the order stands when this epoch is an old one, too."""
     if one is None or other is None:
         return other if one is None else one
     if one.epoch == other.epoch:
-        return max(one, other, key=lambda toggle: (toggle.position, toggle.is_revoked, toggle.at))
-    return max(one, other, key=lambda toggle: (toggle.at, toggle.is_revoked, toggle.epoch, toggle.position))
+        later = max(one, other, key=lambda toggle: (toggle.position, toggle.is_revoked, toggle.at))
+    elif current_epoch in (one.epoch, other.epoch):
+        later = one if one.epoch == current_epoch else other
+    else:
+        later = max(one, other, key=lambda toggle: (toggle.at, toggle.is_revoked, toggle.epoch, toggle.position))
+    return later._replace(at=max(one.at, other.at))
 
 
-def _stricter_cut(one: CutOff | None, other: CutOff | None) -> CutOff | None:
-    """Of one epoch the later position; of two, the stamp of the later in time. The time is the later one either way."""
+def _stricter_cut(one: CutOff | None, other: CutOff | None, current_epoch: str) -> CutOff | None:
+    """Of one epoch the later position; of two the current one, else the later in time. The time is the later one always."""
     if one is None or other is None:
         return other if one is None else one
     if one.epoch == other.epoch:
         return CutOff(one.epoch, max(one.position, other.position), max(one.at, other.at))
-    return max(one, other, key=lambda cut: (cut.at, cut.epoch, cut.position))
+    if current_epoch in (one.epoch, other.epoch):
+        later = one if one.epoch == current_epoch else other
+    else:
+        later = max(one, other, key=lambda cut: (cut.at, cut.epoch, cut.position))
+    return later._replace(at=max(one.at, other.at))

@@ -149,8 +149,11 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
         raise MalformedToken("neither exp nor iat: no ruling on it could ever be forgotten")
     if ends_at <= now:
         raise Expired("exp is past")
-    if claims.get("exp", 0) > latest + policy.max_ttl_seconds:
-        raise InvalidToken("exp is further ahead than JWTGATE_MAX_TTL")
+    exp, iat = claims.get("exp", 0), claims.get("iat")
+    if exp > latest + policy.max_ttl_seconds or (
+        iat is not None and exp - iat > policy.max_ttl_seconds + policy.leeway_seconds
+    ):
+        raise InvalidToken("it lives longer than JWTGATE_MAX_TTL, and so longer than rulings on it are remembered")
     if claims.get("nbf", 0) > latest:
         raise NotYetValid("nbf is in the future")
     if claims.get("iat", 0) > latest and stamp_of(parsed, key) is None:
@@ -211,7 +214,7 @@ def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
         value = claims.get(kind)
         if value is not None:
             handles += [_digest(prefixes[kind], each) for each in _values_of(value)]
-    return tuple(handles)
+    return tuple(dict.fromkeys(handles))  # a list may name a value twice
 
 
 def _digest(prefix: bytes, value: str) -> bytes:

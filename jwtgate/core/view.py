@@ -20,6 +20,7 @@ Reads no clock: times are arguments. Decides no request: ``core.gate`` does.
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, LogEnd, Written
 from jwtgate.core.lru import Admitted, AdmittedTokens
-from jwtgate.core.rulings import Ruling, merge
+from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -124,18 +125,18 @@ class View:
             self.recent.clear()
             self.recent_floor = end.position
             self.is_complete = True
-            known, self.rulings = self.rulings, {}
-            for digest, text in snapshot.items():
-                self._learn(digest, text)
-            for digest, text in known.items():
-                self._learn(digest, text)
+            rulings: dict[bytes, bytes] = {}
+            for source in (snapshot, self.rulings):
+                for digest, text in source.items():
+                    self._learn(rulings, digest, text, epoch)
+            self.rulings = rulings  # in one step: readers hold no lock, and at no moment is less known than before
             self.epoch, self.end = epoch, end
 
     def apply(self, entries: Iterable[Entry]) -> None:
         """F4: evicts under each handle, then moves the position; takes the lock. The entries must follow ``end``."""
         with self.lock:
             for entry in entries:
-                self._rule(entry.digest, entry.ruling, entry.position)
+                self._rule(entry.digest, entry.ruling, entry.position, self.epoch or "")
                 self.end = LogEnd(entry.position, entry.link, entry.cursor)
 
     def learn(self, written: Written, digests: Iterable[bytes]) -> None:
@@ -143,7 +144,7 @@ class View:
         first = written.end.position - len(written.rulings) + 1
         with self.lock:
             for offset, (digest, text) in enumerate(zip(digests, written.rulings, strict=True)):
-                self._rule(digest, text, first + offset)
+                self._rule(digest, text, first + offset, written.epoch.name)
 
     def purge(self, now: float, slice_size: int) -> bool:
         """Forgets rulings that no token can be under any more: looks at the next slice, says whether more is left.
@@ -154,7 +155,10 @@ class View:
             self._to_purge = iter(self.rulings.copy().items())
         batch = list(islice(self._to_purge, slice_size))
         for digest, text in batch:
-            until = Ruling.decode(text).until
+            try:
+                until = Ruling.decode(text).until
+            except UnreadableRuling:
+                continue
             if until is not None and until < now:
                 with self.lock:
                     if self.rulings.get(digest) == text:
@@ -185,7 +189,7 @@ class View:
 
     # --- under the lock
 
-    def _rule(self, digest: bytes, text: bytes, position: int) -> None:
+    def _rule(self, digest: bytes, text: bytes, position: int, epoch: str) -> None:
         if digest in self.wide_handles:
             self.admitted.clear()
         else:
@@ -194,14 +198,21 @@ class View:
         if len(self.recent) > RECENT_LIMIT:
             _, oldest = self.recent.popitem(last=False)
             self.recent_floor = max(self.recent_floor, oldest)
-        self._learn(digest, text)
+        self._learn(self.rulings, digest, text, epoch)
 
-    def _learn(self, digest: bytes, text: bytes) -> None:
-        known = self.rulings.get(digest)
+    def _learn(self, rulings: dict[bytes, bytes], digest: bytes, text: bytes, epoch: str) -> None:
+        """Merges; of two texts of which one cannot be read the other stands."""
+        known = rulings.get(digest)
         if known is None:
-            if len(self.rulings) >= self.rulings_limit:
+            if len(rulings) >= self.rulings_limit:
                 self.is_complete = False
                 return
-            self.rulings[digest] = text
+            rulings[digest] = text
         elif known != text:
-            self.rulings[digest] = merge(Ruling.decode(known), Ruling.decode(text)).encode()
+            try:
+                one = Ruling.decode(known)
+            except UnreadableRuling:
+                rulings[digest] = text
+                return
+            with suppress(UnreadableRuling):
+                rulings[digest] = merge(one, Ruling.decode(text), epoch).encode()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -76,11 +77,14 @@ def entries(answer: Any) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+_DIGEST = re.compile(rb"[0-9a-f]{32}")
+
+
 def page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    """Of HSCAN: the next cursor and the rulings, without the two records of the store's own."""
+    """Of HSCAN: the next cursor and the rulings, without the two records of the store's own and what others put there."""
     cursor, flat = answer
     pairs = zip(flat[::2], flat[1::2], strict=True)
-    return cursor, [(bytes.fromhex(name.decode()), text) for name, text in pairs if name not in (b"epoch", b"end")]
+    return cursor, [(bytes.fromhex(name.decode()), text) for name, text in pairs if _DIGEST.fullmatch(name)]
 
 
 def digests(answer: Any) -> tuple[bytes, ...] | None:

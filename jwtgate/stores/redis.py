@@ -85,7 +85,8 @@ class RedisStore:
         if info.get("role") not in (None, "master"):
             yield "The server is a replica: it takes no writes and can be behind."
         version = info.get("redis_version", "0")
-        if int(version.partition(".")[0]) < OLDEST_MAJOR:
+        major = version.partition(".")[0]
+        if not major.isdecimal() or int(major) < OLDEST_MAJOR:
             yield f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed."
 
     def _audit_configuration(self) -> Iterator[str]:

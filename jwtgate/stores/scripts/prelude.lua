@@ -16,6 +16,7 @@ end
 
 -- Fewest digits that bring the double back: cjson prints 14, which would bend a time in microseconds.
 local function seconds(value)
+  if value ~= value or math.abs(value) == math.huge then error('a time is not a finite number') end
   for _, format in ipairs({'%.15g', '%.16g', '%.17g'}) do
     local text = string.format(format, value)
     if tonumber(text) == value then
