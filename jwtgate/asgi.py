@@ -36,6 +36,11 @@ __all__ = ["JWTGateMiddleware"]
 logger = logging.getLogger("jwtgate")
 
 
+READ = frozenset(
+    (b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade")
+)
+"""All that the core ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
+
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
 
@@ -218,7 +223,7 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
 
 
 def _request(scope: Scope) -> Request:
-    headers = tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"])
+    headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),

@@ -39,10 +39,11 @@ from jwtgate.settings import Settings
 from jwtgate.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.core.effects import Effect, Plan
+    from jwtgate.core.effects import Plan
     from jwtgate.core.lru import Admitted
+    from jwtgate.core.rulings import Change
     from jwtgate.messages import Request
     from jwtgate.stores.contract import Store
 
@@ -66,7 +67,8 @@ class _Plans:
         self.tally = gate.tally
         self.realm = settings.realm
         self.targets = Targets(settings.policies, settings.max_token_bytes)
-        self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: gate.follower.worker_name)
+        follower = gate.follower
+        self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: follower.worker_name)
         self.issuer = Issuer(
             settings.policies,
             gate.clock,
@@ -76,27 +78,29 @@ class _Plans:
         )
 
     def examine(self, request: Request) -> Plan[Admitted | None]:
-        return self._counted(self.decision.examine(request))
+        return self._ours(self.decision.examine(request), is_counted=True)
 
     def verify(self, token: str) -> Plan[Admitted]:
-        return self._counted(self.decision.decide(str(token).encode("utf-8", "replace"), None))
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
-        return self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl)
+        return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
     def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
-        return self.revoker.revoke(self.targets.revoked(self.clock.wall(), **target), wait=wait)
+        return self._write(lambda: self.targets.revoked(self.clock.wall(), **target), wait=wait)
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self.revoker.revoke(self.targets.suspended(sub, issuer), wait=wait)
+        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
 
     def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self.revoker.revoke(self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
+        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
 
     def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self.revoker.revoke(self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
 
     def ready(self, timeout: float) -> Plan[bool]:
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+            raise ValueError("timeout must be seconds, 0 or more")
         until = self.clock.boot() + timeout
         while not self.view.is_live(now := self.clock.boot()):
             if now >= until:
@@ -104,11 +108,19 @@ class _Plans:
             yield Pause(READY_PAUSE_SECONDS)
         return True
 
-    def _counted(self, plan: Plan[T]) -> Generator[Effect, Any, T]:
+    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
+        def plan() -> Plan[Receipt]:
+            return (yield from self.revoker.revoke(changes(), wait=wait))
+
+        return self._ours(plan())
+
+    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
+        """Refusals leave under this gate's realm, and those of requests are counted."""
         try:
             return (yield from plan)
         except JWTGateError as error:
-            self.tally.count(error)
+            if is_counted:
+                self.tally.count(error)
             error.realm = self.realm
             raise
 
@@ -167,6 +179,8 @@ class Gate:
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally)
         self.plans = _Plans(self)
+        # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
+        weakref.finalize(self, self.follower.let_go).atexit = False
 
     @classmethod
     def from_env(cls) -> Gate:

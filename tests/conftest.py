@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import Server, redis_binary, valkey_binary
+from servers import WATCH, Server, redis_binary, valkey_binary
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -13,7 +13,6 @@ from jwtgate.stores import Feed, Store, open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WATCH = Watch(lease_seconds=1.0, reach_seconds=1.0)
 
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
 

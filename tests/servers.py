@@ -15,7 +15,12 @@ from typing import Self
 
 import redis
 
+from jwtgate.core.history import Watch
+
 START_SECONDS = 10.0
+
+WATCH = Watch(lease_seconds=1.0, reach_seconds=1.0)
+"""Of every store that tests open themselves."""
 
 
 def valkey_binary() -> str:

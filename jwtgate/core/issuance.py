@@ -99,19 +99,15 @@ class Issuer:
         if not isinstance(sub, str) or not sub or not _is_utf8(sub):
             raise ValueError("sub must be a non-empty text that UTF-8 can carry")
         now = math.floor(self.clock.wall())
+        end = min(now + math.ceil(ttl), now + math.floor(policy.max_ttl_seconds))  # whole seconds that the gate itself admits
         if policy.issuer is not None:
             payload["iss"] = policy.issuer
         if policy.audience and policy.audience[0] != "*":
             payload["aud"] = policy.audience[0]
-        payload |= {"sub": sub, "iat": now, "exp": self._end(policy, ttl), "jti": self.draw_token_id()}
+        payload |= {"sub": sub, "iat": now, "exp": end, "jti": self.draw_token_id()}
         if scope is not None:
             payload["scope"] = _scope(scope)
         return payload
-
-    def _end(self, policy: IssuerPolicy, ttl: float) -> int:
-        """Whole seconds, and not past what MAX_TTL lets the gate itself admit."""
-        now = self.clock.wall()
-        return min(math.ceil(now + ttl), math.floor(math.floor(now) + policy.max_ttl_seconds))
 
     def _signed(self, policy: IssuerPolicy, payload: dict[str, Any]) -> str:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use."""

@@ -14,7 +14,7 @@ import json
 import math
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = [
     "BUILT_IN_KINDS",
@@ -140,8 +140,8 @@ class Ruling:
     def decode(cls, text: bytes) -> Ruling:
         """Raises: UnreadableRuling: the text is none of ours."""
         try:
-            shape = json.loads(text)
-            if not isinstance(shape, dict) or not _NAMES.issuperset(shape):
+            shape: dict[str, Any] = json.loads(text)
+            if type(shape) is not dict or not _NAMES.issuperset(shape):
                 raise UnreadableRuling
             return cls(
                 _toggle(*shape["r"]) if "r" in shape else None,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jwt.utils import base64url_encode
 
-from jwtgate.claims import Claims, ClaimsList
+from jwtgate.claims import Claims, ClaimsList, claims_of
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import Issued
 from jwtgate.core.token_types import check_type
@@ -46,6 +47,9 @@ __all__ = [
 
 MAX_ELEMENTS = 16
 """Values of one configured handle claim: each is one more key of the look-up."""
+
+MAX_SHARED_NAMES = 1024
+_SHARED: dict[str, str] = {}
 
 _STAMP = re.compile(r"([A-Za-z0-9_-]{11}):(0|[1-9][0-9]{0,13})")
 """``jgp``. Positions stay below 10**14: the store's scripts compute in doubles and print 14 digits."""
@@ -239,27 +243,38 @@ def to_token(parsed: ParsedToken, source: Source | None) -> Token:
         parsed: verified.
         source: where the token was found; None from ``Gate.verify``.
     """
-    claims = parsed.claims
-    get = claims.get
+    get = parsed.claims.get
     return Token(
-        claims=claims,
+        claims=claims_of([(_shared(name), value) for name, value in parsed.claims.items()]),
         header=parsed.header,
         subject=get("sub"),
         issuer=get("iss"),
         token_id=get("jti"),
         session_id=get("sid"),
-        scopes=_scopes_of(get("scope", get("scp"))),
+        scopes=_scopes_of(get("scope") or get("scp") or ""),
         expires_at=get("exp"),
         source=source,
     )
 
 
-def _scopes_of(scope: str | list[str] | None) -> frozenset[str]:
-    """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead."""
-    if scope is None:
-        return frozenset()
-    scopes = frozenset(scope.split(" ") if isinstance(scope, str) else scope)
-    return scopes - _NO_SCOPE if "" in scopes else scopes
+def _scopes_of(scope: str | list[str]) -> frozenset[str]:
+    return _scope_tokens(scope) if isinstance(scope, str) else frozenset(scope) - _NO_SCOPE
+
+
+@lru_cache(maxsize=1024)
+def _scope_tokens(scope: str) -> frozenset[str]:
+    """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead.
+
+    Kept, since the tokens of one issuer share a few; only verified ones come here.
+    """
+    return frozenset(scope.split(" ")) - _NO_SCOPE
+
+
+def _shared(name: str) -> str:
+    """One text for a claim's name in all admitted tokens."""
+    if len(_SHARED) >= MAX_SHARED_NAMES:
+        _SHARED.clear()
+    return _SHARED.setdefault(name, name)
 
 
 def sign(signer: Signer, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:

@@ -40,7 +40,7 @@ RESTART_SECONDS = 1.0
 
 
 class Follower:
-    """Owns the thread and its feed."""
+    """Starts and stops the thread. The caller sees to it that nobody starts while another stops."""
 
     def __init__(self, store: Store, view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
         self.store = store
@@ -48,104 +48,114 @@ class Follower:
         self.clock = clock
         self.health = health
         self.reach_seconds = reach_seconds
-        self.following: Following | None = None
-        self._feed: Feed | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._said = ""
-        self._is_audited = False
+        self._run: _Run | None = None
 
     @property
     def is_started(self) -> bool:
         """Whether a thread was started and not stopped."""
-        return self._thread is not None
+        return self._run is not None
 
     @property
     def worker_name(self) -> str | None:
         """The name it is registered under."""
-        return None if self.following is None else self.following.worker.name
+        run = self._run
+        return None if run is None else run.following.worker.name
 
     def start(self) -> None:
-        """Starts the thread; where none can be had, does nothing (R4). The caller holds the gate's lock."""
-        self._stopping = threading.Event()
-        self._begin()
-        thread = threading.Thread(target=self._run, args=(self._stopping,), name="jwtgate-follower", daemon=True)
+        """Starts the thread; where none can be had, does nothing (R4)."""
+        run = _Run(self)
         try:
-            thread.start()
+            run.thread.start()
         except RuntimeError as error:
             logger.warning("no thread for the follower (%s): every request will ask the store", error)
             return
-        self._thread = thread
+        self._run = run
 
     def stop(self) -> None:
-        """W4: gives up the lease, then deregisters. Waits for the read that is under way, at most 0.3 lease."""
-        thread, self._thread = self._thread, None
-        self.view.give_up()
-        self._stopping.set()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(self.view.lease_seconds + 1.0)
-        self.view.give_up()
-        following, self.following = self.following, None
-        if following is not None and thread is not None:
-            try:
-                self.store.forget(following.worker)
-            except StoreUnavailable as error:
-                logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
+        """W4: gives up the lease; the thread deregisters. Waits for the read that is under way, at most 0.3 lease."""
+        run = self._run
+        self.let_go()
+        if run is not None and run.thread is not threading.current_thread():
+            run.thread.join(self.view.lease_seconds + 1.0)
 
-    def _begin(self) -> None:
-        self.following = Following(
-            self.view,
-            self.clock,
-            name=secrets.token_urlsafe(9),
-            reach_seconds=self.reach_seconds,
-            draw=random.random,
-        )
+    def let_go(self) -> None:
+        """As ``stop``, without waiting: what is under way can grant nothing any more."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.stopping.set()
+        self.view.give_up()
 
-    def _run(self, stopping: threading.Event) -> None:
-        """Runs until told to stop. A fault of our own fences and starts over: it must never end in trusting."""
-        while not stopping.is_set():
+
+class _Run:
+    """One life of the thread, with a feed of its own."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.store = follower.store
+        self.view = follower.view
+        self.clock = follower.clock
+        self.health = follower.health
+        self.reach_seconds = follower.reach_seconds
+        self.following = self._planned()
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._live, name="jwtgate-follower", daemon=True)
+        self._feed: Feed | None = None
+        self._said = ""
+        self._is_audited = False
+
+    def _planned(self) -> Following:
+        name = secrets.token_urlsafe(9)
+        return Following(self.view, self.clock, name=name, reach_seconds=self.reach_seconds, draw=random.random)
+
+    def _live(self) -> None:
+        """Until told to stop. A fault of our own fences and starts over: it must never end in trusting."""
+        while not self.stopping.is_set():
             try:
-                self._perform_all(stopping)
+                self._perform_all()
             except Exception:
                 self.view.fence()
                 logger.exception("the follower failed and starts over")
                 self._close_feed()
-                stopping.wait(RESTART_SECONDS)
-                self._begin()
+                self.stopping.wait(RESTART_SECONDS)
+                self.following = self._planned()
+        try:
+            if self._feed is not None:
+                self._feed.forget(self.following.worker)
+        except StoreUnavailable as error:
+            logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
         self._close_feed()
 
-    def _perform_all(self, stopping: threading.Event) -> None:
-        following = self.following
-        if following is None:
-            return
-        plan = following.follow()
+    def _perform_all(self) -> None:
+        plan = self.following.follow()
         effect: FeedEffect = next(plan)
-        while not stopping.is_set():
-            self._say(following.condition)
+        while not self.stopping.is_set():
+            self._say(self.following.condition)
             try:
-                answer = self._perform(effect, stopping)
+                answer = self._perform(effect)
             except StoreUnavailable as error:
                 self._close_feed()
                 self.health.failed(error, by_follower=True)
                 effect = plan.throw(error)
             else:
-                if stopping.is_set():  # W4: an answer that came after the end may grant nothing
+                if self.stopping.is_set():  # W4: an answer that came after the end may grant nothing
                     return
                 effect = plan.send(answer)
 
-    def _perform(self, effect: FeedEffect, stopping: threading.Event) -> Any:
+    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901 - a dispatcher, one case an effect
         if isinstance(effect, Pause):
-            stopping.wait(effect.seconds)
+            self.stopping.wait(effect.seconds)
             return None
         if self._feed is None:
             self._feed = self.store.feed()
         feed = self._feed
         match effect:
             case Read(cursor, block_seconds, limit):
-                return feed.read(cursor, block_seconds, limit)
+                entries = feed.read(cursor, block_seconds, limit)
+                self.health.answered(is_healed=True, by_follower=True)
+                return entries
             case Renew(worker, epoch, healed, settled):
                 renewal = feed.renew(worker, epoch, healed=healed, settled=settled)
-                self.health.answered(is_healed=renewal.epoch.is_healed, by_follower=True)
+                if not renewal.epoch.is_healed:
+                    self.health.answered(is_healed=False, by_follower=True)
                 self._audit_once()
                 return renewal
             case OpenPages(size):

@@ -34,6 +34,9 @@ __all__ = ["Answer", "Argument", "Dial", "Line", "Lines", "Script", "dial_settin
 TIMEOUT_SECONDS = 0.25
 """For connecting, for each answer, and for a free connection: design §5."""
 
+OVERSHOOT_SECONDS = 0.25
+"""A blocked read may end so much late: the server looks at blocked clients ten times a second, and a starved machine later."""
+
 MAX_LINES = 16
 """Bound of the pool: each exchange takes well under a millisecond, so more would only queue on the server."""
 
@@ -173,12 +176,12 @@ class Line:
         plain = self._plain
         if plain is None:
             connection.send_command(*command)
-            if wait_seconds and not connection.can_read(wait_seconds + TIMEOUT_SECONDS):
+            if wait_seconds and not connection.can_read(_patience(wait_seconds)):
                 raise redis.TimeoutError("Timeout reading from a blocked command")
             return connection.read_response()
         if wait_seconds != self._waits_seconds:
             self._waits_seconds = wait_seconds
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(wait_seconds + TIMEOUT_SECONDS))
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_patience(wait_seconds)))
         connection.send_command(*command)
         return connection.read_response()
 
@@ -229,6 +232,10 @@ def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
         sock.setsockopt(socket.SOL_SOCKET, option, _timeval(TIMEOUT_SECONDS))
     sock.settimeout(None)
     return sock
+
+
+def _patience(wait_seconds: float) -> float:
+    return TIMEOUT_SECONDS + (wait_seconds + OVERSHOOT_SECONDS if wait_seconds else 0.0)
 
 
 def _timeval(seconds: float) -> bytes:

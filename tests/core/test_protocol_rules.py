@@ -393,7 +393,7 @@ class AcknowledgesOnly(View):
 
     def apply(self, entries) -> None:
         for entry in entries:
-            self._learn(entry.digest, entry.ruling)
+            self._learn(self.rulings, entry.digest, entry.ruling, "")
             self.end = replace(self.end, position=entry.position, link=entry.link, cursor=entry.cursor)
 
 

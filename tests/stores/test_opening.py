@@ -7,7 +7,7 @@ import sys
 import traceback
 
 import pytest
-from conftest import WATCH
+from servers import WATCH
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores import open_store

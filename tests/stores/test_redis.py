@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import WATCH
-from servers import Server
+from servers import WATCH, Server
 
 from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change

@@ -8,8 +8,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import WATCH
-from servers import Server, free_port
+from servers import WATCH, Server, free_port
 
 from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change

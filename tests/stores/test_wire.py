@@ -9,8 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import WATCH
-from servers import Server, free_port
+from servers import WATCH, Server, free_port
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
