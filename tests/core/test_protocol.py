@@ -25,7 +25,12 @@ from jwtgate.errors import SubjectSuspended
 RUNS = int(os.environ.get("JWTGATE_MODEL_RUNS", "300"))
 FIRST = int(os.environ.get("JWTGATE_MODEL_FIRST", "0"))
 PARTS = 4
-logging.getLogger("jwtgate").setLevel(logging.CRITICAL)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of simulated outages would each say so."""
+    caplog.set_level(logging.CRITICAL, "jwtgate")
 
 
 class Explorer:

@@ -23,7 +23,12 @@ from jwtgate.core.rulings import Change
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable
 
-logging.getLogger("jwtgate").setLevel(logging.CRITICAL)
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Thousands of simulated outages would each say so."""
+    caplog.set_level(logging.CRITICAL, "jwtgate")
+
 
 HELD = "no promise is broken"
 BROKEN = "a promise is broken"
