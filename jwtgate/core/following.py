@@ -88,7 +88,6 @@ class Following:
         self.watched_since = clock.boot()
         self._restored_in: str | None = None
         self._loaded = False
-        self._registered = False
         self._beats: dict[str, tuple[int, float]] = {}
         self._offset = clock.wall() - clock.boot()
         self._purged_at = clock.boot()
@@ -103,7 +102,6 @@ class Following:
                 yield from self._advance(renewal)
             except StoreUnavailable:
                 self.condition = "unreachable"
-                self._registered = False
                 yield Pause(self.lease * BACKOFF_OF_LEASE * (0.2 + 0.8 * self.draw()))
 
     def _advance(self, renewal: Renewal) -> Step:
@@ -178,7 +176,6 @@ class Following:
         """Counts from the answer, not from the question: the epoch may be younger than the question."""
         if self.epoch is None or self.epoch.name != renewal.epoch.name:
             self.watched_since = self.clock.boot()
-            self._registered = False
         self.epoch = renewal.epoch
         self.longest_reach = max(self.longest_reach, renewal.epoch.reach_seconds)
 

@@ -182,7 +182,7 @@ class Decision:
         first then: a forged stamp buys no look-up.
         """
         view = self.view
-        is_trusted = view.is_complete and view.is_live(self.boot())
+        is_live = view.is_live(self.boot())
         known = view.known(case.handles)
         if any(known.rulings):
             if _hinges_on_epoch(case, known):
@@ -190,7 +190,7 @@ class Decision:
                     self._verify(case)
                 return None
             _refuse_if_dead(case, known.rulings, known.epoch)
-        return known if is_trusted else None
+        return known if is_live and known.is_complete else None
 
     def _from_store(self, case: _Case) -> Plan[Known]:
         """R2: one look-up, sent after the request began; used only within one lease of its sending."""

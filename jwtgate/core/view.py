@@ -48,6 +48,17 @@ class Known:
     epoch: str
     position: int
     rulings: list[bytes | None]
+    is_complete: bool = True
+
+
+class Rulings(dict[bytes, bytes]):
+    """Handle to encoded ruling, and whether none is left out: one object, so that a reader without a lock gets both together."""
+
+    __slots__ = ("is_complete",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_complete = True
 
 
 class View:
@@ -74,12 +85,16 @@ class View:
         self.granted_at: float | None = None
         self.epoch: str | None = None
         self.end: LogEnd | None = None
-        self.is_complete = True
-        self.rulings: dict[bytes, bytes] = {}
+        self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
         self.recent: OrderedDict[bytes, int] = OrderedDict()
         self.recent_floor = -1
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it holds every live ruling."""
+        return self.rulings.is_complete
 
     def is_live(self, now: float) -> bool:
         """Whether memory alone may admit at boot time ``now`` (R1)."""
@@ -88,8 +103,9 @@ class View:
     def known(self, digests: Iterable[bytes]) -> Known:
         """What memory says. The position is read first: what is applied meanwhile makes the answer only stricter."""
         epoch, end = self.epoch, self.end
-        get = self.rulings.get
-        return Known(epoch or "", -1 if end is None else end.position, [get(digest) for digest in digests])
+        rulings = self.rulings
+        found = [rulings.get(digest) for digest in digests]
+        return Known(epoch or "", -1 if end is None else end.position, found, rulings.is_complete)
 
     # --- the follower's side
 
@@ -124,8 +140,7 @@ class View:
             self.admitted.clear()
             self.recent.clear()
             self.recent_floor = end.position
-            self.is_complete = True
-            rulings: dict[bytes, bytes] = {}
+            rulings = Rulings()
             for source in (snapshot, self.rulings):
                 for digest, text in source.items():
                     self._learn(rulings, digest, text, epoch)
@@ -200,12 +215,12 @@ class View:
             self.recent_floor = max(self.recent_floor, oldest)
         self._learn(self.rulings, digest, text, epoch)
 
-    def _learn(self, rulings: dict[bytes, bytes], digest: bytes, text: bytes, epoch: str) -> None:
+    def _learn(self, rulings: Rulings, digest: bytes, text: bytes, epoch: str) -> None:
         """Merges; of two texts of which one cannot be read the other stands."""
         known = rulings.get(digest)
         if known is None:
             if len(rulings) >= self.rulings_limit:
-                self.is_complete = False
+                rulings.is_complete = False
                 return
             rulings[digest] = text
         elif known != text:

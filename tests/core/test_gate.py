@@ -158,7 +158,7 @@ def test_lapsed_view_asks_each_time_and_remembers_nothing() -> None:
 def test_incomplete_view_asks_for_misses_and_hits_stay_local() -> None:
     """Design §4: hits of an incomplete view stay local."""
     gate = Gate(live=True)
-    gate.view.is_complete = False
+    gate.view.rulings.is_complete = False
     gate.decide(answer=gate.facts())
     gate.decide()
 
@@ -318,7 +318,7 @@ def test_answer_older_than_a_lease_is_no_answer(late: float, is_admitted: bool) 
 def test_answer_of_another_epoch_is_not_remembered() -> None:
     """R3: the view has not seen that history."""
     gate = Gate(live=True)
-    gate.view.is_complete = False
+    gate.view.rulings.is_complete = False
     gate.decide(answer=gate.facts(epoch=LATER))
     assert gate.remembered == 0
 

@@ -498,7 +498,7 @@ def late_fill(**classes) -> World:
     world = World(**classes)
     a, b, token = pair(world)
     b.view.admitted.clear()
-    b.view.rulings_limit, b.view.is_complete = 0, False
+    b.view.rulings_limit, b.view.rulings.is_complete = 0, False
     world.request(b, token)
     world.run(0.001)
     slow = next(other for other in world.actors if other.process is b and not other.is_follower)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ import jwtgate.core.view as view_module
 from jwtgate.core.history import Entry, Epoch, LogEnd, Written
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rulings import Change, Ruling, Toggle, supersede
-from jwtgate.core.view import Known, View
+from jwtgate.core.view import Known, Rulings, View
 
 ALICE, BOB, EVERYBODY = b"alice" * 3, b"bob" * 5, b"everybody"
 KEY = b"key"
@@ -271,3 +272,18 @@ def test_purge_spares_what_was_renewed_meanwhile() -> None:
     view.apply([entry(6, b"b", ruled(6, until=99.0))])
     view.purge(10.0, 9)
     assert set(view.rulings) == {b"b"}
+
+
+def test_what_is_known_says_itself_whether_it_is_all() -> None:
+    """R1: a reader without the lock never joins the rulings of one load with the completeness of another."""
+    before = Rulings()
+    before.is_complete = False
+    view = View(
+        nullcontext(), lease_seconds=1.0, grace_seconds=0.0, admitted_limit=9, rulings_limit=1, wide_handles=frozenset()
+    )
+    view.rulings = before
+    assert not view.known([b"a" * 16]).is_complete
+    view.load({b"a" * 16: b"{}"}, "epoch", LogEnd(1, "link", "1"))
+    assert view.known([b"a" * 16]).is_complete
+    view.load({b"b" * 16: b"{}"}, "epoch", LogEnd(2, "link", "2"))
+    assert not view.known([b"b" * 16]).is_complete
