@@ -52,7 +52,7 @@ class Known:
 
 
 class Rulings(dict[bytes, bytes]):
-    """Handle to encoded ruling, and whether none is left out: one object, so that a reader without a lock gets both together."""
+    """Handle to encoded ruling, and whether none is left out: one object, so a reader without a lock gets both together."""
 
     __slots__ = ("is_complete",)
 
