@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.gate import Gate
-from jwtgate.messages import Receipt, Status, Token
+from jwtgate.messages import Receipt, Request, Session, Status, Token, TokenPair
 from jwtgate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Gate", "Receipt", "Settings", "Status", "Token", "token_of"]
+__all__ = ["Gate", "Receipt", "Request", "Session", "Settings", "Status", "Token", "TokenPair", "token_of"]
 
 
 def token_of(scope_or_environ: Mapping[str, Any]) -> Token | None:

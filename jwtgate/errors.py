@@ -7,8 +7,9 @@ its message is for the operator's log, its ``description`` is all that a caller 
       SettingsError                 the operator's mistake, found at start
       CredentialError               the client's fault
         MissingToken 401   InvalidRequest 400   InsufficientScope 403   CrossSiteRequest 403
+        InsufficientUserAuthentication 401   InvalidClient 401
         InvalidToken 401 -- MalformedToken BadSignature UnknownKey Expired NotYetValid
-                            WrongIssuer WrongAudience WrongType Revoked
+                            WrongIssuer WrongAudience WrongType Revoked RefusedByCheck
       GrantError 400                a login or refresh that cannot be granted
         ReusedRefreshToken   SubjectSuspended
       UnavailableError 503          the store's or the key source's fault, never the client's
@@ -17,7 +18,7 @@ its message is for the operator's log, its ``description`` is all that a caller 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
     "BadSignature",
@@ -26,6 +27,8 @@ __all__ = [
     "Expired",
     "GrantError",
     "InsufficientScope",
+    "InsufficientUserAuthentication",
+    "InvalidClient",
     "InvalidRequest",
     "InvalidToken",
     "JWTGateError",
@@ -33,6 +36,7 @@ __all__ = [
     "MalformedToken",
     "MissingToken",
     "NotYetValid",
+    "RefusedByCheck",
     "ReusedRefreshToken",
     "Revoked",
     "SettingsError",
@@ -177,6 +181,12 @@ class Revoked(InvalidToken):
     reason = "revoked"
 
 
+class RefusedByCheck(InvalidToken):
+    """A check of the application does not let this token pass with this request."""
+
+    reason = "refused_by_check"
+
+
 class InsufficientScope(CredentialError):
     """A good token that may not do this (RFC 6750 §3.1)."""
 
@@ -193,6 +203,38 @@ class InsufficientScope(CredentialError):
     @property
     def challenge(self) -> str | None:
         return f'Bearer realm="{self.realm}", error="{self.error}", scope="{" ".join(self.scopes)}"'
+
+
+class InsufficientUserAuthentication(CredentialError):
+    """A good token, but the user last gave a password too long ago (RFC 9470 §3)."""
+
+    status = 401
+    error = "insufficient_user_authentication"
+    description = "A more recent authentication is required."
+    reason = "insufficient_user_authentication"
+
+    def __init__(self, max_age_seconds: int = 0) -> None:
+        """Args: max_age_seconds: how old the authentication may be (RFC 9470 §3, ``max_age``)."""
+        super().__init__("the authentication is too old")
+        self.max_age_seconds = max_age_seconds
+
+    @property
+    def challenge(self) -> str | None:
+        described = f'error="{self.error}", error_description="{self.description}", max_age="{self.max_age_seconds}"'
+        return f'Bearer realm="{self.realm}", {described}'
+
+
+class InvalidClient(CredentialError):
+    """The caller of an endpoint for clients is none of ``CLIENTS`` (RFC 6749 §5.2)."""
+
+    status = 401
+    error = "invalid_client"
+    description = "Client authentication failed."
+    reason = "invalid_client"
+
+    @property
+    def challenge(self) -> str | None:
+        return f'Basic realm="{self.realm}"'
 
 
 class CrossSiteRequest(CredentialError):
@@ -214,9 +256,17 @@ class GrantError(JWTGateError):
 
 
 class ReusedRefreshToken(GrantError):
-    """A refresh token shown again after its grace: theft (RFC 9700 §4.14.2)."""
+    """A refresh token shown again after its grace: theft (RFC 9700 §4.14.2). The session has been ended.
+
+    Attributes:
+        lineage: ``"recent predecessor"``: one of the last few before the current one; ``"older lineage"``: an earlier one.
+    """
 
     reason = "reused_refresh_token"
+
+    def __init__(self, lineage: Literal["recent predecessor", "older lineage"] = "older lineage") -> None:
+        super().__init__(f"a refresh token was shown again after its grace ({lineage}): its session has been ended")
+        self.lineage = lineage
 
 
 class SubjectSuspended(GrantError):

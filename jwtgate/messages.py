@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Credential", "Receipt", "Request", "Response", "Source", "Status", "Token"]
+__all__ = ["Credential", "Receipt", "Request", "Response", "Session", "Source", "Status", "Token", "TokenPair"]
 
 Source = Literal["header", "cookie", "subprotocol"]
 
@@ -21,8 +21,10 @@ class Request:
         method: as sent, case kept (RFC 9110 §9.1: methods are case-sensitive); ``"GET"`` for a WebSocket handshake.
         path: the path the application routes on, decoded; None where it is not valid UTF-8.
         raw_path: the path as it stood on the request line, where the server tells it.
-        headers: (lower-case name, value) pairs in the order received, duplicates kept.
+        headers: (lower-case name, value) pairs in the order received, duplicates kept; all of them only where the gate has
+            checks, else those that the gate itself reads.
         is_websocket: True for a WebSocket handshake.
+        client: the address of the other end of the connection as the server tells it, or None.
     """
 
     method: str
@@ -30,6 +32,7 @@ class Request:
     raw_path: bytes | None
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     is_websocket: bool = False
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,57 @@ class Token:
     def __repr__(self) -> str:
         """Names no claim: a Token in a log line must not leak (no token, key or claim value in a log)."""
         return f"<Token source={self.source!r}>"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What a login or a refresh gives (RFC 6749 §5.1).
+
+    Attributes:
+        access_token: a JWT (RFC 9068).
+        refresh_token: opaque; good for one use.
+        expires_in: seconds that the access token lives, counted from when it was made.
+        session_id: the ``sid`` of the session.
+        token_type: always ``Bearer``.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    session_id: str = field(repr=False)
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - its kind, no token
+
+    def as_dict(self) -> dict[str, str | int]:
+        """The members of the answer of a token endpoint (RFC 6749 §5.1)."""
+        return {
+            "access_token": self.access_token,
+            "token_type": self.token_type,
+            "expires_in": self.expires_in,
+            "refresh_token": self.refresh_token,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login on one device, as the store knows it. Times are NumericDates in seconds.
+
+    Attributes:
+        sid: names it.
+        subject: whose it is.
+        device, ip, user_agent: as given at login, or None.
+        created_at: of the login.
+        last_seen_at: of the last request or refresh, up to a few seconds late.
+        expires_at: when it ends if nothing is done: its absolute end, or the idle one where that is earlier.
+    """
+
+    sid: str = field(repr=False)
+    subject: str = field(repr=False)
+    device: str | None = field(repr=False)
+    ip: str | None = field(repr=False)
+    user_agent: str | None = field(repr=False)
+    created_at: float
+    last_seen_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)

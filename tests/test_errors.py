@@ -26,6 +26,8 @@ ANSWERS = {
     "MissingToken": (401, "missing_token", CredentialError),
     "InsufficientScope": (403, "insufficient_scope", CredentialError),
     "CrossSiteRequest": (403, "cross_site_request", CredentialError),
+    "InsufficientUserAuthentication": (401, "insufficient_user_authentication", CredentialError),
+    "InvalidClient": (401, "invalid_client", CredentialError),
     "GrantError": (400, "invalid_grant", JWTGateError),
     "ReusedRefreshToken": (400, "invalid_grant", GrantError),
     "SubjectSuspended": (400, "invalid_grant", GrantError),
@@ -36,7 +38,7 @@ ANSWERS = {
     **dict.fromkeys(
         (
             "MalformedToken", "BadSignature", "UnknownKey", "Expired", "NotYetValid", "WrongIssuer", "WrongAudience",
-            "WrongType", "Revoked",
+            "WrongType", "Revoked", "RefusedByCheck",
         ),
         (401, "invalid_token", InvalidToken),
     ),
@@ -62,7 +64,7 @@ def test_error_has_the_status_and_code_of_the_table(name: str) -> None:
 def test_invalid_tokens_are_told_alike() -> None:
     """Threat 3: every kind of bad token has the same words and the same challenge."""
     kinds = [kind for kind in ALL if issubclass(kind, InvalidToken)]
-    assert len(kinds) == 10
+    assert len(kinds) == 11
     assert len({(kind.description, kind("why").challenge) for kind in kinds}) == 1
 
 
@@ -81,6 +83,20 @@ def test_challenges_follow_rfc_6750() -> None:
     assert InsufficientScope("a", "b").challenge == 'Bearer realm="jwtgate", error="insufficient_scope", scope="a b"'
     for kind in (errors.CrossSiteRequest, errors.StoreUnavailable, errors.KeysUnavailable, SettingsError, GrantError):
         assert kind("x").challenge is None
+
+
+def test_step_up_challenge_follows_rfc_9470() -> None:
+    """§3: the client learns how recent the authentication must be."""
+    assert (
+        errors.InsufficientUserAuthentication(300).challenge == 'Bearer realm="jwtgate", '
+        'error="insufficient_user_authentication", '
+        f'error_description="{errors.InsufficientUserAuthentication.description}", max_age="300"'
+    )
+
+
+def test_client_challenge_is_basic() -> None:
+    """RFC 6749 §5.2: the challenge fits how clients authenticate."""
+    assert errors.InvalidClient("x").challenge == 'Basic realm="jwtgate"'
 
 
 def test_realm_is_the_gates() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 SURFACE = {
-    "jwtgate": ["Gate", "Receipt", "Settings", "Status", "Token", "token_of"],
+    "jwtgate": ["Gate", "Receipt", "Request", "Session", "Settings", "Status", "Token", "TokenPair", "token_of"],
     "jwtgate.asgi": ["JWTGateMiddleware"],
     "jwtgate.wsgi": ["JWTGateMiddleware"],
     "jwtgate.errors": [
@@ -19,6 +19,8 @@ SURFACE = {
         "Expired",
         "GrantError",
         "InsufficientScope",
+        "InsufficientUserAuthentication",
+        "InvalidClient",
         "InvalidRequest",
         "InvalidToken",
         "JWTGateError",
@@ -26,6 +28,7 @@ SURFACE = {
         "MalformedToken",
         "MissingToken",
         "NotYetValid",
+        "RefusedByCheck",
         "ReusedRefreshToken",
         "Revoked",
         "SettingsError",

@@ -1,8 +1,9 @@
 """The answer to a refused request: one per kind of error, the same bytes every time.
 
 RFC 6750 §3 (challenge), RFC 9457 (problem details), RFC 9110 §10.2.3 (Retry-After), §11.6.1 (WWW-Authenticate). Made
-from the error's *class* alone, so nothing of the request, the token or a library's text can reach the caller. One
-exception: the scopes of ``InsufficientScope``, which the application names. Does not log or count.
+from the error's *class* alone, so nothing of the request, the token or a library's text can reach the caller. Two
+exceptions, which the application names: the scopes of ``InsufficientScope`` and the age of
+``InsufficientUserAuthentication`` (RFC 9470 §3). Does not log or count.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from functools import lru_cache
 from http import HTTPStatus
 
-from jwtgate.errors import InsufficientScope, JWTGateError
+from jwtgate.errors import InsufficientScope, InsufficientUserAuthentication, JWTGateError
 from jwtgate.messages import Response
 
 __all__ = ["answer"]
@@ -30,7 +31,7 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) 
     """Renders an error for the caller.
 
     Args:
-        error: any of the gate's; only its class counts, and the scopes of ``InsufficientScope``.
+        error: any of the gate's; only its class counts, and what the application put into it.
         realm: of the challenge.
         retry_after_seconds: for 503, which always says when; None means the shortest, one second.
 
@@ -38,20 +39,23 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) 
         The response, header names in lower case (ASGI wants them so, HTTP does not mind).
     """
     scopes = _scope_tokens(error.scopes) if isinstance(error, InsufficientScope) else ()
+    max_age = int(error.max_age_seconds) if isinstance(error, InsufficientUserAuthentication) else 0
     kind = type(error)
     # mypy takes a class for unhashable where it sees the __hash__ of its instances.
-    return _rendered(kind, realm, scopes, retry_after_seconds)  # type: ignore[arg-type]
+    return _rendered(kind, realm, scopes, max_age, retry_after_seconds)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)  # Kinds of error times gates times scopes of the application: a client adds none.
-def _rendered(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], retry_after_seconds: int | None) -> Response:
+def _rendered(
+    kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], max_age: int, retry_after_seconds: int | None
+) -> Response:
     body = _problem(kind)
     headers = [
         ("content-type", "application/problem+json"),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
     ]
-    challenge = _challenge(kind, realm, scopes)
+    challenge = _challenge(kind, realm, scopes, max_age)
     if challenge is not None:
         headers.append(("www-authenticate", challenge))
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -70,12 +74,14 @@ def _problem(kind: type[JWTGateError]) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode("ascii")
 
 
-def _challenge(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...]) -> str | None:
+def _challenge(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], max_age: int) -> str | None:
     """The challenge of an error of this kind into which nobody has put anything: hence ``__new__`` alone."""
     blank = kind.__new__(kind)
     blank.realm = realm.replace("\\", "\\\\").replace('"', '\\"')
     if isinstance(blank, InsufficientScope):
         blank.scopes = scopes
+    if isinstance(blank, InsufficientUserAuthentication):
+        blank.max_age_seconds = max_age
     challenge = blank.challenge
     # RFC 6750 §3: a scope attribute names at least one scope.
     return None if challenge is None else _NOT_IN_A_HEADER.sub("", challenge).removesuffix(', scope=""')

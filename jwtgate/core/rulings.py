@@ -29,9 +29,10 @@ __all__ = [
     "supersede",
 ]
 
-BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input")
+BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions")
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
-token, since one payload can carry two valid signatures (ECDSA r, n-s)."""
+token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
+on it ends them, where one on ``sub`` ends access tokens only."""
 
 VERSION_LIMIT = 10**14
 """Versions stay below: the store's scripts compute in doubles and print 14 digits."""

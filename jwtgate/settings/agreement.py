@@ -87,6 +87,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     yield from _keys(given)
     yield from _cookies(values)
     yield from _times(values)
+    if values.get("clients") is not None and "endpoints" not in given:
+        yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 
 
 def _keys(given: Collection[str]) -> Iterator[str]:
@@ -109,6 +111,10 @@ def _cookies(values: Mapping[str, Any]) -> Iterator[str]:
         if cookie is not None and values.get("cookie_secure") is False and _is_prefixed(cookie):
             found = f"is {cookie!r}, which browsers refuse under JWTGATE_COOKIE_SECURE=0"
             yield sentence(f"JWTGATE_{name.upper()}", found, "a name without __Host- and __Secure-")
+    refresh_cookie = values.get("refresh_cookie")
+    if refresh_cookie is not None and refresh_cookie.lower().startswith("__host-") and values.get("endpoints") is not None:
+        found = f"is {refresh_cookie!r}, which browsers take with Path=/ only, and it is meant for the refresh path alone"
+        yield sentence("JWTGATE_REFRESH_COOKIE", found, "a name without __Host-")
     if values.get("cookie") is not None and values.get("cookie") == values.get("refresh_cookie"):
         yield sentence("JWTGATE_REFRESH_COOKIE", "has the name that JWTGATE_COOKIE has", "two different names")
 

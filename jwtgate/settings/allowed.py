@@ -43,13 +43,8 @@ class NotYet:
 
 NOT_YET: dict[str, NotYet] = {
     "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
-    "validity": NotYet(("allowlist",)),
     "store": NotYet(("sqlite", "postgresql+psycopg", "redis+sentinel", "redis+cluster")),
     "locations": NotYet(("subprotocol",)),
-    "csrf": NotYet(("double-submit",)),
-    "idle_ttl": NotYet(allowed="leaving it unset"),
-    "max_sessions": NotYet(allowed="leaving it unset"),
-    "endpoints": NotYet(allowed="leaving it unset"),
     "partitions": NotYet(allowed="1"),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from jwtgate.errors import SettingsError
 from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
-from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole, later
+from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole
 from jwtgate.settings.issuers import Issuers, policies_of
 from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     AUDIENCE,
+    CLIENT_ID,
+    CLIENTS,
     COOKIE_NAME,
+    ENDPOINTS,
     EXEMPT,
     HANDLES,
     ISSUER,
@@ -103,7 +106,7 @@ class Settings:
     prefix: str = _row("jwtgate", PREFIX, "Of the store's keys and tables: applications that must not share rulings.")
     validity: Literal["denylist", "allowlist"] = _row(
         "denylist",
-        Choice(("denylist", "allowlist"), later("validity")),
+        Choice(("denylist", "allowlist")),
         "denylist, or allowlist: the token's session must be live in the store.",
     )
     order: Literal["store-first", "verify-first"] = _row(
@@ -119,7 +122,7 @@ class Settings:
     cookie_secure: bool = _row(True, Flag(), "0 for development over plain http, only with unprefixed names.")
     csrf: Literal["fetch-metadata", "double-submit", "off"] = _row(
         "fetch-metadata",
-        Choice(("fetch-metadata", "double-submit", "off"), later("csrf")),
+        Choice(("fetch-metadata", "double-submit", "off")),
         "How cookies on unsafe methods and WebSocket handshakes are protected.",
     )
     origins: Sequence[str] | None = _row(None, ORIGINS, "Origins allowed besides the request's own host.")
@@ -143,11 +146,18 @@ class Settings:
         LIFETIME,
         "Seconds an issued access token lives; unset: at most MAX_TTL where that is less.",
     )
+    client_id: str | None = _row(None, CLIENT_ID, "client_id of the tokens of sessions (RFC 9068 §2.2).")
     refresh_ttl: float = _row(2592000.0, LIFETIME, "Seconds a session lives.")
     idle_ttl: float | None = _row(None, LIFETIME, "Seconds a session lives without a refresh.")
-    max_sessions: int | None = _row(None, Whole(1, 1_000_000), "Sessions per subject; the oldest ends.")
+    max_sessions: int | None = _row(None, Whole(1, 1000), "Sessions per subject; the oldest ends.")
     refresh_grace: float = _row(30.0, Number(0, 3600), "Seconds in which racers get the same successor; 0 turns it off.")
-    endpoints: str | None = _row(None, Text("a path"), "Mounts the endpoints under this path, for example /auth.")
+    rotate_after: int | None = _row(
+        None, Whole(1, 1_000_000_000), "Requests per process after which a session's access token is replaced."
+    )
+    endpoints: str | None = _row(None, ENDPOINTS, "Mounts the endpoints under this path, for example /auth.")
+    clients: Sequence[str] | None = _row(
+        None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
+    )
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
 

@@ -11,7 +11,10 @@ __all__ = [
     "ALGORITHMS",
     "ANY_TEXT",
     "AUDIENCE",
+    "CLIENTS",
+    "CLIENT_ID",
     "COOKIE_NAME",
+    "ENDPOINTS",
     "EXEMPT",
     "HANDLES",
     "ISSUER",
@@ -34,7 +37,9 @@ __all__ = [
 TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
-RESERVED_HANDLES = frozenset(("jti", "sid", "sub", "client_id", "all", "signing_input", "iss", "aud", "exp", "nbf", "iat"))
+RESERVED_HANDLES = frozenset(
+    ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "iss", "aud", "exp", "nbf", "iat")
+)
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 
 ANY_TEXT = re.compile(r"(?s).+")
@@ -92,6 +97,18 @@ EXEMPT = Texts(
     Text(
         "paths that start with /, with * only in a final /*, without //, dot segments, %, ?, backslash or controls",
         normal=_normal_pattern,
+    )
+)
+ENDPOINTS = Text(
+    "a path such as /auth: segments of letters, digits and - . _ ~, without a slash at its end",
+    re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}"),
+)
+CLIENT_ID = Text("1 to 128 printable ASCII characters without colon (RFC 7617 §2)", re.compile(r"[!-9;-~]{1,128}"))
+CLIENTS = Texts(
+    Text(
+        "client_id:digest, the digest being SHA-256 of a random secret, 64 hex digits",
+        re.compile(r"[!-9;-~]{1,128}:[0-9a-fA-F]{64}"),
+        is_shown=False,
     )
 )
 STORE = Text(STORES_ALLOWED, is_shown=False, normal=normal_store)

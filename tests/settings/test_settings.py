@@ -57,11 +57,14 @@ DEFAULTS = {
     "strict": False,
     "max_token_bytes": 8192,
     "access_ttl": 900,
+    "client_id": None,
     "refresh_ttl": 2592000,
     "idle_ttl": None,
     "max_sessions": None,
     "refresh_grace": 30,
+    "rotate_after": None,
     "endpoints": None,
+    "clients": None,
     "realm": "jwtgate",
     "partitions": 1,
 }
@@ -79,9 +82,10 @@ NUMBERS = (
     "idle_ttl",
     "max_sessions",
     "refresh_grace",
+    "rotate_after",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt")
+LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
 TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict"))
 
 
@@ -184,7 +188,15 @@ WRONG = [
     ("cookie_secure", "0", "1 or 0"),
     ("cookie_secure", 0.0, "1 or 0"),
     pytest.param("strict", 10**5000, "1 or 0", id="huge"),
-    ("csrf", "on", "fetch-metadata, off"),
+    ("csrf", "on", "fetch-metadata, double-submit, off"),
+    ("endpoints", "auth", "/auth"),
+    ("endpoints", "/", "/auth"),
+    ("endpoints", "/auth/", "/auth"),
+    ("endpoints", "/a/../b", "/auth"),
+    ("client_id", "a:b", "colon"),
+    ("clients", ["gateway:hunter2pw"], "SHA-256"),
+    ("rotate_after", 0, "from 1 "),
+    ("max_sessions", 1001, "1000"),
     ("mode", "anonymous", "required, optional"),
     ("lease", 0.04, "0.05 to 60"),
     ("lease", 61, "0.05 to 60"),
@@ -281,6 +293,21 @@ def test_store_of_this_version_is_kept_as_given(store: str) -> None:
     assert Settings(secret=SECRET, store=store).store == store
 
 
+def test_clients_are_only_called_through_endpoints() -> None:
+    """Clients without endpoints would wait for ever: RFC 7662 and RFC 7009 need a place to call."""
+    clients = [f"gateway:{'0' * 64}"]
+    assert Settings(secret=SECRET, endpoints="/auth", clients=clients).clients == tuple(clients)
+    (mistake,) = mistakes(clients=clients)
+    assert "JWTGATE_ENDPOINTS" in mistake
+
+
+def test_refresh_cookie_is_for_the_refresh_path() -> None:
+    """``__Host-`` needs Path=/ (RFC 6265bis §4.1.3.2), and the refresh cookie has another."""
+    assert Settings(secret=SECRET, refresh_cookie="__Host-r").refresh_cookie == "__Host-r"
+    (mistake,) = mistakes(refresh_cookie="__Host-r", endpoints="/auth")
+    assert "JWTGATE_REFRESH_COOKIE" in mistake
+
+
 # What this version does not do yet
 
 
@@ -288,12 +315,7 @@ def test_store_of_this_version_is_kept_as_given(store: str) -> None:
     ("name", "value", "allowed"),
     [
         ("jwks_url", "https://u:hunter2pw@idp/jwks", "JWTGATE_JWKS_FILE"),
-        ("validity", "allowlist", "denylist"),
         ("locations", ["header", "subprotocol"], "header, cookie"),
-        ("csrf", "double-submit", "fetch-metadata, off"),
-        ("endpoints", "/auth", "unset"),
-        ("max_sessions", 1, "unset"),
-        ("idle_ttl", 60, "unset"),
         ("partitions", 2, "1"),
         ("store", "sqlite:///x.db", "redis://"),
         ("store", "postgresql+psycopg://u:hunter2pw@h/d", "redis://"),

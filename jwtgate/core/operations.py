@@ -1,0 +1,63 @@
+"""What an endpoint may have the gate do: the plans of the gate, by the names it gives them.
+
+An endpoint decides nothing about tokens: it asks for these, and each of them comes through the one decision function or
+through ``core.sessions``. A Protocol, so that endpoints are tested against a scripted gate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from jwtgate.core.effects import Plan
+    from jwtgate.core.lru import Admitted
+    from jwtgate.messages import Receipt, Request, Session, TokenPair
+
+__all__ = ["Operations"]
+
+
+class Operations(Protocol):
+    """Every plan may raise ``StoreUnavailable``; none answers it with anything else."""
+
+    def examine(self, request: Request) -> Plan[Admitted | None]:
+        """The decision about the request's access token. None: anonymous. Raises: ``CredentialError``."""
+        ...
+
+    def verify(self, token: str) -> Plan[Admitted]:
+        """The decision about one access token. Raises: ``InvalidToken`` and its kin."""
+        ...
+
+    def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
+        """Rotation.
+
+        Args:
+            refresh_token: as shown.
+            request: that carried it as a cookie: under ``CSRF=double-submit`` it must show the session's value.
+
+        Raises: ``GrantError`` and its kin; ``CrossSiteRequest``.
+        """
+        ...
+
+    def sessions_of(self, sub: str) -> Plan[list[Session]]:
+        """Live sessions, newest first."""
+        ...
+
+    def end_session(self, sid: str, *, wait: bool) -> Plan[Receipt]:
+        """Ends one session and its access tokens."""
+        ...
+
+    def end_all(self, sub: str, keep: str | None, *, wait: bool) -> Plan[Receipt]:
+        """Ends all of a subject's sessions, but ``keep`` if given."""
+        ...
+
+    def session_of(self, refresh_token: str) -> Plan[Session]:
+        """The live session of a refresh token that could be used now; changes nothing. Raises: ``GrantError``."""
+        ...
+
+    def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
+        """Ends the session that a refresh token belongs to, used or not; None: it is of no session that is known."""
+        ...
+
+    def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
+        """Revokes one access token; an expired one is fine. Raises: ``InvalidToken``: it is none of ours."""
+        ...
