@@ -343,9 +343,14 @@ def _reach(settings: Settings) -> float:
 def _rules(settings: Settings) -> Rules:
     return Rules(
         policies=settings.policies,
-        extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
+        extraction=Extraction(
+            tuple(settings.locations),
+            settings.cookie,
+            settings.max_token_bytes,
+            refresh_cookie_name=settings.refresh_cookie,
+        ),
         exemption=Exemption(tuple(settings.exempt or ())),
-        csrf="off" if settings.csrf == "off" else "fetch-metadata",
+        csrf=settings.csrf,
         origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",

@@ -131,7 +131,10 @@ class Decision:
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-        return (yield from self.decide(credential.token, credential.source))
+        entry = yield from self.decide(credential.token, credential.source)
+        if credential.source == "cookie" and rules.csrf == "double-submit":
+            cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
+        return entry
 
     def decide(self, token: bytes, source: Source | None) -> Plan[Admitted]:
         """Whether one token may pass now.
