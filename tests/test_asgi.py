@@ -353,10 +353,10 @@ def test_cancelled_request_is_cancelled_while_the_store_is_asked() -> None:
     asked = threading.Event()
     look_up = gate.store.look_up
 
-    def slow(digests: Any) -> Any:
+    def slow(digests: Any, sids: Any = ()) -> Any:
         asked.set()
         let_go.wait(5)
-        return look_up(digests)
+        return look_up(digests, sids)
 
     gate.store.look_up = slow  # type: ignore[method-assign]
     gate.start = lambda: None  # type: ignore[method-assign] # without a follower every miss asks the store
@@ -630,7 +630,7 @@ def test_store_that_fails_gives_503(gate: Gate) -> None:
     gate.start = lambda: None  # type: ignore[method-assign]
     assert isinstance(gate.store, MemoryStore)
 
-    def fails(digests: Any) -> Any:
+    def fails(digests: Any, sids: Any = ()) -> Any:
         from jwtgate.errors import StoreUnavailable
 
         raise StoreUnavailable("gone")

@@ -10,11 +10,11 @@ Says nothing about reading cookies: that is ``extraction``.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.core.parsing import parse
+from jwtgate.core.refresh_tokens import RefreshToken
 
 if TYPE_CHECKING:
     from jwtgate.messages import TokenPair
@@ -31,10 +31,6 @@ and attributes together, and browsers drop a cookie without a word: the strictes
 _HOST_PREFIX = "__Host-"
 _SUBMITTABLE = re.compile(r"[A-Za-z0-9_.~-]{1,256}")
 """What ``csrf`` may be: safe as a cookie's value and as a header's, whoever reads it."""
-
-_REFRESH_PREFIX = "jgr_"
-_EXPIRES_OCTETS = slice(-4, None)
-"""Of a refresh token: NumericDate of its session's end, big-endian."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +72,9 @@ def set_cookies(rules: CookieRules, pair: TokenPair, now: float) -> tuple[str, .
         are then refused until the next login.
 
     Raises:
-        ValueError, MalformedToken: a pair that the gate has not made.
+        ValueError, GrantError, MalformedToken: a pair that the gate has not made.
     """
-    left = max(0, int(_expires_of(pair.refresh_token) - now))
+    left = max(0, int(RefreshToken.decode(pair.refresh_token).expires_at - now))
     cookies = [access_cookie(rules, pair.access_token, pair.expires_in), _refresh(rules, pair.refresh_token, left)]
     submitted = _csrf_of(pair.access_token) if rules.has_csrf else None
     if submitted is not None:
@@ -128,13 +124,6 @@ def _cookie(rules: CookieRules, name: str, value: str, seconds: int, *, path: st
     secure = "; Secure" if rules.is_secure else ""
     http_only = "" if is_readable else "; HttpOnly"
     return f"{name}={value}; Max-Age={seconds}; Path={path}{secure}{http_only}; SameSite=Lax"
-
-
-def _expires_of(refresh_token: str) -> int:
-    """When its session ends."""
-    segment = refresh_token.removeprefix(_REFRESH_PREFIX).replace("-", "+").replace("_", "/")
-    octets = a2b_base64(segment + "=" * (-len(segment) % 4))
-    return int.from_bytes(octets[_EXPIRES_OCTETS], "big")
 
 
 def _csrf_of(access_token: str) -> str | None:

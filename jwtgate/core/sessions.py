@@ -104,9 +104,9 @@ class Sessions:
             current=refresh_token.digest,
         )
         payload = self.payload(record, refresh_token.sid, record.claims, record.ends_at(now))
-        length, drafted = self.issuer.drafted(policy, payload)
-        self.check_size(pair_of("x" * length, refresh_token, payload))
-        handles = session_handles(policy, drafted)
+        draft, parsed = self.issuer.drafted(policy, payload)
+        self.check_size(pair_of(draft, refresh_token, payload))
+        handles = session_handles(policy, parsed)
         put = SessionChange(
             refresh_token.sid,
             handles[1],

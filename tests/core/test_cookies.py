@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jwtgate.core.cookies import CookieRules, access_cookie, check_size, clear_cookies, set_cookies
 from jwtgate.core.extraction import CookieExtraction
-from jwtgate.errors import MalformedToken
+from jwtgate.errors import GrantError, MalformedToken
 from jwtgate.messages import Request, TokenPair
 
 NOW = 1_700_000_000.0
@@ -117,7 +117,7 @@ def test_access_token_that_is_none_is_refused(token: str) -> None:
 @pytest.mark.parametrize("token", ["jgr_a", "jgr_abcde"])
 def test_refresh_token_that_is_none_is_refused(token: str) -> None:
     """Nobody knows when its session would end."""
-    with pytest.raises(ValueError, match=r"base64|padding|multiple of 4"):
+    with pytest.raises(GrantError):
         set_cookies(RULES, replace(PAIR, refresh_token=token), NOW)
 
 
