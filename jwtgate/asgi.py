@@ -39,7 +39,7 @@ logger = logging.getLogger("jwtgate")
 READ = frozenset(
     (b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade")
 )
-"""All that the core ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
+"""All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
@@ -165,7 +165,7 @@ class JWTGateMiddleware:
             return
         gate.start()
         try:
-            entry = await nonblocking.run(gate.plans.examine(_request(scope)), gate.waiter)
+            entry = await nonblocking.run(gate.plans.examine(_request(scope, is_whole=bool(gate.checks))), gate.waiter)
         except JWTGateError as error:
             logger.info("refused: %s (%s)", error.reason, error)
             await _refuse(scope, receive, send, gate.answer(error))
@@ -222,14 +222,20 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     }
 
 
-def _request(scope: Scope) -> Request:
-    headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+def _request(scope: Scope, *, is_whole: bool) -> Request:
+    """Args: is_whole: checks of the application look at it, so they get all there is."""
+    if is_whole:
+        headers = tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
+    else:
+        headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+    client = scope.get("client") if is_whole else None
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),
         raw_path=scope.get("raw_path"),
         headers=headers,
         is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),
+        client=client[0] if client else None,
     )
 
 

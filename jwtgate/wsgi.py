@@ -35,7 +35,7 @@ HEADERS = (
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
 )
-"""All that the core ever reads."""
+"""All that the core itself ever reads."""
 
 _NOT_FOR_LOGS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line separators: servers write ``REMOTE_USER`` into their access logs."""
@@ -81,7 +81,7 @@ class JWTGateMiddleware:
     def _examine(self, environ: WSGIEnvironment) -> Admitted | None:
         gate = self.gate
         gate.start()
-        return blocking.run(gate.plans.examine(_request(environ)), gate.performer)
+        return blocking.run(gate.plans.examine(_request(environ, is_whole=bool(gate.checks))), gate.performer)
 
     def _dress(self, environ: WSGIEnvironment, entry: Admitted | None) -> None:
         """``REMOTE_USER``: UTF-8 as latin-1 (PEP 3333); never with control characters."""
@@ -120,11 +120,21 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
     return raw.partition("?")[0].encode("utf-8", "replace")
 
 
-def _request(environ: WSGIEnvironment) -> Request:
-    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ)
+def _request(environ: WSGIEnvironment, *, is_whole: bool) -> Request:
+    """Args: is_whole: checks of the application look at it, so they get all there is."""
+    names = _all_headers(environ) if is_whole else HEADERS
+    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in names if key in environ)
+    client = environ.get("REMOTE_ADDR") if is_whole else None
     # A handshake reaches a WSGI application as a request like any other.
     is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
-    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
+    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket, client or None)
+
+
+def _all_headers(environ: WSGIEnvironment) -> list[tuple[str, bytes]]:
+    """RFC 3875 §4.1.18. The two without ``HTTP_`` may be there and empty where none was sent (PEP 3333)."""
+    found = [(key, key[5:]) for key in environ if key.startswith("HTTP_")]
+    found += [(key, key) for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(key)]
+    return [(key, name.replace("_", "-").lower().encode("latin-1", "replace")) for key, name in found]
 
 
 def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:

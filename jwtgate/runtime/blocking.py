@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan, Roster, Write
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.effects import Ask, Effect, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.runtime.asking import ask
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
@@ -27,12 +28,14 @@ class Performer:
         self.health = health
 
     def perform(self, effect: Effect) -> Any:
-        """Answers one effect. Raises: ``StoreUnavailable``."""
+        """Answers one effect. Raises: ``StoreUnavailable``; for ``Ask`` what the check refuses with, and no other error."""
         match effect:
             case LookUp(digests):
                 return self.look_up(digests)
             case Write(changes, now):
                 return self.store.write(changes, now)
+            case Ask():
+                return ask(effect)
             case Roster():
                 return self.store.workers()
             case Pause(seconds):
@@ -58,7 +61,7 @@ def run(plan: Plan[T], performer: Performer) -> T:
         while True:
             try:
                 answer = performer.perform(effect)
-            except StoreUnavailable as error:
+            except JWTGateError as error:
                 effect = plan.throw(error)
             else:
                 effect = plan.send(answer)

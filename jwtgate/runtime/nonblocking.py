@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.effects import Ask, Effect, Looked, LookUp, Pause, Plan
+from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.runtime.asking import ask_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +46,11 @@ class Waiter:
         self._lock = threading.Lock()
 
     async def perform(self, effect: Effect) -> Any:
-        """Answers one effect. Raises: ``StoreUnavailable``; ``CancelledError`` passes through."""
+        """Answers one effect. Raises: ``StoreUnavailable``; what a check refuses with. ``CancelledError`` passes through."""
         if isinstance(effect, Pause):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Ask):
+            return await ask_awaiting(effect)
         loop = asyncio.get_running_loop()
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
@@ -118,7 +121,7 @@ async def run(plan: Plan[T], waiter: Waiter) -> T:
         while True:
             try:
                 answer = await waiter.perform(effect)
-            except StoreUnavailable as error:
+            except JWTGateError as error:
                 effect = plan.throw(error)
             else:
                 effect = plan.send(answer)
