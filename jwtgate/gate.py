@@ -11,7 +11,6 @@ import atexit
 import logging
 import math
 import os
-import secrets
 import threading
 import weakref
 from functools import partial
@@ -20,24 +19,22 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
-from jwtgate.core.effects import Pause
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
-from jwtgate.core.issuance import Issuer
-from jwtgate.core.receipts import Revoker
-from jwtgate.core.revocation import Targets
 from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
 from jwtgate.messages import Receipt, Response, Status, Token
+from jwtgate.plans import Plans
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
+from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import open_store
 
@@ -45,9 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.effects import Check, Plan
-    from jwtgate.core.lru import Admitted
-    from jwtgate.core.rulings import Change
-    from jwtgate.messages import Request
+    from jwtgate.messages import Session
     from jwtgate.stores.contract import Store
 
 __all__ = ["AsyncGate", "Gate"]
@@ -57,79 +52,8 @@ C = TypeVar("C", bound="Check")
 
 logger = logging.getLogger("jwtgate")
 
-READY_PAUSE_SECONDS = 0.005
-
 _NOT_GIVEN: Any = object()
 """None given as a check is a mistake, and not the decorator's empty parentheses."""
-
-
-class _Plans:
-    """The gate's operations as plans, performed by either face."""
-
-    def __init__(self, gate: Gate) -> None:
-        settings = gate.settings
-        self.clock = gate.clock
-        self.view = gate.view
-        self.decision = gate.decision
-        self.tally = gate.tally
-        self.realm = settings.realm
-        self.targets = Targets(settings.policies, settings.max_token_bytes)
-        follower = gate.follower
-        self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: follower.worker_name)
-        self.issuer = Issuer(
-            settings.policies,
-            gate.clock,
-            default_ttl=settings.access_ttl,
-            max_token_bytes=settings.max_token_bytes,
-            draw_token_id=lambda: secrets.token_urlsafe(16),
-        )
-
-    def examine(self, request: Request) -> Plan[Admitted | None]:
-        return self._ours(self.decision.examine(request), is_counted=True)
-
-    def verify(self, token: str) -> Plan[Admitted]:
-        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
-
-    def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
-        return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
-
-    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.revoked(self.clock.wall(), **target), wait=wait)
-
-    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
-
-    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
-
-    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
-
-    def ready(self, timeout: float) -> Plan[bool]:
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-            raise ValueError("timeout must be seconds, 0 or more")
-        until = self.clock.boot() + timeout
-        while not self.view.is_live(now := self.clock.boot()):
-            if now >= until:
-                return False
-            yield Pause(READY_PAUSE_SECONDS)
-        return True
-
-    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke(changes(), wait=wait))
-
-        return self._ours(plan())
-
-    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
-        """Refusals leave under this gate's realm, and those of requests are counted."""
-        try:
-            return (yield from plan)
-        except JWTGateError as error:
-            if is_counted:
-                self.tally.count(error)
-            error.realm = self.realm
-            raise
 
 
 class Gate:
@@ -150,10 +74,12 @@ class Gate:
         self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
+        self._provider: Callable[[Session], Any] | None = None
         self.checks = Checks()
         for check in checks:
             self.checks.add(checked(check), before=False)
         self._compose()
+        self.sessions = Sessions(lambda: self.plans, lambda plan: blocking.run(plan, self.performer))
         self.aio = AsyncGate(self)
         for warning in settings.warnings:
             logger.warning("%s", warning)
@@ -189,7 +115,16 @@ class Gate:
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
-        self.plans = _Plans(self)
+        follower = self.follower
+        self.plans = Plans(
+            settings,
+            self.decision,
+            self.view,
+            self.clock,
+            self.reach_seconds,
+            own_worker=lambda: follower.worker_name,
+            provider=lambda: self._provider,
+        )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
         weakref.finalize(self, self.follower.let_go).atexit = False
 
@@ -365,6 +300,7 @@ class AsyncGate:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.sessions = AsyncSessions(lambda: gate.plans, self._run)
 
     async def verify(self, token: str) -> Token:
         """See ``Gate.verify``."""
@@ -454,6 +390,7 @@ def _rules(settings: Settings) -> Rules:
         verifies_first=settings.order == "verify-first",
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
+        is_allowlist=settings.validity == "allowlist",
     )
 
 

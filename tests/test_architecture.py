@@ -19,9 +19,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "checks": ("errors", "messages", "core"),
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
-    "stores": ("errors", "core.history", "core.rulings"),
+    "stores": ("errors", "core.history", "core.rulings", "core.session_data"),
     "runtime": ("errors", "core", "stores.contract"),
-    "gate": ("errors", "messages", "core", "settings", "stores", "runtime"),
+    "plans": ("errors", "messages", "core", "settings"),
+    "sessions": ("messages", "core", "plans"),
+    "gate": ("errors", "messages", "core", "settings", "stores", "runtime", "plans", "sessions"),
     "": ("messages", "settings", "gate"),
     "asgi": ("errors", "messages", "claims", "core", "runtime", "gate"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
@@ -42,9 +44,10 @@ PURE = frozenset(
 
 CORE_ALSO: dict[str, frozenset[str]] = {
     "core.key_material": frozenset({"jwt", "cryptography"}),
-    "core.verification": frozenset({"jwt"}),
+    "core.refresh_tokens": frozenset({"cryptography"}),
+    "core.signing": frozenset({"jwt"}),
 }
-"""Where the JOSE library is used; ``cryptography`` only to see what kind of key a PEM holds, and how strong."""
+"""Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 
 FOREIGN: dict[str, frozenset[str]] = {
     "asgi": frozenset({"starlette"}),

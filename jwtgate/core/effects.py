@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jwtgate.messages import Request, Token
+from jwtgate.core.session_data import Guard, SessionChange
+from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:
     from jwtgate.core.history import Facts, Repair, Worker
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ask",
+    "AskClaims",
     "Check",
     "Clock",
     "Effect",
     "FeedEffect",
     "Forget",
+    "ListSessions",
     "LookUp",
     "Looked",
     "Lose",
@@ -35,6 +38,7 @@ __all__ = [
     "Renew",
     "Restore",
     "Roster",
+    "Saw",
     "Write",
 ]
 
@@ -59,9 +63,17 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the store what is ruled on these handles. Answer: ``Looked``."""
+    """Ask the store what is ruled on these handles, and what it holds of these sessions. Answer: ``Looked``."""
 
     digests: tuple[bytes, ...]
+    sids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessions:
+    """Ask the store for the live sessions of a user (digest of issuer and subject). Answer: ``Looked``."""
+
+    user: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +86,20 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write rulings. Answer: ``Written``."""
+    """Write rulings and sessions. Answer: ``Written``; None: the guard, or what a session was to hold, does not hold."""
 
     changes: tuple[Change, ...]
     now: float
+    sessions: tuple[SessionChange, ...] = ()
+    guard: Guard = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class AskClaims:
+    """Ask the application for a session's claims of today. Answer: what the provider returned."""
+
+    provider: Callable[[Session], Any]
+    session: Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +181,14 @@ class Forget:
     worker: Worker
 
 
-Effect = LookUp | Write | Ask | Roster | Pause
-FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Pause
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """Tell which sessions were seen since last time. Answer: None."""
+
+    sids: tuple[str, ...]
+
+
+Effect = LookUp | ListSessions | Write | Ask | Roster | Pause | AskClaims
+FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

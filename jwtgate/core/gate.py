@@ -7,9 +7,11 @@ Invariants:
   * Nothing unverified is ever remembered: ``view.admit`` is reached only after signature and claims were checked.
   * R1: a ruling known here refuses, live or not. R2: only a look-up sent after the decision began is used, and none older
     than one lease. R3: ``view.admit`` refuses late fills.
+  * ``VALIDITY=allowlist``: a token passes only while the store holds its session; what was admitted so is remembered no longer
+    than that, and every other ending of a session is a ruling. L3: a session that may have been lost with the store's history is not
+    called ended.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
     what it says: ``cached`` what was admitted before, within the grace; ``admit`` what signature and expiry allow.
-
   * The application's checks see every request that shows a token, remembered or not; what they say is not remembered.
 
 Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp`` and ``Ask``.

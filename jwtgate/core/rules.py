@@ -29,6 +29,7 @@ class Rules:
     verifies_first: bool
     max_token_bytes: int
     on_store_down: Literal["refuse", "cached", "admit"]
+    is_allowlist: bool = False
 
 
 class Tally:

@@ -43,12 +43,16 @@ rulings a second still four seconds, longer than any look-up may take."""
 
 @dataclass(slots=True)
 class Known:
-    """What is known of some handles at one position of one epoch; rulings are encoded, None where there is none."""
+    """What is known of some handles at one position of one epoch; rulings are encoded, None where there is none.
+
+    ``ends_at``: under ``VALIDITY=allowlist``, when the token's session ends, on the boot clock.
+    """
 
     epoch: str
     position: int
     rulings: list[bytes | None]
     is_complete: bool = True
+    ends_at: float = inf
 
 
 class Rulings(dict[bytes, bytes]):

@@ -22,6 +22,7 @@ from jwtgate.core.effects import (
     Read,
     Renew,
     Restore,
+    Saw,
 )
 from jwtgate.core.following import Following
 from jwtgate.errors import StoreUnavailable
@@ -140,7 +141,7 @@ class _Run:
                     return
                 effect = plan.send(answer)
 
-    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901 - a dispatcher, one case an effect
+    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901, PLR0911 - a dispatcher, one case an effect
         if isinstance(effect, Pause):
             self.stopping.wait(effect.seconds)
             return None
@@ -168,6 +169,8 @@ class _Run:
                 return feed.lose(epoch)
             case Forget(worker):
                 return feed.forget(worker)
+            case Saw(sids):
+                return feed.saw(sids)
 
     def _audit_once(self) -> None:
         """Says at the first contact what about the store would break the promise (design §6)."""
