@@ -28,9 +28,10 @@ class Admitted:
         handles: digests of all its handles but the issuer-wide one.
         dress, remote_user: what the ASGI and the WSGI shell keep with it so that a hit makes nothing anew; None until the
             shell has served it. One each: both may stand before one gate in one process.
+        served: requests that were served with it; counted only under ``ROTATE_AFTER``.
     """
 
-    __slots__ = ("deadline", "dress", "handles", "remote_user", "token")
+    __slots__ = ("deadline", "dress", "handles", "remote_user", "served", "token")
 
     def __init__(self, token: Token, deadline: float, handles: tuple[bytes, ...]) -> None:
         self.token = token
@@ -38,6 +39,7 @@ class Admitted:
         self.handles = handles
         self.dress: dict[str, Any] | None = None
         self.remote_user: str | None = None
+        self.served = 0
 
 
 class AdmittedTokens:
