@@ -37,7 +37,10 @@ logger = logging.getLogger("jwtgate")
 
 
 READ = frozenset(
-    (b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade")
+    (
+        *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-csrf-token"),
+        *(b"access-control-request-method", b"upgrade"),
+    )
 )
 """All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 

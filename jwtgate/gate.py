@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
+from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
@@ -29,6 +30,7 @@ from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
 from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
+from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked
 from jwtgate.runtime.clock import SystemClock
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.effects import Check, Plan
-    from jwtgate.messages import Session
+    from jwtgate.messages import Session, TokenPair
+    from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
 
 __all__ = ["AsyncGate", "Gate"]
@@ -258,6 +261,19 @@ class Gate:
         """Kills the subject's tokens whose version claim is lower or absent. Raises: ValueError. StoreUnavailable."""
         return blocking.run(self.plans.require_version(sub, version, issuer, wait=wait), self.performer)
 
+    def set_cookies(self, response: CookieResponse, pair: TokenPair) -> None:
+        """Puts a login's tokens into the cookies of a response (RFC 6265bis §4.1).
+
+        Args:
+            response: Starlette's or Werkzeug's: its ``headers`` take one more of a name by ``append`` or by ``add``.
+            pair: of ``sessions.start`` or ``sessions.refresh``.
+        """
+        add_cookies(response, set_cookies(self.plans.cookies, pair, self.clock.wall()))
+
+    def clear_cookies(self, response: CookieResponse) -> None:
+        """Deletes them: names and paths are those of ``set_cookies``."""
+        add_cookies(response, clear_cookies(self.plans.cookies))
+
     def ready(self, timeout: float = 5.0) -> bool:
         """Waits up to ``timeout`` seconds until the view is live; says whether it is."""
         self.start()
@@ -382,9 +398,14 @@ def _reach(settings: Settings) -> float:
 def _rules(settings: Settings) -> Rules:
     return Rules(
         policies=settings.policies,
-        extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
+        extraction=Extraction(
+            tuple(settings.locations),
+            settings.cookie,
+            settings.max_token_bytes,
+            refresh_cookie_name=settings.refresh_cookie,
+        ),
         exemption=Exemption(tuple(settings.exempt or ())),
-        csrf="off" if settings.csrf == "off" else "fetch-metadata",
+        csrf=settings.csrf,
         origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",

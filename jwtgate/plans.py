@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.core import cross_site
+from jwtgate.core.cookies import CookieRules, check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.endings import Endings
 from jwtgate.core.issuance import Issuer
@@ -70,6 +73,13 @@ class Plans:
             max_token_bytes=settings.max_token_bytes,
             draw_token_id=lambda: secrets.token_urlsafe(16),
         )
+        self.cookies = CookieRules(
+            settings.cookie,
+            settings.refresh_cookie,
+            is_secure=settings.cookie_secure,
+            refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
+            has_csrf=settings.csrf == "double-submit",
+        )
         policy = _policy_of_sessions(settings.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker)
@@ -82,20 +92,13 @@ class Plans:
                 self.standing,
                 draw=os.urandom,
                 draw_text=lambda: secrets.token_urlsafe(16),
-                check_size=_check_nothing,
+                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
             )
             self._rotation = Rotation(self._sessions, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
-            self._renewal = Renewal(
-                settings.rotate_after,
-                self.issuer,
-                view,
-                store_is_down=decision.store_is_down,
-                cookie=settings.cookie,
-                set_cookie=_set_cookie(settings),
-            )
+            self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
 
     # --- tokens
 
@@ -163,9 +166,20 @@ class Plans:
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
         """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""
-        if self._rotation is None:
+        rotation, rules = self._rotation, self.decision.rules
+        if rotation is None:
             raise SettingsError(NO_SESSIONS)
-        return self._ours(self._rotation.refresh(refresh_token), is_counted=True)
+
+        def check(csrf: str | None) -> None:
+            if request is not None and rules.csrf == "double-submit":
+                cross_site.check_double_submit(request, csrf)
+
+        def plan() -> Plan[TokenPair]:
+            if request is not None:
+                cross_site.check(request, mode=rules.csrf, origins=rules.origins)
+            return (yield from rotation.refresh(refresh_token, check))
+
+        return self._ours(plan(), is_counted=True)
 
     def sessions_of(self, sub: str) -> Plan[list[Session]]:
         """See ``Sessions.list``."""
@@ -262,12 +276,6 @@ def _session_rules(settings: Settings) -> SessionRules:
         client_id=settings.client_id,
         has_csrf=settings.csrf == "double-submit",
     )
-
-
-def _set_cookie(settings: Settings) -> Callable[[str, int], str]:
-    """The access cookie's ``Set-Cookie`` value."""
-    secure = "; Secure" if settings.cookie_secure else ""
-    return lambda token, seconds: f"{settings.cookie}={token}; Max-Age={seconds}; Path=/{secure}; HttpOnly; SameSite=Lax"
 
 
 def _check_nothing(_pair: TokenPair) -> None:

@@ -37,6 +37,7 @@ HEADERS = (
     ("HTTP_HOST", b"host"),
     ("HTTP_ORIGIN", b"origin"),
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
+    ("HTTP_X_CSRF_TOKEN", b"x-csrf-token"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
 )
 """All that the core itself ever reads."""

@@ -124,8 +124,8 @@ class Issuer:
         token = self.sign(policy, payload, stamp)
         return token, self._held_against_our_rules(token.encode())
 
-    def drafted(self, policy: IssuerPolicy, payload: Mapping[str, Any]) -> tuple[int, ParsedToken]:
-        """As ``signed``, before anything is written and without a signature: the token's length, and its parts.
+    def drafted(self, policy: IssuerPolicy, payload: Mapping[str, Any]) -> tuple[str, ParsedToken]:
+        """As ``signed``, before anything is written: as long as the token will be at the most, and without a signature.
 
         Raises: ValueError: the gate would not admit it.
         """
@@ -135,7 +135,7 @@ class Issuer:
         claims = {**payload, "jgp": LONGEST_STAMP}
         with _as_json():
             draft = unsigned(signer, claims, policy.typ or "at+jwt", self._signature_bytes[signer])
-        return len(draft), self._held_against_our_rules(draft)
+        return draft.decode(), self._held_against_our_rules(draft)
 
     def sign(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> str:
         """Signs what was held against the rules before. Raises: ValueError: it is not JSON."""

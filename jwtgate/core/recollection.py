@@ -36,6 +36,7 @@ class Recollection:
         self._nothing = sha256()
         self._find = view.admitted.get
         self._touch = view.admitted.touch
+        self._note = view.seen.note
 
     def hit(self, authorization: bytes) -> Admitted | None:
         """The hot path: a token admitted before, under a live lease and before its deadline; else None.
@@ -74,6 +75,8 @@ class Recollection:
             except KeyError:  # evicted this instant
                 return None
             self.tally.hits += 1
+            if not entry.is_seen:
+                self._note(entry)
             return entry
         return None
 

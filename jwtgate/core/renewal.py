@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Change, digest_of
@@ -27,6 +28,7 @@ from jwtgate.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from jwtgate.core.cookies import CookieRules
     from jwtgate.core.history import Written
     from jwtgate.core.issuance import Issuer
     from jwtgate.core.lru import Admitted
@@ -38,9 +40,6 @@ __all__ = ["ACCESS_TOKEN_HEADER", "Renewal", "Renewed"]
 
 ACCESS_TOKEN_HEADER = "X-Access-Token"  # noqa: S105 - the name of a field
 """Of the response, where the token came in ``Authorization``."""
-
-MAX_COOKIE_BYTES = 4096
-"""RFC 6265 §6.1: browsers drop a longer one, and the user would be logged out."""
 
 Header = tuple[str, str]
 
@@ -66,19 +65,16 @@ class Renewal:
         after: int,
         issuer: Issuer,
         view: View,
-        *,
+        cookies: CookieRules,
         store_is_down: Callable[[], bool],
-        cookie: str,
-        set_cookie: Callable[[str, int], str],
     ) -> None:
-        """Args: after: requests. cookie: the access cookie's name. set_cookie: its value for a token and its seconds."""
+        """Args: after: requests. store_is_down: whether the store failed and nobody has been through since."""
         self.after = after
         self.issuer = issuer
         self.clock = issuer.clock
         self.view = view
+        self.cookies = cookies
         self.store_is_down = store_is_down
-        self.cookie = cookie
-        self.set_cookie = set_cookie
 
     def is_due(self, entry: Admitted, request: Request) -> bool:
         """Counts a request that was admitted, and says whether its response is to carry a new token.
@@ -126,9 +122,8 @@ class Renewal:
     def _brings_its_own(self, token: Token, headers: Sequence[Header]) -> bool:
         """Whether the application's response sets or clears what ours would."""
         if token.source == "cookie":
-            return any(
-                name.lower() == "set-cookie" and value.partition("=")[0].strip() == self.cookie for name, value in headers
-            )
+            ours = self.cookies.access_name
+            return any(name.lower() == "set-cookie" and value.partition("=")[0].strip() == ours for name, value in headers)
         return any(name.lower() == ACCESS_TOKEN_HEADER.lower() for name, _ in headers)
 
     def _renewed(self, policy: IssuerPolicy, token: Token) -> Renewed | None:
@@ -140,5 +135,5 @@ class Renewal:
             return None
         if token.source == "header":
             return Renewed(ACCESS_TOKEN_HEADER, text)
-        cookie = self.set_cookie(text, int((token.expires_at or 0) - self.clock.wall()))
+        cookie = access_cookie(self.cookies, text, int((token.expires_at or 0) - self.clock.wall()))
         return Renewed("Set-Cookie", cookie) if len(cookie) <= MAX_COOKIE_BYTES else None

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import scope_text
+from jwtgate.core.judgement import readable
 from jwtgate.core.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import SessionChange
+from jwtgate.core.session_data import SUBJECT_PLACE, SessionChange
 from jwtgate.core.session_record import REMEMBERED
-from jwtgate.core.session_standing import SUBJECT_PLACE, readable, session_handles
+from jwtgate.core.session_standing import session_handles
 from jwtgate.core.sessions import ATTEMPTS, Sessions, pair_of
 from jwtgate.core.verification import issued_of
 from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended

@@ -23,7 +23,7 @@ class Rules:
     policies: Mapping[str | None, IssuerPolicy]
     extraction: Extraction
     exemption: Exemption
-    csrf: Literal["fetch-metadata", "off"]
+    csrf: Literal["fetch-metadata", "double-submit", "off"]
     origins: frozenset[str]
     is_optional: bool
     verifies_first: bool

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MOST_LISTED", "Guard", "SessionChange", "StoredSession"]
+__all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "SessionChange", "StoredSession"]
 
 MOST_LISTED = 1000
 """Sessions of one user that one look tells: more would block a server for everybody."""
+
+
+SUBJECT_PLACE = 2
+"""Of the subject among a session's handles: sid, the subject's sessions, the subject, the others of its access tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.judgement import readable
 from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import Issued, Ruling, UnreadableRuling, digest_of
+from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.session_data import SUBJECT_PLACE
 from jwtgate.core.session_record import Record, UnreadableRecord
 from jwtgate.core.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
@@ -34,10 +36,7 @@ if TYPE_CHECKING:
     from jwtgate.core.session_data import StoredSession
     from jwtgate.core.view import View
 
-__all__ = ["SUBJECT_PLACE", "Live", "Standing", "readable", "session_handles"]
-
-SUBJECT_PLACE = 2
-"""Among a session's handles."""
+__all__ = ["Live", "Standing", "session_handles"]
 
 
 def session_handles(policy: IssuerPolicy, access_token: ParsedToken) -> tuple[bytes, ...]:
@@ -164,14 +163,6 @@ class Standing:
                 raise GrantError("a ruling ends the session")
         if is_suspended:
             raise SubjectSuspended("the subject is suspended")
-
-
-def readable(texts: Iterable[bytes | None]) -> list[Ruling | None]:
-    """Decoded, in order. Raises: StoreUnavailable: one that no jwtgate wrote: what it would say cannot be known."""
-    try:
-        return [None if text is None else Ruling.decode(text) for text in texts]
-    except UnreadableRuling as error:
-        raise StoreUnavailable("a ruling cannot be read") from error
 
 
 def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:

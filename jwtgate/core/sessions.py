@@ -17,9 +17,9 @@ from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import is_utf8, scope_text, suspends
 from jwtgate.core.refresh_tokens import RefreshToken
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import MOST_LISTED, Guard, SessionChange
+from jwtgate.core.session_data import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
 from jwtgate.core.session_record import Record
-from jwtgate.core.session_standing import SUBJECT_PLACE, session_handles
+from jwtgate.core.session_standing import session_handles
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session, TokenPair
 
@@ -104,9 +104,9 @@ class Sessions:
             current=refresh_token.digest,
         )
         payload = self.payload(record, refresh_token.sid, record.claims, record.ends_at(now))
-        length, drafted = self.issuer.drafted(policy, payload)
-        self.check_size(pair_of("x" * length, refresh_token, payload))
-        handles = session_handles(policy, drafted)
+        draft, parsed = self.issuer.drafted(policy, payload)
+        self.check_size(pair_of(draft, refresh_token, payload))
+        handles = session_handles(policy, parsed)
         put = SessionChange(
             refresh_token.sid,
             handles[1],

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core.history import Entry, LogEnd, Written
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
+from jwtgate.core.seen import SeenSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,6 +92,7 @@ class View:
         self.end: LogEnd | None = None
         self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
+        self.seen = SeenSessions(admitted_limit)
         self.recent: OrderedDict[bytes, int] = OrderedDict()
         self.recent_floor = -1
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
@@ -204,7 +206,9 @@ class View:
             if any(self.recent.get(handle, -1) > facts.position for handle in handles):
                 return False
             self.admitted.insert(key, entry)
-            return True
+        if not entry.is_seen:
+            self.seen.note(entry)
+        return True
 
     # --- under the lock
 

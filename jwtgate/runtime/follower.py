@@ -39,6 +39,9 @@ logger = logging.getLogger("jwtgate")
 
 RESTART_SECONDS = 1.0
 
+SEEN_AT_LAST = 5000
+"""Sessions told of in one step before the process ends."""
+
 
 class Follower:
     """Starts and stops the thread. The caller sees to it that nobody starts while another stops."""
@@ -120,6 +123,7 @@ class _Run:
                 self.following = self._planned()
         try:
             if self._feed is not None:
+                self._feed.saw(self.view.seen.take(SEEN_AT_LAST))
                 self._feed.forget(self.following.worker)
         except StoreUnavailable as error:
             logger.debug("not deregistered, receipts wait one reach for this process: %s", error)

@@ -9,6 +9,7 @@ import jwt
 import pytest
 from core.scripted import START, ScriptedClock, Time
 
+from jwtgate.core.cookies import CookieRules
 from jwtgate.core.effects import Write
 from jwtgate.core.history import Epoch, LogEnd, Written
 from jwtgate.core.issuance import Issuer
@@ -49,14 +50,8 @@ class Gate:
         self.is_down = False
         policies = Settings(secret=SECRET, public_key=claims.pop("public_key", None)).policies
         issuer = Issuer(policies, self.clock, default_ttl=900.0, max_token_bytes=limit, draw_token_id=lambda: "new")
-        self.renewal = Renewal(
-            after,
-            issuer,
-            self.view,
-            store_is_down=lambda: self.is_down,
-            cookie="access",
-            set_cookie=lambda token, seconds: f"access={token}; Max-Age={seconds}",
-        )
+        cookies = CookieRules("access", "refresh", is_secure=True, refresh_path="/", has_csrf=False)
+        self.renewal = Renewal(after, issuer, self.view, cookies, lambda: self.is_down)
         present = {name: value for name, value in {**CLAIMS, **claims}.items() if value is not None}
         text = jwt.encode(present, signed_with, "HS256", headers={"typ": "at+jwt"})
         self.entry = Admitted(to_token(parse(text.encode(), 9999), source), 600.0, (JTI,))
@@ -222,7 +217,9 @@ def test_token_from_a_cookie_comes_back_as_a_cookie() -> None:
     renewed = Gate(source="cookie").renew()
     assert renewed is not None
     assert renewed.name == "Set-Cookie"
-    assert renewed.value.startswith("access=eyJ") and renewed.value.endswith("; Max-Age=600")
+    assert renewed.value.startswith("access=eyJ") and renewed.value.endswith(
+        "; Max-Age=600; Path=/; Secure; HttpOnly; SameSite=Lax"
+    )
 
 
 @pytest.mark.parametrize(
