@@ -322,6 +322,20 @@ def test_anonymous_requests_pass_unasked(shells: Any) -> None:
     assert one.ask(Sent()).status == 200
 
 
+def test_request_of_another_site_is_refused_before_anything_is_asked(shells: Any) -> None:
+    """Threat 22: also under double-submit, which needs the verified token, and also where the token is remembered."""
+    one = shells("both", csrf="double-submit")
+    seen: list[str] = []
+    one.gate.check(lambda token, request: seen.append(request.method))
+    pair = one.gate.sessions.start("alice")
+    cookie = ("cookie", f"{COOKIE}={pair.access_token}")
+    for _ in range(2):
+        assert one.ask(Sent("POST", headers=(cookie, ("sec-fetch-site", "same-origin")))).status == 403
+    assert seen == []
+    assert one.ask(Sent(headers=(cookie,))).status == 200
+    assert seen == ["GET", "GET"]
+
+
 # --- what fails, fails closed
 
 

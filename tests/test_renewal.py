@@ -123,6 +123,16 @@ def test_session_goes_on_and_ends_as_one(made: Any, ask: Any) -> None:
             gate.verify(token)
 
 
+def test_renewed_token_is_of_the_same_live_session(made: Any, ask: Any) -> None:
+    """``VALIDITY=allowlist``: it passes while the session does, and no longer."""
+    gate = made(1, validity="allowlist")
+    pair = gate.sessions.start("alice")
+    new = ask(gate, bearer(pair.access_token)).header("x-access-token")
+    assert gate.verify(new).session_id == pair.session_id
+    gate.sessions.end(pair.session_id, wait=True)
+    assert ask(gate, bearer(new)).status == 401
+
+
 def test_no_renewal_outlives_a_log_out_that_comes_while_it_is_served(made: Any, ask: Any) -> None:
     """Threat 16: after the decision and before the renewal somebody logs out everywhere; the new token is dead with the old."""
     gate = made(1)
@@ -331,3 +341,38 @@ def test_hot_path_is_the_classes_own_unless_requests_are_counted(made: Any) -> N
     old = counting.sessions.start("alice").access_token
     ask_wsgi(WSGIMiddleware(wsgi_application, gate=counting), bearer(old))
     assert counting.decision.hit(b"Bearer " + old.encode()) is None
+
+
+@pytest.mark.server
+def test_two_processes_do_not_fork(own_server: Any, made: Any, ask: Any) -> None:
+    """Each has counted to N with the same token; the store lets one of them renew it, and the old one dies in both."""
+    own_server.start()
+    gates = [made(1, store=own_server.url) for _ in range(2)]
+    for _ in range(10):
+        old = gates[0].sessions.start("alice").access_token
+        gathered = threading.Barrier(2, timeout=20)
+        answers: list[Answer] = []
+
+        async def asgi(scope: Any, receive: Any, send: Any, gathered: Any = gathered) -> None:
+            await asyncio.to_thread(gathered.wait)
+            await asgi_application(scope, receive, send)
+
+        def wsgi(environ: Any, start_response: Any, gathered: Any = gathered) -> list[bytes]:
+            gathered.wait()
+            return wsgi_application(environ, start_response)
+
+        threads = [
+            threading.Thread(
+                target=lambda gate=gate, old=old, answers=answers: answers.append(ask(gate, bearer(old), asgi, wsgi))
+            )
+            for gate in gates
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [answer.status for answer in answers] == [200, 200]
+        new = [token for answer in answers if (token := answer.header("x-access-token")) is not None]
+        assert len(new) == 1
+        for gate in gates:
+            assert gate.verify(new[0]).subject == "alice"
