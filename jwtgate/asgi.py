@@ -42,7 +42,7 @@ READ = frozenset(
         *(b"access-control-request-method", b"upgrade"),
     )
 )
-"""All that the core ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
+"""All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
@@ -167,13 +167,16 @@ class JWTGateMiddleware:
             await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
+        request = _request(scope, is_whole=bool(gate.checks))
         try:
-            entry = await nonblocking.run(gate.plans.examine(_request(scope)), gate.waiter)
+            entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
             logger.info("refused: %s (%s)", error.reason, error)
             await _refuse(scope, receive, send, gate.answer(error))
             return
         dress = self._nobody if entry is None else entry.dress or self._dressed(entry)
+        if entry is not None and gate.plans.is_renewal_due(entry, request):
+            send = _renewing(gate, entry, send)
         await self.app({**scope, **dress}, receive, send)
 
     # --- lifespan
@@ -225,20 +228,41 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     }
 
 
-def _request(scope: Scope) -> Request:
-    headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+def _request(scope: Scope, *, is_whole: bool) -> Request:
+    """Args: is_whole: checks of the application look at it, so they get all there is."""
+    if is_whole:
+        headers = tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
+    else:
+        headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+    client = scope.get("client") if is_whole else None
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),
         raw_path=scope.get("raw_path"),
         headers=headers,
         is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),
+        client=client[0] if client else None,
     )
 
 
 def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Whether it is a handshake that a server without WebSocket hands on as HTTP, as every WSGI server does."""
     return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
+
+
+def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
+    """Puts a new access token into the response as it starts (``ROTATE_AFTER``)."""
+
+    async def send_renewing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in message.get("headers", ())]
+            renewed = await nonblocking.run(gate.plans.renew(entry, headers), gate.waiter)
+            if renewed is not None:
+                more = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in renewed.added_to(headers)]
+                message = {**message, "headers": more}
+        await send(message)
+
+    return send_renewing
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

@@ -16,6 +16,7 @@ from jwtgate.core.effects import Pause
 from jwtgate.core.endings import Endings
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
+from jwtgate.core.renewal import Renewal
 from jwtgate.core.revocation import Targets
 from jwtgate.core.rotation import Rotation
 from jwtgate.core.session_standing import Standing
@@ -23,12 +24,13 @@ from jwtgate.core.sessions import SessionRules, Sessions
 from jwtgate.errors import JWTGateError, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jwtgate.core.effects import Clock, Plan
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.renewal import Renewed
     from jwtgate.core.rulings import Change
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
@@ -93,6 +95,10 @@ class Plans:
                 check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
             )
             self._rotation = Rotation(self._sessions, self.revoker, provider)
+        self._renewal: Renewal | None = None
+        if settings.rotate_after is not None:
+            decision.forgo_hits()  # every request is counted
+            self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
 
     # --- tokens
 
@@ -107,6 +113,16 @@ class Plans:
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
+
+    def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
+        """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""
+        return self._renewal is not None and self._renewal.is_due(entry, request)
+
+    def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
+        """What that response carries, now that the application says with which headers it starts."""
+        if self._renewal is None:
+            return None
+        return (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "messages": (),
     "claims": (),
     "core": ("errors", "messages", "claims"),
+    "checks": ("errors", "messages", "core"),
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
     "stores": ("errors", "core.history", "core.rulings", "core.session_data"),
     "runtime": ("errors", "core", "stores.contract"),

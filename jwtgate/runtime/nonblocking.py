@@ -17,8 +17,9 @@ from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import AskClaims, Effect, Looked, LookUp, Pause, Plan
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan
+from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.runtime.asking import ask_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +48,11 @@ class Waiter:
         self._lock = threading.Lock()
 
     async def perform(self, effect: Effect) -> Any:
-        """Answers one effect. Raises: ``StoreUnavailable``; ``CancelledError`` passes through."""
+        """Answers one effect. Raises: ``StoreUnavailable``; what a check refuses with. ``CancelledError`` passes through."""
         if isinstance(effect, Pause):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Ask):
+            return await ask_awaiting(effect)
         loop = asyncio.get_running_loop()
         if isinstance(effect, AskClaims) and iscoroutinefunction(effect.provider):
             return await effect.provider(effect.session)
@@ -128,7 +131,7 @@ async def run(plan: Plan[T], waiter: Waiter) -> T:
         while True:
             try:
                 answer = await waiter.perform(effect)
-            except StoreUnavailable as error:
+            except JWTGateError as error:
                 effect = plan.throw(error)
             else:
                 effect = plan.send(answer)
