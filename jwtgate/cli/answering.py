@@ -48,11 +48,10 @@ def _status(command: Callable[[], int]) -> int:
         return status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # its reader has seen enough: `jwtgate env | head`
+    except OSError as error:  # of the streams: a store's and a file's are mapped where they are used
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
-        return FAILED
-    except typer.Abort:  # asked, and the input ended
-        complain("Not answered. Nothing was done.")
+        if not isinstance(error, BrokenPipeError):  # its reader has seen enough: `jwtgate env | head`
+            complain(f"the output could not be written: {error.strerror}")
         return FAILED
     except Misuse as misuse:
         complain(str(misuse))
@@ -62,7 +61,8 @@ def _status(command: Callable[[], int]) -> int:
             complain(mistake)
         return USAGE
     except JWTGateError as error:
-        complain(" ".join([str(error) or error.description, *getattr(error, "__notes__", ())]))
+        told = [str(error) or error.description, *getattr(error, "__notes__", ())]
+        complain(" ".join(f"{each.removesuffix('.')}." for each in told))
         return FAILED
     except Exception as error:  # noqa: BLE001 - a mistake of ours; its text could hold anything
         complain(f"this should not happen: {type(error).__name__} at {_place(error)}. Please report it.")

@@ -8,6 +8,7 @@ Imports neither typer nor rich before it knows that they are there.
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from importlib.util import find_spec
@@ -31,8 +32,7 @@ TOKEN = re.compile(r"e[yw][\w-]{6,}\.e[yw][\w-]{2,}|\bjgr_[\w-]{40,}")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Args: arguments: without the program's name; by default the process's. Returns: the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):
-        _tolerate(stream)
+    _prepare_streams()
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:
         extra = "demo" if given[:1] == ["demo"] else "cli"
@@ -53,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _tolerate(stream: object) -> None:
-    """A terminal that knows no § is not to end a command."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="replace")  # pyright: ignore[reportUnknownMemberType] - generic in its buffer
+def _prepare_streams() -> None:
+    """A terminal that knows no § is not to end a command, nor is a stream that the caller has closed, or stray bytes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportUnknownMemberType] - generic in its buffer

@@ -100,7 +100,9 @@ def _is_confirmed() -> bool:
     """Off a terminal nobody can be asked: a script that says --everything has said it."""
     if not sys.stdin.isatty():
         return True
-    return typer.confirm("Every token that was issued before now dies, for everybody. Revoke everything?", err=True)
+    question = "Every token that was issued before now dies, for everybody. Revoke everything? [y/N] "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _revoked(arguments: dict[str, Any]) -> Receipt:

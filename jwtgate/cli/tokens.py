@@ -16,7 +16,7 @@ from jwtgate.cli.answering import FAILED, Misuse, answering
 from jwtgate.cli.gates import opened
 from jwtgate.cli.inputs import pair, token_from
 from jwtgate.cli.options import Json
-from jwtgate.cli.printing import dump, plain, say, table, until
+from jwtgate.cli.printing import complain, dump, plain, say, table, until
 from jwtgate.errors import CredentialError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
@@ -108,8 +108,10 @@ def _judge(gate: Visitor, token: str) -> Verdict:
         try:
             gate.verify(token)
         except StoreUnavailable:
-            if gate.status().store != "healing" or not gate.wait_for_history():
+            if gate.status().store != "healing":
                 raise
+            complain("the store is new or has lost its history: waiting until it can be believed")
+            gate.wait_for_history()
             gate.verify(token)
     except CredentialError as error:
         return Verdict("refused", error.reason, str(error))

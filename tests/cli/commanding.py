@@ -12,9 +12,9 @@ COMMAND = [sys.executable, "-m", "jwtgate"]
 
 
 def environ(**variables: str) -> dict[str, str]:
-    """This process's environment with only these ``JWTGATE_*``, given without the prefix."""
+    """This process's environment with only these ``JWTGATE_*``, given without the prefix; an empty one is not set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JWTGATE_")}
-    return {**kept, **{f"JWTGATE_{name}": value for name, value in {"SECRET": SECRET, **variables}.items()}}
+    return {**kept, **{f"JWTGATE_{name}": value for name, value in {"SECRET": SECRET, **variables}.items() if value}}
 
 
 def run(*arguments: str, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

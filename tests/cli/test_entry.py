@@ -193,9 +193,9 @@ def raising(error):
     ("error", "status", "told"),
     [
         (SettingsError("JWTGATE_A is wrong.", "JWTGATE_B, too."), 2, ["JWTGATE_A is wrong.", "JWTGATE_B, too."]),
-        (StoreUnavailable("the store\nfailed"), 1, ["the store failed"]),
+        (StoreUnavailable("the store\nfailed"), 1, ["the store failed."]),
         (StoreUnavailable(), 1, [StoreUnavailable.description]),
-        (BadSignature("the signature does not verify"), 1, ["the signature does not verify"]),
+        (BadSignature("the signature does not verify"), 1, ["the signature does not verify."]),
         (answering.Misuse("one, not two"), 2, ["one, not two"]),
     ],
 )
