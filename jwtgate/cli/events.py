@@ -116,9 +116,7 @@ class Reader:
 
     def _fault_at_end(self, after: LogEnd, *, is_empty: bool, now: float) -> Iterator[Event]:
         """Where a read found nothing but something had been there, or where the log now ends before what was read."""
-        end = self.end
-        if end is None:
-            return
+        end = self.end or after
         if is_empty and self.reported.position > end.position:
             yield self._gap(self.reported.position - end.position, now)
             self.end = end = self.reported

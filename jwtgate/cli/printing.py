@@ -10,15 +10,32 @@ import json
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["complain", "dump", "moment", "plain", "say", "span", "table", "until"]
+__all__ = ["Column", "complain", "dump", "moment", "plain", "say", "span", "table", "until"]
 
 PIPED_COLUMNS = 4096
 """Width where nobody looks: a line of a pipe is not to be folded."""
+
+Kind = Literal["text", "whole", "short", "cropped", "moment"]
+
+
+class Column(NamedTuple):
+    """Of a table that fits into 80 columns: ``whole`` is never cut, since people copy it; ``cropped`` keeps to one line."""
+
+    name: str
+    kind: Kind = "text"
+
+
+class _Shape(TypedDict, total=False):
+    no_wrap: bool
+    overflow: Literal["fold", "ellipsis"]
+    min_width: int
+    max_width: int
+
 
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
@@ -44,9 +61,8 @@ def dump(document: object) -> None:
     print(json.dumps(document, default=str), flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, kept: str = "") -> None:
-    """A table. Args: kept: the column that is never folded, since people copy it."""
-    from rich import box
+def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+    """A table; in a pipe as wide as its texts."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -54,12 +70,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, kept: str = 
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPED_COLUMNS)
-    drawn = Table(box=box.SIMPLE, show_header=any(columns), pad_edge=False)
+    named = any(column.name for column in columns)
+    drawn = Table(box=None, show_header=named, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
-        drawn.add_column(column, overflow="fold", no_wrap=bool(kept) and column == kept)
+        drawn.add_column(column.name, **_shape(column.kind, console.width))
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console.print(drawn)
+
+
+def _shape(kind: Kind, width: int) -> _Shape:
+    """What rich is to do with a column of that kind on so many columns of the terminal."""
+    match kind:
+        case "whole":
+            return {"no_wrap": True}
+        case "cropped":
+            return {"no_wrap": True, "overflow": "ellipsis", "max_width": width // 10}
+        case "short":
+            return {"overflow": "fold", "max_width": width // 11}
+        case "moment":
+            return {"min_width": 10}
+        case "text":
+            return {"overflow": "fold"}
 
 
 def plain(value: Any) -> str:

@@ -10,14 +10,17 @@ import typer
 from jwtgate.cli.answering import Misuse, answering
 from jwtgate.cli.gates import opened
 from jwtgate.cli.options import Json
-from jwtgate.cli.printing import dump, moment, plain, say, table
+from jwtgate.cli.printing import Column, dump, moment, plain, say, table
 
 if TYPE_CHECKING:
     from jwtgate.messages import Session
 
 __all__ = ["sessions"]
 
-COLUMNS = ("sid", "device", "ip", "user agent", "created", "last seen", "expires")
+COLUMNS = (
+    *(Column("sid", "whole"), Column("device", "short"), Column("ip", "short"), Column("user agent", "cropped")),
+    *(Column("created", "moment"), Column("last seen", "moment"), Column("expires", "moment")),
+)
 
 
 @answering
@@ -31,7 +34,7 @@ def sessions(*, sub: Annotated[str, typer.Argument(metavar="SUB", help="The subj
     if as_json:
         dump([asdict(session) for session in found])
     elif found:
-        table(COLUMNS, [_row(session) for session in found], kept="sid")
+        table(COLUMNS, [_row(session) for session in found])
     else:
         say("No live sessions.")
     return 0

@@ -16,7 +16,7 @@ from jwtgate.cli.answering import FAILED, Misuse, answering
 from jwtgate.cli.gates import opened
 from jwtgate.cli.inputs import pair, token_from
 from jwtgate.cli.options import Json
-from jwtgate.cli.printing import complain, dump, plain, say, table, until
+from jwtgate.cli.printing import Column, complain, dump, plain, say, table, until
 from jwtgate.errors import CredentialError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _tell(judged: Verdict, header: dict[str, Any], claims: dict[str, Any], *, is
         say("UNVERIFIED: anybody could have written what follows.", "red")
     if is_alone:
         say("JWTGATE_STORE is memory://: no ruling of another process is known here.", "yellow")
-    table(("", ""), [("header", ""), *_rows(header), ("claims", ""), *_rows(claims)])
+    table((Column(""), Column("")), [("header", ""), *_rows(header), ("claims", ""), *_rows(claims)])
 
 
 def _rows(members: dict[str, Any]) -> list[tuple[str, str]]:

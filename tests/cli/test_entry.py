@@ -248,3 +248,40 @@ def test_terminal_that_knows_no_section_sign_ends_no_command(arguments):
     assert ended.returncode == (2 if arguments == ["nothing"] else 0)
     assert ended.stdout.isascii()
     assert ended.stderr.isascii()
+
+
+@pytest.mark.parametrize(("command", "status"), [("env >&-", 0), ("revoke --everything <&- 2>&-", 2), ("token inspect <&-", 2)])
+def test_closed_streams_end_no_command(command, status):
+    """As some schedulers start their jobs."""
+    shell = ["sh", "-c", f'exec "{sys.executable}" -m jwtgate {command}']
+    ended = subprocess.run(shell, capture_output=True, text=True, env=environ(), check=False)
+    assert ended.returncode == status
+    assert "should not happen" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NO FULL DISK TO WRITE TO: this system has no /dev/full")
+def test_full_disk_has_status_1_and_one_line():
+    """A token that was not written is no success."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [*COMMAND, "token", "mint", "alice"], stdout=full, stderr=subprocess.PIPE, text=True, env=environ(), check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "jwtgate: the output could not be written: No space left on device\n"
+
+
+def test_interruption_is_nobodys_fault(monkeypatch):
+    """Nor is Ctrl-C while typing an answer a no that the shell could take for a failed check."""
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    assert main(["revoke", "--everything"]) == 130
+
+
+class Interrupted:
+    """A terminal whose user presses Ctrl-C."""
+
+    def isatty(self):
+        return True
+
+    def readline(self):
+        raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import nullcontext
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -48,6 +49,25 @@ def test_sessions_are_told_whole_even_in_a_pipe(fake: Any, capsys: pytest.Captur
     (line,) = [line for line in capsys.readouterr().out.splitlines() if PHONE.sid in line]
     for text in ("phone", "192.0.2.7", PHONE.user_agent, moment(1.8e9), moment(1.8e9 + 60.5), moment(1.9e9)):
         assert text in line
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_terminal_shows_every_column_and_the_sid_whole(
+    fake: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Also a narrow one."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    fake([PHONE])
+    assert main(["sessions", "alice"]) == 0
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert PHONE.sid in printed
+    for at in (1.8e9, 1.8e9 + 60.5, 1.9e9):
+        for part in moment(at).split(" "):
+            assert part in printed
+    assert PHONE.user_agent not in printed
+    assert max(map(len, printed.splitlines())) <= width
 
 
 def test_what_a_client_sent_does_not_command_the_terminal(fake: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from base64 import urlsafe_b64encode
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
+from jwtgate.cli import main
 
 OTHER = SECRET[::-1]
 
@@ -87,7 +89,11 @@ def test_every_mistake_in_the_settings_is_told() -> None:
     """At once, a line each, and never a secret."""
     ended = run("token", "mint", "alice", LEASE="soon", MODE="maybe", SECRET="hidden")
     assert ended.returncode == 2
-    assert {line.split()[1].strip(":") for line in ended.stderr.splitlines()} == {"JWTGATE_LEASE", "JWTGATE_MODE", "JWTGATE_SECRET"}
+    assert {line.split()[1].strip(":") for line in ended.stderr.splitlines()} == {
+        "JWTGATE_LEASE",
+        "JWTGATE_MODE",
+        "JWTGATE_SECRET",
+    }
     assert "hidden" not in ended.stderr
 
 
@@ -151,6 +157,23 @@ def test_what_is_no_token_at_all_has_status_2_and_is_not_repeated(text: str) -> 
     assert ended.stdout == ""
     assert len(ended.stderr.splitlines()) == 1
     assert "hid" not in ended.stderr
+
+
+class Pasted(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_it_is_said_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it would look as if nothing happened."""
+    monkeypatch.setenv("JWTGATE_SECRET", SECRET)
+    monkeypatch.setattr("sys.stdin", Pasted(signed() + "\n"))
+    assert main(["token", "inspect"]) == 0
+    assert "paste the token" in capsys.readouterr().err
 
 
 @pytest.mark.server
