@@ -34,5 +34,7 @@ def env(*, as_json: Json = False) -> int:
 
 def _set_by(variable: Variable) -> str | None:
     """The name in the environment that gives it a value, if any."""
-    names = (variable.name, f"{variable.name}_FILE")
+    names = [variable.name]
+    if not variable.name.endswith("_FILE"):
+        names.append(f"{variable.name}_FILE")
     return next((name for name in names if name in os.environ), None)
