@@ -32,7 +32,7 @@ from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
 from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
-from jwtgate.runtime.asking import checked
+from jwtgate.runtime.asking import checked, provided
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
@@ -43,8 +43,8 @@ from jwtgate.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.core.effects import Check, Plan
-    from jwtgate.messages import Session, TokenPair
+    from jwtgate.core.effects import Check, Plan, Provider
+    from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
 
@@ -52,6 +52,7 @@ __all__ = ["AsyncGate", "Gate"]
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Check")
+P = TypeVar("P", bound="Provider")
 
 logger = logging.getLogger("jwtgate")
 
@@ -77,7 +78,7 @@ class Gate:
         self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
-        self._provider: Callable[[Session], Any] | None = None
+        self._provider: Provider | None = None
         self.checks = Checks()
         for check in checks:
             self.checks.add(checked(check), before=False)
@@ -168,6 +169,20 @@ class Gate:
             return partial(self.check, before=before)
         self.decision.add_check(checked(check), before=before)
         return check
+
+    def claims(self, provider: P) -> P:
+        """Has the application asked, at each refresh, for the claims that a session has today; a decorator.
+
+        ``provider(session)`` returns a mapping that is laid over the session's claims, ``scope`` included, and stays with
+        it; a value None takes a claim away; None as a whole changes nothing. A provider that fails is logged and the refresh
+        gets 503: its refresh token is still good.
+
+        Args: provider: a plain function or, where only asyncio asks, a coroutine function. A plain one is called in a
+            thread there.
+        Raises: TypeError: it cannot be called with a session.
+        """
+        self._provider = provided(provider)
+        return provider
 
     def start(self) -> None:
         """Starts the follower in this process if it is not at work; every decision that misses does.

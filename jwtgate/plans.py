@@ -5,6 +5,7 @@ Refusals leave under the gate's realm, and those of requests are counted. Decide
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from functools import partial
@@ -21,12 +22,12 @@ from jwtgate.core.revocation import Targets
 from jwtgate.core.rotation import Rotation
 from jwtgate.core.session_standing import Standing
 from jwtgate.core.sessions import SessionRules, Sessions
-from jwtgate.errors import JWTGateError, SettingsError
+from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jwtgate.core.effects import Clock, Plan
+    from jwtgate.core.effects import Clock, Plan, Provider
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Plans"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
 
 READY_PAUSE_SECONDS = 0.005
 
@@ -55,7 +58,7 @@ class Plans:
         reach_seconds: float,
         *,
         own_worker: Callable[[], str | None],
-        provider: Callable[[], Callable[[Session], Any] | None],
+        provider: Callable[[], Provider | None],
     ) -> None:
         """Args: own_worker: the follower's name, if it is at work. provider: who is asked for claims at a refresh, if any."""
         self.clock = clock
@@ -177,7 +180,17 @@ class Plans:
         def plan() -> Plan[TokenPair]:
             if request is not None:
                 cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-            return (yield from rotation.refresh(refresh_token, check))
+            try:
+                return (yield from rotation.refresh(refresh_token, check))
+            except (TypeError, ValueError) as error:  # the application's claims; no client can do anything about them
+                logger.exception("a session's claims of today cannot stand in a token, so it is not refreshed")
+                raise UnavailableError("a session's claims of today cannot stand in a token") from error
+            except ReusedRefreshToken as error:
+                logger.warning("a refresh token was shown again after its grace, and its session ended: %s", error.lineage)
+                raise
+            except GrantError as error:
+                logger.info("a refresh token was refused: %s (%s)", error, error.reason)
+                raise
 
         return self._ours(plan(), is_counted=True)
 

@@ -7,7 +7,7 @@ every rule is written once and tested without a network.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -34,6 +34,7 @@ __all__ = [
     "OpenPages",
     "Pause",
     "Plan",
+    "Provider",
     "Read",
     "Renew",
     "Restore",
@@ -43,6 +44,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Provider = Callable[[Session], Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None]
+"""The application's answer to which claims a session has today: laid over the session's, ``scope`` included; None as a value
+takes a claim away. A coroutine function is for gates used from asyncio."""
 
 Check = Callable[[Token, Request | None], bool | Awaitable[bool | None] | None]
 """A check of the application: sees the token and the request (None from ``Gate.verify``). False, or any ``JWTGateError``
@@ -96,9 +101,12 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class AskClaims:
-    """Ask the application for a session's claims of today. Answer: what the provider returned."""
+    """Ask the application for a session's claims of today. Answer: a mapping, or None.
 
-    provider: Callable[[Session], Any]
+    Where the provider fails, ``UnavailableError`` is thrown into the plan.
+    """
+
+    provider: Provider
     session: Session
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Ask, AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask
+from jwtgate.runtime.asking import ask, ask_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +41,8 @@ class Performer:
                 return self.store.write(changes, now, sessions, guard)
             case Ask():
                 return ask(effect)
-            case AskClaims(provider, session):
-                return provider(session)
+            case AskClaims():
+                return ask_claims(effect)
             case Roster():
                 return self.store.workers()
             case Pause(seconds):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask_awaiting
+from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +54,10 @@ class Waiter:
         if isinstance(effect, Ask):
             return await ask_awaiting(effect)
         loop = asyncio.get_running_loop()
-        if isinstance(effect, AskClaims) and iscoroutinefunction(effect.provider):
-            return await effect.provider(effect.session)
+        if isinstance(effect, AskClaims):
+            if iscoroutinefunction(effect.provider):
+                return await ask_claims_awaiting(effect)
+            return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
         self.performer.health.check()

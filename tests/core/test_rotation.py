@@ -342,13 +342,13 @@ def test_racer_asks_nobody() -> None:
     assert not any(isinstance(effect, AskClaims) for effect in world.effects)
 
 
-@pytest.mark.parametrize("told", [5, ["roles"], {"sub": "bob"}, {"exp": 5}, {"sid": "x"}, {"a": object()}, {"scope": 'a"'}])
+@pytest.mark.parametrize("told", [{"sub": "bob"}, {"exp": 5}, {"sid": "x"}, {"a": object()}, {"scope": 'a"'}])
 def test_claims_that_cannot_be_change_nothing(told: Any) -> None:
     """The application's mistake is told to the application, and the refresh token is still good."""
     world = World()
     pair = world.start()
     world.provider = lambda session: told
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(ValueError):  # noqa: PT011
         world.refresh(pair)
     world.provider = lambda session: None
     assert world.refresh(pair)
