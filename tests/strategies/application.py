@@ -53,7 +53,7 @@ def at_work(token: Token, request: Request | None) -> bool:
 
 def furnish(gate: Gate) -> None:
     """Hands the gate what only the application knows."""
-    gate._provider = claims_of_today
+    gate.claims(claims_of_today)
     offered: dict[str, Callable[[], object]] = {
         "fresh_login": lambda: gate.check(checks.fresh_login(FRESH_SECONDS, paths=["/account"])),
         "client_address": lambda: gate.check(checks.client_address()),

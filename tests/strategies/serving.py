@@ -9,7 +9,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
-from servers import Server, free_port, valkey_binary
+from servers import Server, valkey_binary
 from strategies.database import OPERATOR, PASSWORD, Database
 
 import jwtgate
@@ -98,11 +100,16 @@ class Device:
 
 
 class Worker:
-    """One server process with one worker in it. ``name``: uvicorn or gunicorn."""
+    """One server process with one worker in it. ``name``: uvicorn or gunicorn.
+
+    It is handed a socket that listens already: no other program can take the port while it starts, or starts again.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
-        self.port = free_port()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
+        self.port = int(self.socket.getsockname()[1])
         self.folder = folder
         self.log = folder / f"{name}-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -122,31 +129,24 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                pass_fds=(self.socket.fileno(),),
                 start_new_session=True,
             )
 
     def _command(self) -> list[str]:
+        place = self.socket.fileno()
         if self.name == "uvicorn":
             options = ["--log-level", "warning", "--no-access-log", "--timeout-keep-alive", "60"]
-            return [
-                "uvicorn",
-                "strategies.asgi_app:app",
-                "--port",
-                str(self.port),
-                "--timeout-graceful-shutdown",
-                "1",
-                *options,
-            ]
-        options = ["--log-level", "warning", "--keep-alive", "60", "--graceful-timeout", "1"]
-        place = f"127.0.0.1:{self.port}"
-        return ["gunicorn", "-w", "1", "-k", "gthread", "--threads", "8", "-b", place, *options, "strategies.wsgi_app:app"]
+            return ["uvicorn", "strategies.asgi_app:app", "--fd", str(place), "--timeout-graceful-shutdown", "1", *options]
+        options = ["--log-level", "warning", "--keep-alive", "60", "--graceful-timeout", "1", "--threads", "8"]
+        return ["gunicorn", "-w", "1", "-k", "gthread", "-b", f"fd://{place}", *options, "strategies.wsgi_app:app"]
 
     def wait(self) -> None:
-        """Until it answers and its view is live."""
+        """Until it answers and its view is live. A request that comes too early waits in the socket's queue."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                if self.status()["live"]:
+                if self.ask("GET", "/status", seconds=1.0).json["live"]:
                     return
             except (OSError, http.client.HTTPException):
                 pass
@@ -169,9 +169,9 @@ class Worker:
             self.process.wait()
         self.process = None
 
-    def connect(self, address: str = "127.0.0.1") -> http.client.HTTPConnection:
+    def connect(self, address: str = "127.0.0.1", seconds: float = 15.0) -> http.client.HTTPConnection:
         """A new connection, to be closed by the caller."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=15, source_address=(address, 0))
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds, source_address=(address, 0))
 
     def ask(
         self,
@@ -182,6 +182,7 @@ class Worker:
         data: Any = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        seconds: float = 15.0,
     ) -> Answer:
         """One request on a connection of its own. Args: data: sent as JSON."""
         sent = {**(device.headers if device is not None else {}), **(headers or {})}
@@ -190,7 +191,7 @@ class Worker:
             body, sent["Content-Type"] = json.dumps(data).encode(), "application/json"
         if form is not None:
             body, sent["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
-        connection = self.connect(device.address if device is not None else "127.0.0.1")
+        connection = self.connect(device.address if device is not None else "127.0.0.1", seconds)
         try:
             return ask(connection, method, path, sent, body)
         finally:
@@ -239,7 +240,7 @@ class Pair:
             for worker in self.workers:
                 worker.wait()
         except BaseException:
-            self.stop()
+            self.close()
             raise
         return self
 
@@ -258,6 +259,19 @@ class Pair:
                 worker.process.terminate()
         for worker in self.workers:
             worker.stop()
+
+    def close(self) -> None:
+        """Nothing is left. May be called twice."""
+        self.stop()
+        for worker in self.workers:
+            worker.socket.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def operate(self, call: str, *arguments: Any, **named: Any) -> Receipt:
         """An operator's script, in a process that serves nobody."""
@@ -312,7 +326,7 @@ class House:
         return pair
 
     def own_pair(self, store: Server, **settings: str) -> Pair:
-        """For a row that stops workers or loses the store's data; to be stopped by the caller."""
+        """For a row that stops workers or loses the store's data; to be closed by the caller."""
         self.opened += 1
         pair = Pair(store, f"own{self.opened}", MIXED, {f"JWTGATE_{name}": value for name, value in settings.items()})
         settle(pair.environ)
@@ -320,7 +334,7 @@ class House:
 
     def _opened(self, workers: tuple[str, str], more: Mapping[str, str]) -> Pair:
         while len(self.pairs) >= OPEN_PAIRS:
-            self.pairs.pop(next(iter(self.pairs))).stop()
+            self.pairs.pop(next(iter(self.pairs))).close()
         self.opened += 1
         pair = Pair(self.store, f"pair{self.opened}", workers, more)
         settle(pair.environ)
@@ -329,7 +343,7 @@ class House:
     def close(self) -> None:
         """Everything."""
         for pair in self.pairs.values():
-            pair.stop()
+            pair.close()
         self.store.close()
 
 
