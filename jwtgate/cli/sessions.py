@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +28,7 @@ def sessions(*, sub: Annotated[str, typer.Argument(metavar="SUB", help="The subj
     """List a subject's live sessions, newest first."""
     with opened("list") as gate:
         try:
-            found: list[Session] = cast("Any", gate).sessions.list(sub)
+            found: list[Session] = gate.sessions.list(sub)
         except ValueError as error:
             raise Misuse(str(error)) from None
     if as_json:
