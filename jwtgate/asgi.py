@@ -18,7 +18,7 @@ from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
-from jwtgate.runtime import nonblocking
+from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -37,7 +37,10 @@ logger = logging.getLogger("jwtgate")
 
 
 READ = frozenset(
-    (b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade")
+    (
+        *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade"),
+        *(b"content-type", b"content-length"),
+    )
 )
 """All that the core ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 
@@ -104,11 +107,16 @@ class JWTGateMiddleware:
         self._longest = 0
         self._is_header_only = False
         self._nobody: dict[str, Any] = {}
+        self._looks_at_path = False
+        self._below: str | tuple[()] = ()
         if self.gate is not None:
             settings = self.gate.settings
             self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
+            if settings.endpoints is not None:
+                self._below = settings.endpoints + "/"
+            self._looks_at_path = bool(self._below) or not self._exemption.is_empty
             self._nobody = _dress(self.gate, None)
 
     def _from_env(self) -> Gate | None:
@@ -145,13 +153,15 @@ class JWTGateMiddleware:
                 value = content
         if value is None or len(value) > self._longest or scope["method"] == "OPTIONS":
             return None
-        if not self._exemption.is_empty and self._is_exempt(scope):
+        if self._looks_at_path and self._is_special(scope):
             return None
         # A header is only looked at where there is a gate.
         return self.gate.decision.hit(value)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
 
-    def _is_exempt(self, scope: Scope) -> bool:
-        return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
+    def _is_special(self, scope: Scope) -> bool:
+        """Exempt, or perhaps an endpoint's."""
+        path = routed_path(scope["path"], scope.get("root_path", ""))
+        return path.startswith(self._below) or self._exemption.matches(path, scope.get("raw_path"))
 
     def _dressed(self, entry: Admitted) -> dict[str, Any]:
         """Made once per admitted token; two requests that race make two equal ones."""
@@ -164,8 +174,11 @@ class JWTGateMiddleware:
             await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
+        request = _request(scope)
         try:
-            entry = await nonblocking.run(gate.plans.examine(_request(scope)), gate.waiter)
+            if self._below and await _serve(gate, request, receive, send):
+                return
+            entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
             logger.info("refused: %s (%s)", error.reason, error)
             await _refuse(scope, receive, send, gate.answer(error))
@@ -233,6 +246,18 @@ def _request(scope: Scope) -> Request:
     )
 
 
+async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> bool:
+    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer."""
+    endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
+    if endpoint is None:
+        return False
+    body = await bodies.receive(request, receive) if endpoint.takes_form else b""
+    if body is not None:
+        response = await nonblocking.run(endpoint.answer(body), gate.waiter)
+        await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+    return True
+
+
 def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Whether it is a handshake that a server without WebSocket hands on as HTTP, as every WSGI server does."""
     return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
@@ -250,6 +275,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response
         prefix = "websocket.http.response"
     elif scope["method"] == "HEAD":
         body = b""
+    await _send(prefix, response, body, send)
+
+
+async def _send(prefix: str, response: Response, body: bytes, send: Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.core.rulings import Change
+    from jwtgate.endpoints.routing import Endpoints
     from jwtgate.messages import Request
     from jwtgate.stores.contract import Store
 
@@ -66,6 +67,7 @@ class _Plans:
         self.decision = gate.decision
         self.tally = gate.tally
         self.realm = settings.realm
+        self.endpoints: Endpoints | None = None
         self.targets = Targets(settings.policies, settings.max_token_bytes)
         follower = gate.follower
         self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: follower.worker_name)

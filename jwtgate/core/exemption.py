@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["Exemption", "is_preflight", "routed_path"]
+__all__ = ["Exemption", "is_plain", "is_preflight", "routed_path"]
 
 _ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|\A(?!/)")
 """Empty segment; backslash; a second layer of percent-encoding; path parameters (``/a/..;/b``); U+FFFD, which servers put
@@ -63,7 +63,15 @@ class Exemption:
             return False
         if path not in self._paths and not path.startswith(self._prefixes):
             return False
-        return _is_plain(path) and (raw_path is None or _ODD_RAW_PATH.search(raw_path.partition(b"?")[0]) is None)
+        return is_plain(path, raw_path)
+
+
+def is_plain(path: str, raw_path: bytes | None) -> bool:
+    """Whether every layer takes the request for the same path: what may open a door, or be answered without the application.
+
+    Args: as for ``Exemption.matches``.
+    """
+    return _is_plain(path) and (raw_path is None or _ODD_RAW_PATH.search(raw_path.partition(b"?")[0]) is None)
 
 
 def routed_path(path: str, root_path: str) -> str:

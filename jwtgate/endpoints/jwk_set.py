@@ -1,0 +1,47 @@
+"""``GET /jwks.json``: the public keys under which tokens of our issuer verify (RFC 7517 §5). Never a secret.
+
+Only those of the issuer that we sign for: whoever trusts this set would take a partner's token for ours, were the
+partner's keys in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.endpoints.answers import as_json
+
+if TYPE_CHECKING:
+    from jwtgate.core.effects import Plan
+    from jwtgate.core.keys import KeyRing
+    from jwtgate.endpoints.call import Call
+    from jwtgate.messages import Response
+
+__all__ = ["jwk_set"]
+
+
+def jwk_set(call: Call) -> Plan[Response]:
+    """Ours; of a gate that signs nothing and knows one issuer, that issuer's. Empty where there are only secrets."""
+    yield from ()
+    policies = tuple(call.rules.policies.values())
+    policy = call.rules.own_policy or (policies[0] if len(policies) == 1 else None)
+    return as_json({"keys": [] if policy is None else _published(policy.keys)}, media_type="application/jwk-set+json")
+
+
+def _published(ring: KeyRing) -> list[dict[str, Any]]:
+    """Each key once: one that serves several algorithms is listed without ``alg`` (RFC 7517 §4.4: it is optional)."""
+    signer = None if ring.signer is None else ring.signer.public_jwk
+    listed: list[dict[str, Any]] = [] if signer is None else [dict(signer)]
+    for key in ring.keys:
+        jwk = None if key.is_own else key.public_jwk
+        if jwk is None:
+            continue
+        twin = next((each for each in listed if _without_algorithm(each) == _without_algorithm(jwk)), None)
+        if twin is None:
+            listed.append(dict(jwk))
+        else:
+            twin.pop("alg", None)
+    return listed
+
+
+def _without_algorithm(jwk: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in jwk.items() if name != "alg"}
