@@ -83,8 +83,8 @@ class Call:
     request: Request
     form: Form = field(repr=False)
     sid: str = field(repr=False)
-    operations: Operations
-    rules: Rules
+    operations: Operations = field(repr=False)
+    rules: Rules = field(repr=False)
 
     def token(self) -> Plan[Token | None]:
         """The admitted access token of the call; None where it shows none.

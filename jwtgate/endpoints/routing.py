@@ -7,7 +7,7 @@ CORS preflights (Fetch §4.8) and handshakes are the application's, too. A wrong
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.challenge import answer
@@ -76,10 +76,10 @@ class Endpoint:
     """
 
     row: Row
-    request: Request
-    sid: str
-    operations: Operations
-    rules: Rules
+    request: Request = field(repr=False)
+    sid: str = field(repr=False)
+    operations: Operations = field(repr=False)
+    rules: Rules = field(repr=False)
 
     @property
     def takes_form(self) -> bool:

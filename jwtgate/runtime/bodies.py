@@ -47,13 +47,13 @@ async def receive(request: Request, messages: Callable[[], Awaitable[MutableMapp
 
 
 async def _received(messages: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> bytes | None:
-    body: bytes = b""
+    body = bytearray()
     while (message := await messages())["type"] == "http.request":
         body += message.get("body", b"")
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge("the body is over the limit")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
     return None
 
 
@@ -93,7 +93,7 @@ def _taker(stream: Any, *, is_watched: bool) -> Callable[[int], bytes]:
 
 
 def _read(take: Callable[[int], bytes], limit: int, until: float) -> bytes:
-    body = b""
+    body = bytearray()
     while len(body) < limit:
         try:
             piece = take(limit - len(body))
@@ -107,7 +107,7 @@ def _read(take: Callable[[int], bytes], limit: int, until: float) -> bytes:
         if not piece:
             break
         body += piece
-    return body
+    return bytes(body)
 
 
 @contextmanager
