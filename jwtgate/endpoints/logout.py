@@ -53,10 +53,8 @@ def _end(call: Call, token: Token) -> Plan[Receipt]:
     """The token's session; the token alone where it has none that is ours to end."""
     if token.session_id is not None and call.rules.is_own(token):
         return (yield from call.operations.end_session(token.session_id, wait=True))
-    credential = call.rules.find_credential(call.request)
-    if credential is None:
-        raise MissingToken("no token in the request")
-    return (yield from call.operations.revoke_token(credential.token.decode("latin-1"), wait=True))
+    shown = call.rules.find_credential(call.request)
+    return (yield from call.operations.revoke_token("" if shown is None else shown.token.decode("latin-1"), wait=True))
 
 
 def _may_be_our_page(call: Call) -> bool:

@@ -128,11 +128,17 @@ def test_client_that_is_gone_has_no_body() -> None:
         """What some server raises."""
 
     class Broken:
+        def __init__(self, pause: float) -> None:
+            self.pause = pause
+
         def read(self, size: int) -> bytes:
+            time.sleep(self.pause)
             raise Gone("with a secret")
 
     with pytest.raises(MalformedCall):
-        read(3, Broken())
+        read(3, Broken(0))
+    with pytest.raises(BodyTooSlow):
+        read(3, Broken(LIMIT_SECONDS))
 
 
 def test_drip_is_cut_off() -> None:
