@@ -6,13 +6,14 @@ partner's keys in it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.keys import KeyRing
 from jwtgate.endpoints.answers import as_json
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
-    from jwtgate.core.keys import KeyRing
     from jwtgate.endpoints.call import Call
     from jwtgate.messages import Response
 
@@ -24,7 +25,15 @@ def jwk_set(call: Call) -> Plan[Response]:
     yield from ()
     policies = tuple(call.rules.policies.values())
     policy = call.rules.own_policy or (policies[0] if len(policies) == 1 else None)
-    return as_json({"keys": [] if policy is None else _published(policy.keys)}, media_type="application/jwk-set+json")
+    return _rendered(_NO_KEYS if policy is None else policy.keys)
+
+
+_NO_KEYS = KeyRing(())
+
+
+@lru_cache(maxsize=16)  # A ring never changes, and anybody may ask: a set of 256 keys takes milliseconds to write.
+def _rendered(ring: KeyRing) -> Response:
+    return as_json({"keys": _published(ring)}, media_type="application/jwk-set+json")
 
 
 def _published(ring: KeyRing) -> list[dict[str, Any]]:
