@@ -38,7 +38,8 @@ logger = logging.getLogger("jwtgate")
 
 READ = frozenset(
     (
-        *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"access-control-request-method", b"upgrade"),
+        *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-csrf-token"),
+        *(b"access-control-request-method", b"upgrade"),
         *(b"content-type", b"content-length"),
     )
 )

@@ -11,30 +11,29 @@ import atexit
 import logging
 import math
 import os
-import secrets
 import threading
 import weakref
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.challenge import answer
-from jwtgate.core.effects import Pause
+from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
-from jwtgate.core.issuance import Issuer
-from jwtgate.core.receipts import Revoker
-from jwtgate.core.revocation import Targets
 from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
 from jwtgate.messages import Receipt, Response, Status, Token
+from jwtgate.plans import Plans
+from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
+from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import open_store
 
@@ -42,10 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.effects import Plan
-    from jwtgate.core.lru import Admitted
-    from jwtgate.core.rulings import Change
-    from jwtgate.endpoints.routing import Endpoints
-    from jwtgate.messages import Request
+    from jwtgate.messages import Session, TokenPair
+    from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
 
 __all__ = ["AsyncGate", "Gate"]
@@ -53,78 +50,6 @@ __all__ = ["AsyncGate", "Gate"]
 T = TypeVar("T")
 
 logger = logging.getLogger("jwtgate")
-
-READY_PAUSE_SECONDS = 0.005
-
-
-class _Plans:
-    """The gate's operations as plans, performed by either face."""
-
-    def __init__(self, gate: Gate) -> None:
-        settings = gate.settings
-        self.clock = gate.clock
-        self.view = gate.view
-        self.decision = gate.decision
-        self.tally = gate.tally
-        self.realm = settings.realm
-        self.endpoints: Endpoints | None = None
-        self.targets = Targets(settings.policies, settings.max_token_bytes)
-        follower = gate.follower
-        self.revoker = Revoker(gate.view, gate.clock, gate.reach_seconds, lambda: follower.worker_name)
-        self.issuer = Issuer(
-            settings.policies,
-            gate.clock,
-            default_ttl=settings.access_ttl,
-            max_token_bytes=settings.max_token_bytes,
-            draw_token_id=lambda: secrets.token_urlsafe(16),
-        )
-
-    def examine(self, request: Request) -> Plan[Admitted | None]:
-        return self._ours(self.decision.examine(request), is_counted=True)
-
-    def verify(self, token: str) -> Plan[Admitted]:
-        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
-
-    def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
-        return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
-
-    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.revoked(self.clock.wall(), **target), wait=wait)
-
-    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
-
-    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
-
-    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
-
-    def ready(self, timeout: float) -> Plan[bool]:
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
-            raise ValueError("timeout must be seconds, 0 or more")
-        until = self.clock.boot() + timeout
-        while not self.view.is_live(now := self.clock.boot()):
-            if now >= until:
-                return False
-            yield Pause(READY_PAUSE_SECONDS)
-        return True
-
-    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke(changes(), wait=wait))
-
-        return self._ours(plan())
-
-    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
-        """Refusals leave under this gate's realm, and those of requests are counted."""
-        try:
-            return (yield from plan)
-        except JWTGateError as error:
-            if is_counted:
-                self.tally.count(error)
-            error.realm = self.realm
-            raise
 
 
 class Gate:
@@ -144,7 +69,9 @@ class Gate:
         self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
+        self._provider: Callable[[Session], Any] | None = None
         self._compose()
+        self.sessions = Sessions(lambda: self.plans, lambda plan: blocking.run(plan, self.performer))
         self.aio = AsyncGate(self)
         for warning in settings.warnings:
             logger.warning("%s", warning)
@@ -180,7 +107,16 @@ class Gate:
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally)
-        self.plans = _Plans(self)
+        follower = self.follower
+        self.plans = Plans(
+            settings,
+            self.decision,
+            self.view,
+            self.clock,
+            self.reach_seconds,
+            own_worker=lambda: follower.worker_name,
+            provider=lambda: self._provider,
+        )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
         weakref.finalize(self, self.follower.let_go).atexit = False
 
@@ -286,6 +222,19 @@ class Gate:
         """Kills the subject's tokens whose version claim is lower or absent. Raises: ValueError. StoreUnavailable."""
         return blocking.run(self.plans.require_version(sub, version, issuer, wait=wait), self.performer)
 
+    def set_cookies(self, response: CookieResponse, pair: TokenPair) -> None:
+        """Puts a login's tokens into the cookies of a response (RFC 6265bis §4.1).
+
+        Args:
+            response: Starlette's or Werkzeug's: its ``headers`` take one more of a name by ``append`` or by ``add``.
+            pair: of ``sessions.start`` or ``sessions.refresh``.
+        """
+        add_cookies(response, set_cookies(self.plans.cookies, pair, self.clock.wall()))
+
+    def clear_cookies(self, response: CookieResponse) -> None:
+        """Deletes them: names and paths are those of ``set_cookies``."""
+        add_cookies(response, clear_cookies(self.plans.cookies))
+
     def ready(self, timeout: float = 5.0) -> bool:
         """Waits up to ``timeout`` seconds until the view is live; says whether it is."""
         self.start()
@@ -328,6 +277,7 @@ class AsyncGate:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.sessions = AsyncSessions(lambda: gate.plans, self._run)
 
     async def verify(self, token: str) -> Token:
         """See ``Gate.verify``."""
@@ -409,14 +359,20 @@ def _reach(settings: Settings) -> float:
 def _rules(settings: Settings) -> Rules:
     return Rules(
         policies=settings.policies,
-        extraction=Extraction(tuple(settings.locations), settings.cookie, settings.max_token_bytes),
+        extraction=Extraction(
+            tuple(settings.locations),
+            settings.cookie,
+            settings.max_token_bytes,
+            refresh_cookie_name=settings.refresh_cookie,
+        ),
         exemption=Exemption(tuple(settings.exempt or ())),
-        csrf="off" if settings.csrf == "off" else "fetch-metadata",
+        csrf=settings.csrf,
         origins=frozenset(settings.origins or ()),
         is_optional=settings.mode == "optional",
         verifies_first=settings.order == "verify-first",
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
+        is_allowlist=settings.validity == "allowlist",
     )
 
 

@@ -33,6 +33,7 @@ HEADERS = (
     ("HTTP_HOST", b"host"),
     ("HTTP_ORIGIN", b"origin"),
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
+    ("HTTP_X_CSRF_TOKEN", b"x-csrf-token"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
     ("CONTENT_TYPE", b"content-type"),
     ("CONTENT_LENGTH", b"content-length"),

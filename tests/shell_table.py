@@ -50,6 +50,7 @@ def _cookie(value: str) -> tuple[str, str]:
 
 BEARER = _authorization("Bearer {good}")
 OURS = _cookie(f"{COOKIE}={{good}}")
+PROOF = ("x-csrf-token", "{proof}")
 PREFLIGHT = ("access-control-request-method", "PUT")
 OWN_ORIGIN = ("origin", "https://app.example")
 EVIL_ORIGIN = ("origin", "https://evil.example")
@@ -190,6 +191,61 @@ BOTH = [
     _row("both", "header", "header alone", BEARER),
 ]
 
+DOUBLE_SUBMIT = [
+    _row("double-submit", "missing", "no token"),
+    _row("double-submit", "missing", "value alone", PROOF, method="POST"),
+    _row("double-submit", "cookie", "GET", OURS),
+    _row("double-submit", "cookie", "HEAD", OURS, method="HEAD"),
+    _row("double-submit", "cookie", "OPTIONS", OURS, method="OPTIONS"),
+    _row("double-submit", "cookie", "POST with the value", OURS, PROOF, method="POST"),
+    _row("double-submit", "cookie", "DELETE with the value", OURS, PROOF, method="DELETE"),
+    _row("double-submit", "cookie", "value from an origin that may read it", OURS, PROOF, EVIL_ORIGIN, method="POST"),
+    *(
+        _row("double-submit", "cross-site", name, OURS, *headers, method="POST")
+        for name, headers in {
+            "POST without": (),
+            "POST from our site without": (("sec-fetch-site", "same-origin"), OWN_ORIGIN),
+            "POST from an allowed origin without": (("origin", "https://partner.example"),),
+            "empty": (("x-csrf-token", ""),),
+            "another value": (("x-csrf-token", "another-text-of-the-session"),),
+            "a part of it": (("x-csrf-token", "random-text"),),
+            "more than it": (("x-csrf-token", "{proof}x"),),
+            "in upper case": (("x-csrf-token", "RANDOM-TEXT-OF-THE-SESSION"),),
+            "quoted": (("x-csrf-token", '"{proof}"'),),
+            "joined with a comma": (("x-csrf-token", "{proof}, {proof}"),),
+            "twice": (PROOF, PROOF),
+            "and an empty one": (PROOF, ("x-csrf-token", "")),
+            "and another": (("x-csrf-token", "x"), PROOF),
+            "bytes that are no text": (("x-csrf-token", "\xff\xfe"),),
+            "in another header": (("x-csrftoken", "{proof}"), ("x-xsrf-token", "{proof}")),
+            "another scheme beside it": (_authorization("Basic eDp5"),),
+            "a name alone beside it": (_authorization("x"),),
+        }.items()
+    ),
+    _row(
+        "double-submit", "cross-site", "in the cookie only", _cookie(f"{COOKIE}={{good}}; __Host-csrf_access_token={{proof}}"),
+        method="POST",
+    ),
+    _row("double-submit", "cross-site", "in the query", OURS, target="/?csrf_access_token={proof}", method="POST"),
+    _row("double-submit", "cross-site", "token without the claim", _cookie(f"{COOKIE}={{other}}"), PROOF, method="POST"),
+    _row("double-submit", "cross-site", "claim that is a list", _cookie(f"{COOKIE}={{unproved}}"), PROOF, method="POST"),
+    _row("double-submit", "cookie", "another scheme and the value", _authorization("Basic eDp5"), OURS, PROOF, method="POST"),
+    _row("double-submit", "cross-site", "method that nobody knows", OURS, method="QUERY"),
+    _row("double-submit", "cross-site", "TRACE", OURS, method="TRACE"),
+    _row("double-submit", "header", "header by POST", BEARER, method="POST"),
+    _row("double-submit", "header", "the same token twice by POST", BEARER, OURS, method="POST"),
+    _row("double-submit", "ambiguous", "two tokens and the value", BEARER, _cookie(f"{COOKIE}={{other}}"), PROOF, method="POST"),
+    *(
+        _row("double-submit", outcome, f"{name} by POST {how}", _cookie(f"{COOKIE}={{{name}}}"), *headers, method="POST")
+        for name in ("revoked", "expired", "forged", "unsigned", "bad-sub")
+        for outcome, how, headers in (("cross-site", "without", ()), ("invalid", "with the value", (PROOF,)))
+    ),
+    _row("double-submit", "anonymous", "preflight", PREFLIGHT, EVIL_ORIGIN, method="OPTIONS"),
+    _row("double-submit", "cookie", "handshake from our origin", OURS, UPGRADE, OWN_ORIGIN, on_servers=False),
+    _row("double-submit", "cross-site", "handshake without origin", OURS, UPGRADE, PROOF, on_servers=False),
+    _row("double-submit", "cross-site", "handshake from another", OURS, UPGRADE, EVIL_ORIGIN, PROOF, on_servers=False),
+]  # fmt: skip
+
 OPTIONAL = [
     _row("optional", "anonymous", "no token"),
     _row("optional", "anonymous", "HEAD", method="HEAD"),
@@ -251,4 +307,4 @@ EXEMPT = [
     _row("exempt", "header", "another path with a token", BEARER, target="/admin"),
 ]
 
-ROWS = [*HEADER, *COOKIES, *BOTH, *OPTIONAL, *EXEMPT]
+ROWS = [*HEADER, *COOKIES, *BOTH, *DOUBLE_SUBMIT, *OPTIONAL, *EXEMPT]

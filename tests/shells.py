@@ -21,6 +21,9 @@ OTHER_SECRET = "another-secret-that-nobody-trusts-1"
 COOKIE = "__Host-access_token"
 HOST = "app.example"
 SUBJECT = "alice"
+PROOF = "random-text-of-the-session"
+"""What ``good`` says in its claim ``csrf``."""
+
 FAR = 2**31
 """An exp that stays ahead; ``MAX_TTL`` is set so."""
 
@@ -30,6 +33,11 @@ BASE = {"secret": SECRET, "max_ttl": 315360000.0, "lease": 0.25}
 CONFIGURED: dict[str, dict[str, Any]] = {
     "header": {},
     "cookie": {"locations": ("cookie",), "origins": ("https://partner.example",)},
+    "double-submit": {
+        "locations": ("header", "cookie"),
+        "csrf": "double-submit",
+        "origins": ("https://partner.example",),
+    },
     "both": {"locations": ("header", "cookie"), "origins": ("https://partner.example",)},
     "optional": {"locations": ("header", "cookie"), "mode": "optional"},
     "exempt": {"exempt": ("/health", "/public/*")},
@@ -53,17 +61,19 @@ def token_of_claims(secret: str = SECRET, header: dict[str, Any] | None = None, 
 
 @cache
 def tokens() -> dict[str, str]:
-    """One of each kind, the same for the whole run."""
-    good = token_of_claims(sub=SUBJECT, jti="good", scope="read write")
+    """One of each kind, the same for the whole run; and ``proof``."""
+    good = token_of_claims(sub=SUBJECT, jti="good", scope="read write", csrf=PROOF)
     head, payload, signature = good.split(".")
     return {
         "good": good,
+        "proof": PROOF,
         "other": token_of_claims(sub="bob", jti="other"),
         "nobody": token_of_claims(jti="nobody"),
-        "revoked": token_of_claims(sub="carol", jti="revoked"),
-        "expired": token_of_claims(sub=SUBJECT, exp=int(time.time()) - 10),
+        "revoked": token_of_claims(sub="carol", jti="revoked", csrf=PROOF),
+        "expired": token_of_claims(sub=SUBJECT, exp=int(time.time()) - 10, csrf=PROOF),
+        "unproved": token_of_claims(sub=SUBJECT, jti="unproved", csrf=[PROOF]),
         "early": token_of_claims(sub=SUBJECT, nbf=int(time.time()) + 600),
-        "forged": token_of_claims(OTHER_SECRET, sub=SUBJECT, jti="good"),
+        "forged": token_of_claims(OTHER_SECRET, sub=SUBJECT, jti="good", csrf=PROOF),
         "unsigned": jwt.encode({"sub": SUBJECT, "exp": FAR}, None, algorithm="none"),
         "refresh": token_of_claims(sub=SUBJECT, typ="refresh"),
         "tampered": f"{head}.{payload}.{signature[:-4]}AAAA",

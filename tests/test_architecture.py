@@ -19,9 +19,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
-    "stores": ("errors", "core.history", "core.rulings"),
+    "stores": ("errors", "core.history", "core.rulings", "core.session_data"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "gate": ("errors", "messages", "core", "endpoints", "settings", "stores", "runtime"),
+    "plans": ("errors", "messages", "core", "endpoints", "settings"),
+    "sessions": ("messages", "core", "plans"),
+    "responses": (),
+    "gate": ("errors", "messages", "core", "settings", "stores", "runtime", "plans", "sessions", "responses"),
     "": ("messages", "settings", "gate"),
     "asgi": ("errors", "messages", "claims", "core", "runtime", "gate"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
@@ -42,9 +45,10 @@ PURE = frozenset(
 
 CORE_ALSO: dict[str, frozenset[str]] = {
     "core.key_material": frozenset({"jwt", "cryptography"}),
-    "core.verification": frozenset({"jwt"}),
+    "core.refresh_tokens": frozenset({"cryptography"}),
+    "core.signing": frozenset({"jwt"}),
 }
-"""Where the JOSE library is used; ``cryptography`` only to see what kind of key a PEM holds, and how strong."""
+"""Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 
 FOREIGN: dict[str, frozenset[str]] = {
     "asgi": frozenset({"starlette"}),

@@ -89,19 +89,21 @@ def test_both_shells_give_the_answer_of_the_table(shells: Any, row: Row) -> None
 
 
 WIRE_TEXT = st.text(st.characters(max_codepoint=255, exclude_characters="{}\r\n"), max_size=40)
-FIELD = st.sampled_from(["authorization", "cookie", "origin", "sec-fetch-site", "upgrade", "x-any"])
+FIELD = st.sampled_from(["authorization", "cookie", "origin", "sec-fetch-site", "x-csrf-token", "upgrade", "x-any"])
 VALUE = st.one_of(
     WIRE_TEXT,
     st.builds("Bearer {}".format, WIRE_TEXT),
     st.builds(f"{COOKIE}={{}}".format, WIRE_TEXT),
-    st.sampled_from(["Bearer {good}", f"{COOKIE}={{good}}", "Bearer {forged}", f"{COOKIE}={{expired}}"]),
+    st.sampled_from(["Bearer {good}", f"{COOKIE}={{good}}", "Bearer {forged}", f"{COOKIE}={{expired}}", "{proof}"]),
 )
 METHOD = st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "QUERY"])
 TARGET = st.one_of(st.just("/health"), st.builds("/{}".format, WIRE_TEXT), st.builds("/public/{}".format, WIRE_TEXT))
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(["header", "both", "exempt"]), METHOD, TARGET, st.dictionaries(FIELD, VALUE, max_size=4))
+@given(
+    st.sampled_from(["header", "both", "double-submit", "exempt"]), METHOD, TARGET, st.dictionaries(FIELD, VALUE, max_size=4)
+)
 def test_any_bytes_get_the_same_answer_from_both_shells(name: str, method: str, target: str, headers: dict[str, str]) -> None:
     """Threat 2: an answer of the interface, whatever a client sends; the same from ASGI and WSGI (threat 19)."""
     asgi, wsgi = _any_shells(name)

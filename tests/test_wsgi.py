@@ -227,7 +227,7 @@ def test_store_that_fails_gives_503() -> None:
     gate = gate_of(lease=2.5)
     gate.start = lambda: None  # type: ignore[method-assign]
 
-    def fails(digests: Any) -> Any:
+    def fails(digests: Any, sids: Any = ()) -> Any:
         raise StoreUnavailable("gone")
 
     gate.store.look_up = fails  # type: ignore[method-assign]

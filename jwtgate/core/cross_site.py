@@ -3,11 +3,15 @@
 Fetch Metadata §2.2 (``Sec-Fetch-Site``), RFC 6454 §7 (``Origin``), RFC 6455 §10.2 (handshakes), RFC 9110 §9.2.1 (safe
 methods). Only for a credential whose source is the cookie: other sites cannot make a browser send a header. Trusts no
 header that a proxy adds (``X-Forwarded-*``, ``Forwarded``), since a client can add it too.
+
+``double-submit`` asks for proof instead: ``X-CSRF-TOKEN`` holds the claim ``csrf`` of the very token in the cookie, which
+only pages that can read our cookies know. The cookie beside it is never read here: a sibling host can set one, but not sign.
 """
 
 from __future__ import annotations
 
 import re
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.errors import CrossSiteRequest
@@ -15,7 +19,7 @@ from jwtgate.errors import CrossSiteRequest
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["check", "normalised_origin"]
+__all__ = ["check", "check_double_submit", "normalised_origin"]
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Exact case, RFC 9110 §9.1. TRACE is safe on paper only: it would send the cookie back."""
@@ -27,21 +31,25 @@ _ORIGIN = re.compile(rb"([a-z][a-z0-9+.\-]*+)://([a-z0-9._\-]++|\[[0-9a-f:.]++\]
 _DEFAULT_PORTS = {"http": b"80", "https": b"443"}
 
 
-def check(request: Request, *, mode: Literal["fetch-metadata", "off"], origins: frozenset[str]) -> None:
-    """Refuses what a page of another site may have sent.
+def check(request: Request, *, mode: Literal["fetch-metadata", "double-submit", "off"], origins: frozenset[str]) -> None:
+    """Refuses what a page of another site may have sent, before anything is known of the token.
 
     Safe methods pass, handshakes excepted: a browser opens a WebSocket to any host, with cookies, and lets the page
     read the answers. Browsers name the Origin of every handshake (RFC 6455 §4.1): without one nothing vouches for it.
 
     Args:
         request: one whose credential came from the cookie.
-        mode: ``"off"`` lets everything pass.
+        mode: ``"off"`` lets everything pass. ``"double-submit"`` judges handshakes by the same rule, since no page can give
+            them a header; of others it asks that there is a value at all, which ``check_double_submit`` then compares.
         origins: allowed besides the request's own host, each as ``normalised_origin`` writes it.
 
     Raises:
         CrossSiteRequest: made by another site, or not known to be made by ours.
     """
     if mode == "off" or (request.method in _SAFE_METHODS and not request.is_websocket):
+        return
+    if mode == "double-submit" and not request.is_websocket:
+        _submitted(request)
         return
     sites = _values(request, b"sec-fetch-site")
     if sites in _OWN_SITE and not request.is_websocket:
@@ -53,6 +61,36 @@ def check(request: Request, *, mode: Literal["fetch-metadata", "off"], origins: 
         return
     if (sites and sites not in _OWN_SITE) or not _is_own_host(origin, _values(request, b"host")):
         raise CrossSiteRequest("the Origin is not an allowed one")
+
+
+def check_double_submit(request: Request, expected: object) -> None:
+    """Refuses an unsafe request whose ``X-CSRF-TOKEN`` is not the value of its session. Handshakes are for ``check``.
+
+    Complete by itself. That ``check`` comes first spares the decision, and another site, which can send no such header,
+    learns nothing of the cookie's token.
+
+    Args:
+        request: one whose credential came from the cookie.
+        expected: the claim ``csrf`` of the token, verified; None: it has none, and nothing is its value.
+
+    Raises:
+        CrossSiteRequest: no value or several, or another one.
+    """
+    if request.method in _SAFE_METHODS or request.is_websocket:
+        return
+    submitted = _submitted(request)
+    if not isinstance(expected, str):
+        raise CrossSiteRequest("the token has no csrf claim to compare X-CSRF-TOKEN with")
+    if not compare_digest(submitted, expected.encode()):  # in constant time: the value is a secret
+        raise CrossSiteRequest("X-CSRF-TOKEN is not the session's")
+
+
+def _submitted(request: Request) -> bytes:
+    """The one ``X-CSRF-TOKEN``. A list is refused, since it may be two lines that a server has joined."""
+    sent = _values(request, b"x-csrf-token")
+    if len(sent) != 1 or not sent[0] or b"," in sent[0]:
+        raise CrossSiteRequest("not exactly one X-CSRF-TOKEN")
+    return sent[0]
 
 
 def normalised_origin(value: bytes) -> str | None:

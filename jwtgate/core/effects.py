@@ -10,15 +10,22 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from jwtgate.core.session_data import Guard, SessionChange
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jwtgate.core.history import Facts, Repair, Worker
     from jwtgate.core.rulings import Change
+    from jwtgate.messages import Session
 
 __all__ = [
+    "AskClaims",
     "Clock",
     "Effect",
     "FeedEffect",
     "Forget",
+    "ListSessions",
     "LookUp",
     "Looked",
     "Lose",
@@ -30,6 +37,7 @@ __all__ = [
     "Renew",
     "Restore",
     "Roster",
+    "Saw",
     "Write",
 ]
 
@@ -50,9 +58,17 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the store what is ruled on these handles. Answer: ``Looked``."""
+    """Ask the store what is ruled on these handles, and what it holds of these sessions. Answer: ``Looked``."""
 
     digests: tuple[bytes, ...]
+    sids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListSessions:
+    """Ask the store for the live sessions of a user (digest of issuer and subject). Answer: ``Looked``."""
+
+    user: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +81,20 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write rulings. Answer: ``Written``."""
+    """Write rulings and sessions. Answer: ``Written``; None: the guard, or what a session was to hold, does not hold."""
 
     changes: tuple[Change, ...]
     now: float
+    sessions: tuple[SessionChange, ...] = ()
+    guard: Guard = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class AskClaims:
+    """Ask the application for a session's claims of today. Answer: what the provider returned."""
+
+    provider: Callable[[Session], Any]
+    session: Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +164,14 @@ class Forget:
     worker: Worker
 
 
-Effect = LookUp | Write | Roster | Pause
-FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Pause
+@dataclass(frozen=True, slots=True)
+class Saw:
+    """Tell which sessions were seen since last time. Answer: None."""
+
+    sids: tuple[str, ...]
+
+
+Effect = LookUp | ListSessions | Write | Roster | Pause | AskClaims
+FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

@@ -17,7 +17,7 @@ from jwtgate.messages import Credential
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["CANONICAL_SCHEME", "Extraction", "bearer_token"]
+__all__ = ["CANONICAL_SCHEME", "CookieExtraction", "Extraction", "bearer_token"]
 
 CANONICAL_SCHEME = b"Bearer "
 """As nearly every client writes it."""
@@ -56,28 +56,83 @@ def bearer_token(value: bytes, max_token_bytes: int) -> bytes | None:
     return _b64token(value[7:].lstrip(b" "), max_token_bytes)
 
 
+class CookieExtraction:
+    """Finds the token in the cookie of one name."""
+
+    __slots__ = ("_max_token_bytes", "_name", "_start")
+
+    def __init__(self, name: str, max_token_bytes: int) -> None:
+        """Fixes the name.
+
+        Args:
+            name: exact, case-sensitive (RFC 6265bis §4.1.3: ``__Host-`` promises something only as spelt).
+            max_token_bytes: a longer token is refused unread.
+
+        Raises:
+            ValueError: a name that no cookie can have.
+        """
+        self._name = name.encode()
+        if _NAME.fullmatch(self._name) is None:
+            raise ValueError("cookie_name: a token of RFC 9110, section 5.6.2")
+        self._start = re.compile(rb";[ \t]*+" + re.escape(self._name) + rb"[ \t]*+=")
+        self._max_token_bytes = max_token_bytes
+
+    def find(self, request: Request) -> bytes | None:
+        """The token; None where there is no such cookie, or an empty one.
+
+        Raises:
+            InvalidRequest: repeated, or no b64token.
+            MalformedToken: too long.
+        """
+        lines = [value for name, value in request.headers if name == b"cookie"]
+        if not lines:
+            return None
+        # RFC 9113 §8.2.3: HTTP/2 may split the header; joined by "; " it is the same list.
+        value = self._value(b"; ".join(lines))
+        return _b64token(value, self._max_token_bytes) if value else None
+
+    def _value(self, cookies: bytes) -> bytes | None:
+        """The value of our cookie, without optional white space. Linear, whatever is sent."""
+        named_at = cookies.find(self._name)
+        if named_at < 0:
+            return None
+        pairs = b";" + cookies
+        # No pair before the one that first holds the name can be ours: begin there.
+        start = self._start.search(pairs, pairs.rfind(b";", 0, named_at + 1))
+        if start is None:
+            return None
+        end = pairs.find(b";", start.end())
+        if end < 0:
+            return pairs[start.end() :].strip(_OWS)
+        if self._start.search(pairs, end) is not None:
+            # Also if equal or empty: somebody has set a cookie over ours, and the next parser may pick the other.
+            raise InvalidRequest("the cookie is repeated")
+        return pairs[start.end() : end].strip(_OWS)
+
+
 class Extraction:
     """Finds the credential of a request in the configured places."""
 
-    __slots__ = ("_cookie_name", "_cookie_start", "_max_token_bytes", "_reads_cookie", "_reads_header")
+    __slots__ = ("_access_cookie", "_max_token_bytes", "_reads_cookie", "_reads_header", "_refresh_cookie")
 
-    def __init__(self, locations: tuple[str, ...], cookie_name: str, max_token_bytes: int) -> None:
+    def __init__(
+        self, locations: tuple[str, ...], cookie_name: str, max_token_bytes: int, *, refresh_cookie_name: str | None = None
+    ) -> None:
         """Fixes the places.
 
         Args:
             locations: ``"header"``, ``"cookie"`` or both. A place that is not named is never read.
-            cookie_name: exact, case-sensitive (RFC 6265bis §4.1.3: ``__Host-`` promises something only as spelt).
+            cookie_name: of the access token.
             max_token_bytes: a longer token is refused unread.
+            refresh_cookie_name: of the refresh token; None: nobody asks for it.
 
         Raises:
             ValueError: an unknown location or none, or a name that no cookie can have.
         """
         if not locations or not {"header", "cookie"}.issuperset(locations):
             raise ValueError("locations: any of header, cookie")
-        self._cookie_name = cookie_name.encode()
-        if _NAME.fullmatch(self._cookie_name) is None:
-            raise ValueError("cookie_name: a token of RFC 9110, section 5.6.2")
-        self._cookie_start = re.compile(rb";[ \t]*+" + re.escape(self._cookie_name) + rb"[ \t]*+=")
+        self._access_cookie = CookieExtraction(cookie_name, max_token_bytes)
+        self._refresh_cookie = None if refresh_cookie_name is None else CookieExtraction(refresh_cookie_name, max_token_bytes)
         self._max_token_bytes = max_token_bytes
         self._reads_header = "header" in locations
         self._reads_cookie = "cookie" in locations
@@ -92,12 +147,26 @@ class Extraction:
             MalformedToken: a token that is too long.
         """
         in_header = self._in_header(request) if self._reads_header else None
-        in_cookie = self._in_cookie(request) if self._reads_cookie else None
+        in_cookie = self._access_cookie.find(request) if self._reads_cookie else None
         if in_header is None:
             return None if in_cookie is None else Credential(in_cookie, "cookie")
         if in_cookie is not None and in_cookie != in_header:
             raise InvalidRequest("header and cookie carry different tokens")
         return Credential(in_header, "header")
+
+    def refresh_cookie_of(self, request: Request) -> str | None:
+        """The refresh token in its cookie, by the rules of the access token's; None where there is none.
+
+        Always None where ``"cookie"`` is no location. What sent it is not judged here: see ``cross_site``.
+
+        Raises:
+            InvalidRequest: repeated, or nothing that a token can be.
+            MalformedToken: too long.
+        """
+        if self._refresh_cookie is None or not self._reads_cookie:
+            return None
+        found = self._refresh_cookie.find(request)
+        return None if found is None else found.decode("ascii")
 
     def _in_header(self, request: Request) -> bytes | None:
         lines = [value for name, value in request.headers if name == b"authorization"]
@@ -106,32 +175,6 @@ class Extraction:
         if len(lines) > 1:
             raise InvalidRequest("Authorization is repeated")
         return bearer_token(lines[0], self._max_token_bytes)
-
-    def _in_cookie(self, request: Request) -> bytes | None:
-        lines = [value for name, value in request.headers if name == b"cookie"]
-        if not lines:
-            return None
-        # RFC 9113 §8.2.3: HTTP/2 may split the header; joined by "; " it is the same list.
-        value = self._cookie_value(b"; ".join(lines))
-        return _b64token(value, self._max_token_bytes) if value else None
-
-    def _cookie_value(self, cookies: bytes) -> bytes | None:
-        """The value of our cookie, without optional white space. Linear, whatever is sent."""
-        named_at = cookies.find(self._cookie_name)
-        if named_at < 0:
-            return None
-        pairs = b";" + cookies
-        # No pair before the one that first holds the name can be ours: begin there.
-        start = self._cookie_start.search(pairs, pairs.rfind(b";", 0, named_at + 1))
-        if start is None:
-            return None
-        end = pairs.find(b";", start.end())
-        if end < 0:
-            return pairs[start.end() :].strip(_OWS)
-        if self._cookie_start.search(pairs, end) is not None:
-            # Also if equal or empty: somebody has set a cookie over ours, and the next parser may pick the other.
-            raise InvalidRequest("the cookie is repeated")
-        return pairs[start.end() : end].strip(_OWS)
 
 
 def _is_bearer(value: bytes) -> bool:

@@ -35,6 +35,7 @@ from jwtgate.core.effects import (
     Read,
     Renew,
     Restore,
+    Saw,
 )
 from jwtgate.core.history import Entry, Epoch, LogEnd, Renewal, Repair, Worker
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
@@ -71,6 +72,10 @@ PURGE_SLICE = 500
 
 WALL_STEP_SECONDS = 1.0
 
+TELL_SECONDS = 5.0
+TOLD_AT_ONCE = 500
+"""Sessions seen are told to the store every few seconds, in steps that nobody waits long for."""
+
 
 class Following:
     """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
@@ -91,6 +96,7 @@ class Following:
         self._beats: dict[str, tuple[int, float]] = {}
         self._offset = clock.wall() - clock.boot()
         self._purged_at = clock.boot()
+        self._told_at = clock.boot()
         self._cycles = float(CYCLES_AT_ONCE)
         self._cycled_at = clock.boot()
 
@@ -191,10 +197,20 @@ class Following:
                 yield Forget(worker)
         self._beats = beats
         self._purge(now)
+        yield from self._tell(now)
         offset = self.clock.wall() - self.clock.boot()
         if abs(offset - self._offset) > WALL_STEP_SECONDS:  # in one step or in many
             self._offset = offset
             self.view.forget_admitted()
+
+    def _tell(self, now: float) -> Step:
+        """What sessions were seen; the rest with the next renewal, where there are more than one step takes."""
+        if now - self._told_at >= TELL_SECONDS:
+            sids = self.view.seen.take(TOLD_AT_ONCE)
+            if len(sids) < TOLD_AT_ONCE:
+                self._told_at = now
+            if sids:
+                yield Saw(sids)
 
     def _purge(self, now: float) -> None:
         """Looks at a slice of the rulings per renewal; once there is room again an incomplete view is loaded anew."""

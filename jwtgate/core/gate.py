@@ -5,6 +5,8 @@ Every path that admits a token (HTTP, WebSocket, ``Gate.verify`` and every endpo
 
 Invariants:
   * Nothing unverified is ever remembered: ``view.admit`` is reached only after signature and claims were checked.
+  * ``VALIDITY=allowlist``: a token passes only while the store holds its session; it is remembered no longer than that
+    session lives, and every other ending of one is a ruling.
   * R1: a ruling known here refuses, live or not. R2: only a look-up sent after the decision began is used, and none older
     than one lease. R3: ``view.admit`` refuses late fills.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
@@ -15,35 +17,34 @@ Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.exemption import is_preflight
 from jwtgate.core.extraction import CANONICAL_SCHEME
-from jwtgate.core.lru import Admitted
-from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import Issued, Ruling, UnreadableRuling
-from jwtgate.core.verification import (
-    check_claims,
-    expires_from,
-    handles_of,
-    issued_of,
-    screen,
-    to_token,
-    verify_signature,
+from jwtgate.core.judgement import (
+    Case,
+    LostSession,
+    hinges_on_epoch,
+    is_dead,
+    refuse_if_dead,
+    session_of,
+    session_seconds_left,
 )
+from jwtgate.core.lru import Admitted
+from jwtgate.core.parsing import parse
+from jwtgate.core.refresh_tokens import is_session_id
+from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, to_token, verify_signature
 from jwtgate.core.view import Known, View
-from jwtgate.errors import MissingToken, Revoked, StoreUnavailable
+from jwtgate.errors import MissingToken, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from jwtgate.claims import Claims
-    from jwtgate.core.keyring import Key
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.rules import Rules, Tally
     from jwtgate.messages import Request, Source
 
@@ -51,20 +52,6 @@ __all__ = ["Decision"]
 
 MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
-
-
-@dataclass(slots=True)
-class _Case:
-    """One token on its way through the decision, past the free refusals."""
-
-    parsed: ParsedToken
-    policy: IssuerPolicy
-    key: Key
-    handles: tuple[bytes, ...]
-
-    def issued(self) -> Issued:
-        """Only a ruling asks for it, and most tokens meet none."""
-        return issued_of(self.parsed, self.key, self.policy)
 
 
 class Decision:
@@ -88,6 +75,7 @@ class Decision:
         self._nothing = sha256()
         self._find = view.admitted.get
         self._touch = view.admitted.touch
+        self._note = view.seen.note
         self._headers: dict[bytes, Claims] = {}
 
     def hit(self, authorization: bytes) -> Admitted | None:
@@ -123,6 +111,8 @@ class Decision:
             except KeyError:  # evicted this instant
                 return None
             self.tally.hits += 1
+            if not entry.is_seen:
+                self._note(entry)
             return entry
         return None
 
@@ -141,7 +131,10 @@ class Decision:
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-        return (yield from self.decide(credential.token, credential.source))
+        entry = yield from self.decide(credential.token, credential.source)
+        if credential.source == "cookie" and rules.csrf == "double-submit":
+            cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
+        return entry
 
     def decide(self, token: bytes, source: Source | None) -> Plan[Admitted]:
         """Whether one token may pass now.
@@ -168,13 +161,13 @@ class Decision:
 
     # --- the parts of a decision
 
-    def _screened(self, token: bytes) -> _Case:
+    def _screened(self, token: bytes) -> Case:
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return _Case(parsed, policy, key, handles_of(parsed, policy))
+        return Case(parsed, policy, key, handles_of(parsed, policy))
 
-    def _from_memory(self, case: _Case) -> Known | None:
+    def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.
 
         None: the store must be asked, also where a cut-off of one epoch meets a stamp of another. Which is older the view
@@ -185,27 +178,35 @@ class Decision:
         is_live = view.is_live(self.boot())
         known = view.known(case.handles)
         if any(known.rulings):
-            if _hinges_on_epoch(case, known):
+            if hinges_on_epoch(case, known):
                 if not self.rules.verifies_first:
                     self._verify(case)
                 return None
-            _refuse_if_dead(case, known.rulings, known.epoch)
+            refuse_if_dead(case, known.rulings, known.epoch)
+        if self.rules.is_allowlist:  # memory knows who was thrown out, not who is in
+            return None
         return known if is_live and known.is_complete else None
 
-    def _from_store(self, case: _Case) -> Plan[Known]:
+    def _from_store(self, case: Case) -> Plan[Known]:
         """R2: one look-up, sent after the request began; used only within one lease of its sending."""
+        sids = (session_of(case),) if self.rules.is_allowlist else ()
         self.tally.look_ups += 1
-        looked: Looked = yield LookUp(case.handles)
+        looked: Looked = yield LookUp(case.handles, sids)
         facts = looked.facts
-        _refuse_if_dead(case, self.view.known(case.handles).rulings, facts.epoch.name)
+        refuse_if_dead(case, self.view.known(case.handles).rulings, facts.epoch.name)
         if not facts.epoch.is_healed:  # it may lack the lift of a ruling that it still has
             raise StoreUnavailable("the store's history is healing")
-        _refuse_if_dead(case, facts.rulings, facts.epoch.name)
+        refuse_if_dead(case, facts.rulings, facts.epoch.name)
         if self.boot() - looked.sent_at > self.view.lease_seconds:
             raise StoreUnavailable("the store's answer came later than one lease")
-        return Known(facts.epoch.name, facts.end.position, list(facts.rulings))
+        known = Known(facts.epoch.name, facts.end.position, list(facts.rulings))
+        if self.rules.is_allowlist:
+            if facts.sessions[0] is None and not self.rules.verifies_first:
+                self._verify(case)  # a forged stamp buys no 503
+            known.ends_at = looked.sent_at + session_seconds_left(case, facts)
+        return known
 
-    def _verify(self, case: _Case) -> None:
+    def _verify(self, case: Case) -> None:
         """The signature, then the claims; a header that verified is known from then on."""
         parsed = case.parsed
         verify_signature(parsed, case.key)
@@ -215,20 +216,22 @@ class Decision:
                 self._headers.clear()
             self._headers[parsed.header_segment] = parsed.header
 
-    def _remember(self, case: _Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
-        entry = self._entry(case, source)
+    def _remember(self, case: Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
+        entry = self._entry(case, source, facts.ends_at)
         now = self.boot()
         if self.view.is_live(now):
             self.view.admit(key, entry, facts, case.handles, now)
         return entry
 
-    def _entry(self, case: _Case, source: Source | None) -> Admitted:
+    def _entry(self, case: Case, source: Source | None, session_ends_at: float = inf) -> Admitted:
         """Turns every time bound into one deadline on the boot clock; read first, so that it never lies late."""
         now = self.boot()
         ends_at = expires_from(case.parsed.claims, case.policy)
-        deadline = now if ends_at is None else now + (ends_at - self.clock.wall())
+        deadline = now if ends_at is None else min(now + (ends_at - self.clock.wall()), session_ends_at)
         wide = self.view.wide_handles
-        return Admitted(to_token(case.parsed, source), deadline, tuple(handle for handle in case.handles if handle not in wide))
+        token = to_token(case.parsed, source)
+        handles = tuple(handle for handle in case.handles if handle not in wide)
+        return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
 
     # --- when the store cannot answer
 
@@ -243,9 +246,9 @@ class Decision:
         self.tally.hits += 1
         return entry
 
-    def _without_store(self, error: StoreUnavailable, case: _Case, token: bytes, source: Source | None) -> Admitted:
+    def _without_store(self, error: StoreUnavailable, case: Case, token: bytes, source: Source | None) -> Admitted:
         """``ON_STORE_DOWN``: what may still be admitted, and with what; else the error stands."""
-        if self.rules.on_store_down == "admit":
+        if self.rules.on_store_down == "admit" and not isinstance(error, LostSession):
             self._refuse_what_is_known(error, case)
             if not self.rules.verifies_first:
                 self._verify(case)
@@ -255,36 +258,10 @@ class Decision:
             raise error
         return entry
 
-    def _refuse_what_is_known(self, error: StoreUnavailable, case: _Case) -> None:
+    def _refuse_what_is_known(self, error: StoreUnavailable, case: Case) -> None:
         """R1, without the store: where two epochs meet only times are left, and they may refuse but not call it revoked."""
         known = self.view.known(case.handles)
-        if not _hinges_on_epoch(case, known):
-            _refuse_if_dead(case, known.rulings, known.epoch)
-        elif _is_dead(case.policy, case.issued()._replace(stamp=None), known.rulings, known.epoch):
+        if not hinges_on_epoch(case, known):
+            refuse_if_dead(case, known.rulings, known.epoch)
+        elif is_dead(case.policy, case.issued()._replace(stamp=None), known.rulings, known.epoch):
             raise error
-
-
-def _hinges_on_epoch(case: _Case, known: Known) -> bool:
-    """Whether a known cut-off of one epoch meets a stamp of another."""
-    stamp = case.issued().stamp
-    if stamp is None:
-        return False
-    cuts = (ruling.not_before for ruling in _readable(known.rulings))
-    return any(cut is not None and cut.epoch != stamp[0] for cut in cuts)
-
-
-def _refuse_if_dead(case: _Case, rulings: Iterable[bytes | None], epoch: str) -> None:
-    if _is_dead(case.policy, case.issued(), rulings, epoch):
-        raise Revoked("a ruling on one of its handles kills it")
-
-
-def _is_dead(policy: IssuerPolicy, issued: Issued, rulings: Iterable[bytes | None], epoch: str) -> bool:
-    return any(ruling.kills(issued, epoch, policy.leeway_seconds) for ruling in _readable(rulings))
-
-
-def _readable(texts: Iterable[bytes | None]) -> list[Ruling]:
-    """Raises: StoreUnavailable: one that no jwtgate wrote: what it would say cannot be known."""
-    try:
-        return [Ruling.decode(text) for text in texts if text is not None]
-    except UnreadableRuling as error:
-        raise StoreUnavailable("a ruling cannot be read") from error

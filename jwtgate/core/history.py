@@ -7,6 +7,10 @@ random link and its predecessor's (H2), so that a hole or a rewritten history sh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jwtgate.core.session_data import StoredSession
 
 __all__ = ["Entry", "Epoch", "Facts", "LogEnd", "Renewal", "Repair", "Watch", "Worker", "Written"]
 
@@ -57,11 +61,20 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One atomic look: the epoch, the log's end, and the encoded ruling on each digest asked for, or None, in order."""
+    """One atomic look.
+
+    Attributes:
+        epoch, end: as of this step.
+        rulings: the encoded ruling on each digest asked for, or None, in order.
+        sessions: what stands under each ``sid`` asked for, or None, in order; or all live sessions of a user.
+        at: the store's clock, NumericDate. One clock judges the times of all sessions.
+    """
 
     epoch: Epoch
     end: LogEnd
     rulings: tuple[bytes | None, ...]
+    sessions: tuple[StoredSession | None, ...] = ()
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

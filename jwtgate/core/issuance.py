@@ -1,31 +1,37 @@
 """How an access token is made: the registered claims are the gate's, the rest the application's (RFC 9068 §2, RFC 7519 §4.1).
 
-The token carries ``jgp``, the log position read in the same atomic step as the subject's rulings, so that a cut-off before
-it and a cut-off after it can be told apart without a clock. Invariant: what is issued, the same gate admits.
+The token carries ``jgp``, a log position read from the store after the call began, so that a cut-off before it and a cut-off
+after it can be told apart without a clock. Invariant: what is issued, the same gate admits.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
-from jwtgate.core.parsing import parse
+from jwtgate.core.parsing import ParsedToken, parse
 from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of
-from jwtgate.core.verification import check_claims, handles_of, screen, sign
+from jwtgate.core.signing import sign, unsigned
+from jwtgate.core.verification import check_claims, handles_of, screen
 from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from jwtgate.core.keys import Signer
     from jwtgate.core.policy import IssuerPolicy
 
-__all__ = ["Issuer"]
+__all__ = ["Issuer", "is_utf8", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"})
+
+LONGEST_STAMP = f"{'A' * 11}:{10**14 - 1}"
+"""Stands for a stamp that is not known yet: no real one is longer."""
 
 
 class Issuer:
@@ -45,6 +51,7 @@ class Issuer:
         self.default_ttl = default_ttl
         self.max_token_bytes = max_token_bytes
         self.draw_token_id = draw_token_id
+        self._signature_bytes: dict[Signer, int] = {}
 
     def issue(
         self,
@@ -54,25 +61,24 @@ class Issuer:
         scope: str | Iterable[str] | None,
         ttl: float | None,
     ) -> Plan[str]:
-        """One access token, after one look-up.
+        """One access token that belongs to no session, after one look-up.
 
         Raises: SettingsError: no signing key. SubjectSuspended. ValueError: claims, scope or ttl that cannot be.
         """
-        policy = self._signing_policy()
-        payload = self._payload(policy, sub, claims, scope, self._ttl(policy, ttl))
+        policy = self.policy()
+        seconds = self._ttl(policy, ttl)
+        own = self.own_claims(claims)
+        if scope is not None:
+            own["scope"] = scope_text(scope)
+        payload = self.payload(policy, sub, own, self.clock.wall() + math.ceil(seconds))
         looked: Looked = yield LookUp((digest_of(policy.namespace, "sub", sub),))
         facts = looked.facts
-        if facts.rulings[0] is not None:
-            try:
-                toggle = Ruling.decode(facts.rulings[0]).toggle
-            except UnreadableRuling as error:
-                raise StoreUnavailable("a ruling cannot be read") from error
-            if toggle is not None and toggle.is_revoked:
-                raise SubjectSuspended("the subject is suspended")
-        payload["jgp"] = f"{facts.epoch.name}:{facts.end.position}"
-        return self._signed(policy, payload)
+        if suspends(facts.rulings[0]):
+            raise SubjectSuspended("the subject is suspended")
+        return self.signed(policy, payload, f"{facts.epoch.name}:{facts.end.position}")[0]
 
-    def _signing_policy(self) -> IssuerPolicy:
+    def policy(self) -> IssuerPolicy:
+        """The issuer that signs. Raises: SettingsError: none does."""
         for policy in self.policies.values():
             if policy.keys.signer is not None:
                 return policy
@@ -84,52 +90,89 @@ class Issuer:
             raise ValueError(f"ttl must be seconds above 0 and at most {policy.max_ttl_seconds:g} (JWTGATE_MAX_TTL)")
         return seconds
 
-    def _payload(
-        self,
-        policy: IssuerPolicy,
-        sub: str,
-        claims: Mapping[str, Any] | None,
-        scope: str | Iterable[str] | None,
-        ttl: float,
-    ) -> dict[str, Any]:
-        payload: dict[str, Any] = dict(claims or {})
-        taken = RESERVED.intersection(payload)
+    @staticmethod
+    def own_claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The application's claims, without those that are the gate's to set. Raises: ValueError: there are some."""
+        own: dict[str, Any] = dict(claims or {})
+        taken = RESERVED.intersection(own)
         if taken:
             raise ValueError(f"claims may not set {', '.join(sorted(taken))}: the gate does")
-        if not isinstance(sub, str) or not sub or not _is_utf8(sub):
+        return own
+
+    def payload(self, policy: IssuerPolicy, sub: str, claims: Mapping[str, Any], end: float) -> dict[str, Any]:
+        """A Claims Set without its stamp.
+
+        Args: end: NumericDate; what the gate itself would not admit any more is cut off.
+        """
+        if not isinstance(sub, str) or not sub or not is_utf8(sub):
             raise ValueError("sub must be a non-empty text that UTF-8 can carry")
         now = math.floor(self.clock.wall())
-        end = min(now + math.ceil(ttl), now + math.floor(policy.max_ttl_seconds))  # whole seconds that the gate itself admits
+        payload = dict(claims)
         if policy.issuer is not None:
             payload["iss"] = policy.issuer
         if policy.audience and policy.audience[0] != "*":
             payload["aud"] = policy.audience[0]
-        payload |= {"sub": sub, "iat": now, "exp": end, "jti": self.draw_token_id()}
-        if scope is not None:
-            payload["scope"] = _scope(scope)
+        exp = min(math.floor(end), now + math.floor(policy.max_ttl_seconds))  # whole seconds that the gate itself admits
+        payload |= {"sub": sub, "iat": now, "exp": exp, "jti": self.draw_token_id()}
         return payload
 
-    def _signed(self, policy: IssuerPolicy, payload: dict[str, Any]) -> str:
-        """Signs, and holds the result against the gate's own rules: better refused here than at its first use."""
+    def signed(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> tuple[str, ParsedToken]:
+        """Signs, and holds the result against the gate's own rules: better refused here than at its first use.
+
+        Raises: ValueError: the gate would not admit it.
+        """
+        token = self.sign(policy, payload, stamp)
+        return token, self._held_against_our_rules(token.encode())
+
+    def drafted(self, policy: IssuerPolicy, payload: Mapping[str, Any]) -> tuple[str, ParsedToken]:
+        """As ``signed``, before anything is written: as long as the token will be at the most, and without a signature.
+
+        Raises: ValueError: the gate would not admit it.
+        """
+        signer = self._signer(policy)
+        if signer not in self._signature_bytes:
+            self._signature_bytes[signer] = len(signer.sign(b""))
+        claims = {**payload, "jgp": LONGEST_STAMP}
+        with _as_json():
+            draft = unsigned(signer, claims, policy.typ or "at+jwt", self._signature_bytes[signer])
+        return draft.decode(), self._held_against_our_rules(draft)
+
+    def sign(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> str:
+        """Signs what was held against the rules before. Raises: ValueError: it is not JSON."""
+        signer = self._signer(policy)
+        with _as_json():
+            return sign(signer, {**payload, "jgp": stamp}, policy.typ or "at+jwt")
+
+    def _signer(self, policy: IssuerPolicy) -> Signer:
         signer = policy.keys.signer
         if signer is None:
             raise SettingsError("JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: issue needs one of them to sign with")
-        try:
-            token = sign(signer, payload, policy.typ or "at+jwt")
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"claims must be JSON: {type(error).__name__}") from None
+        return signer
+
+    def _held_against_our_rules(self, token: bytes) -> ParsedToken:
         now = self.clock.wall()
         try:
-            parsed = parse(token.encode(), self.max_token_bytes)
+            parsed = parse(token, self.max_token_bytes)
             policy, key = screen(parsed, self.policies, now)
             check_claims(parsed, policy, now, key)
             handles_of(parsed, policy)
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None
-        return token
+        return parsed
 
 
-def _scope(scope: str | Iterable[str]) -> str:
+def suspends(ruling: bytes | None) -> bool:
+    """Whether the ruling on a subject refuses it. Raises: StoreUnavailable: it cannot be read."""
+    if ruling is None:
+        return False
+    try:
+        toggle = Ruling.decode(ruling).toggle
+    except UnreadableRuling as error:
+        raise StoreUnavailable("a ruling cannot be read") from error
+    return toggle is not None and toggle.is_revoked
+
+
+def scope_text(scope: str | Iterable[str]) -> str:
     """RFC 6749 §3.3: tokens of printable ASCII but quote and backslash, one space between two."""
     text = scope if isinstance(scope, str) else " ".join(scope)
     if _SCOPE.fullmatch(text) is None:
@@ -137,9 +180,19 @@ def _scope(scope: str | Iterable[str]) -> str:
     return text
 
 
-def _is_utf8(text: str) -> bool:
+def is_utf8(text: str) -> bool:
+    """False for lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+@contextmanager
+def _as_json() -> Iterator[None]:
+    """Raises: ValueError: the claims are none."""
+    try:
+        yield
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"claims must be JSON: {type(error).__name__}") from None

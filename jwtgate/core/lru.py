@@ -26,16 +26,18 @@ class Admitted:
         token: what the application receives.
         deadline: boot-clock seconds from which it is dead by its own time bounds.
         handles: digests of all its handles but the issuer-wide one.
+        is_seen: whether it need not be put on the list of sessions seen; always, where it is of no session of ours.
         dress, remote_user: what the ASGI and the WSGI shell keep with it so that a hit makes nothing anew; None until the
             shell has served it. One each: both may stand before one gate in one process.
     """
 
-    __slots__ = ("deadline", "dress", "handles", "remote_user", "token")
+    __slots__ = ("deadline", "dress", "handles", "is_seen", "remote_user", "token")
 
-    def __init__(self, token: Token, deadline: float, handles: tuple[bytes, ...]) -> None:
+    def __init__(self, token: Token, deadline: float, handles: tuple[bytes, ...], *, is_seen: bool = True) -> None:
         self.token = token
         self.deadline = deadline
         self.handles = handles
+        self.is_seen = is_seen
         self.dress: dict[str, Any] | None = None
         self.remote_user: str | None = None
 

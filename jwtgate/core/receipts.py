@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Epoch, Worker, Written
     from jwtgate.core.rulings import Change
+    from jwtgate.core.session_data import SessionChange
     from jwtgate.core.view import View
 
 __all__ = ["Revoker"]
@@ -55,21 +56,23 @@ class Revoker:
         self.own_worker = own_worker
         self._seen: tuple[str, float] | None = None
 
-    def revoke(self, changes: tuple[Change, ...], *, wait: bool) -> Plan[Receipt]:
+    def revoke(self, changes: tuple[Change, ...], *, wait: bool, sessions: tuple[SessionChange, ...] = ()) -> Plan[Receipt]:
         """Writes, applies here, and waits if asked.
+
+        Args: sessions: that end in the same step.
 
         Raises: ``StoreUnavailable``: not written, or written and not confirmed before the longest reach had passed.
         """
         began = self.clock.boot()
         while True:
-            state = yield from self._write(changes)
+            state = yield from self._write(changes, sessions)
             if not wait:
                 return self._receipt(state, began)
             if (yield from self._wait(state)):
                 return self._receipt(state, began)
 
-    def _write(self, changes: tuple[Change, ...]) -> Generator[Effect, Any, _Wait]:
-        written: Written = yield Write(changes, self.clock.wall())
+    def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, _Wait]:
+        written: Written = yield Write(changes, self.clock.wall(), sessions)
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
         state = _Wait(written, now, self._settled_from(written.epoch, now), {}, 0)

@@ -29,9 +29,11 @@ LATEST = 253402300799.0
 class Targets:
     """Makes changes from the arguments of ``Gate.revoke`` and its kin. Raises before anything is written."""
 
-    def __init__(self, policies: Mapping[str | None, IssuerPolicy], max_token_bytes: int) -> None:
+    def __init__(self, policies: Mapping[str | None, IssuerPolicy], max_token_bytes: int, session_seconds: float = 0.0) -> None:
+        """Args: session_seconds: the longest life of a session: no cut-off is forgotten before."""
         self.policies = policies
         self.max_token_bytes = max_token_bytes
+        self.session_seconds = session_seconds
 
     def revoked(  # noqa: PLR0913 - the fixed public arguments of Gate.revoke
         self,
@@ -59,7 +61,7 @@ class Targets:
         if token is not None and (issuer is not None or expires_at is not None):
             raise ValueError("token= tells its issuer and its end itself: issuer= and expires_at= do not go with it")
         if token is not None:
-            return (self._token(token, now),)
+            return (self.token(token, now),)
         policy = self.policy(issuer)
         until = self._until(policy, now, expires_at)
         if everything:
@@ -68,10 +70,23 @@ class Targets:
             kind, value = _pair(claim, policy)
             return (self._change(policy, kind, value, until, cuts_off=True),)
         if sub is not None:
-            return (self._change(policy, "sub", sub, until, cuts_off=True),)
+            access = self._change(policy, "sub", sub, until, cuts_off=True)
+            return (access,) if access_only else (access, self._sessions(policy, sub, now))
         if jti is not None:
             return (self._change(policy, "jti", jti, until, revoked=True),)
         return (self._change(policy, "sid", sid, until, revoked=True),)
+
+    def subject(self, policy: IssuerPolicy, sub: str, now: float) -> tuple[Change, ...]:
+        """All that a subject has now, tokens and sessions."""
+        return self._change(policy, "sub", sub, self._until(policy, now, None), cuts_off=True), self._sessions(policy, sub, now)
+
+    def session(self, policy: IssuerPolicy, sid: str, now: float) -> Change:
+        """One session."""
+        return self._change(policy, "sid", sid, self._until(policy, now, None), revoked=True)
+
+    def _sessions(self, policy: IssuerPolicy, sub: str, now: float) -> Change:
+        """Remembered as long as the longest session lives, whatever is known of the tokens."""
+        return self._change(policy, "sessions", sub, self._until(policy, now, None), cuts_off=True)
 
     def suspended(self, sub: str, issuer: str | None) -> tuple[Change, ...]:
         """Refused until lifted: no end."""
@@ -123,7 +138,7 @@ class Targets:
     ) -> Change:
         return Change(self.handle(policy, kind, value), revoked=revoked, cuts_off=cuts_off, until=until)
 
-    def _token(self, token: str, now: float) -> Change:
+    def token(self, token: str, now: float) -> Change:
         """The jti, or the signing input where there is none; never the session. An expired token is fine."""
         if not isinstance(token, str):
             raise ValueError("token must be a text")  # noqa: TRY004 - a malformed value, as the interface has it
@@ -135,7 +150,7 @@ class Targets:
         return Change(handles_of(parsed, policy)[0], revoked=True, until=until + policy.leeway_seconds + MARGIN_SECONDS)
 
     def _until(self, policy: IssuerPolicy, now: float, expires_at: object) -> float:
-        end: float = now + policy.max_ttl_seconds
+        end: float = now + max(policy.max_ttl_seconds, self.session_seconds)
         if expires_at is not None:
             if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
                 raise ValueError("expires_at must be a NumericDate, seconds since 1970")

@@ -23,12 +23,13 @@ class Rules:
     policies: Mapping[str | None, IssuerPolicy]
     extraction: Extraction
     exemption: Exemption
-    csrf: Literal["fetch-metadata", "off"]
+    csrf: Literal["fetch-metadata", "double-submit", "off"]
     origins: frozenset[str]
     is_optional: bool
     verifies_first: bool
     max_token_bytes: int
     on_store_down: Literal["refuse", "cached", "admit"]
+    is_allowlist: bool = False
 
 
 class Tally:

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Guard", "SessionChange", "StoredSession"]
+__all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "SessionChange", "StoredSession"]
+
+MOST_LISTED = 1000
+"""Sessions of one user that one look tells: more would block a server for everybody."""
+
+
+SUBJECT_PLACE = 2
+"""Of the subject among a session's handles: sid, the subject's sessions, the subject, the others of its access tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,8 @@ class StoredSession:
         ends_at: NumericDate, by the store's clock, from which it is gone.
         is_ended: it was ended before its time; remembered until ``ends_at``, so that it is not taken for a lost one.
         successors: the core's second text, kept only for the grace that it was written with; empty when there is none.
-        rulings: the encoded ruling on each of its handles, or None, in the order they were given.
+        handles: digests of its handles, in the order they were given.
+        rulings: the encoded ruling on each of them, or None.
     """
 
     sid: str
@@ -34,6 +42,7 @@ class StoredSession:
     ends_at: float
     is_ended: bool
     successors: bytes
+    handles: tuple[bytes, ...]
     rulings: tuple[bytes | None, ...]
 
 
@@ -49,8 +58,8 @@ class SessionChange:
         handles: digests of the handles whose rulings concern it.
         ends_at: NumericDate from which it is gone.
         seen_at: NumericDate, now.
-        successors: the second text, or None: leave it as it is.
-        successors_seconds: how long to keep it.
+        successors: the second text; it replaces the one before.
+        successors_seconds: how long to keep it; 0: none is kept.
     """
 
     sid: str
@@ -60,7 +69,7 @@ class SessionChange:
     handles: tuple[bytes, ...] = ()
     ends_at: float = 0.0
     seen_at: float = 0.0
-    successors: bytes | None = None
+    successors: bytes = b""
     successors_seconds: float = 0.0
 
 

@@ -8,14 +8,11 @@ here.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
-
-from jwt.utils import base64url_encode
 
 from jwtgate.claims import Claims, ClaimsList, claims_of
 from jwtgate.core.policy import ANY_AUDIENCE
@@ -27,7 +24,7 @@ from jwtgate.messages import Token
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jwtgate.core.keys import Key, Signer
+    from jwtgate.core.keys import Key
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Source
@@ -37,9 +34,9 @@ __all__ = [
     "expires_from",
     "handles_of",
     "issued_of",
+    "read_stamp",
     "screen",
     "select",
-    "sign",
     "stamp_of",
     "to_token",
     "verify_signature",
@@ -182,7 +179,11 @@ def stamp_of(parsed: ParsedToken, key: Key) -> tuple[str, int] | None:
 
     Anyone else's key could claim any position, so only our own is believed, and only once the signature has verified.
     """
-    stamp = parsed.claims.get("jgp") if key.is_own else None
+    return read_stamp(parsed.claims.get("jgp")) if key.is_own else None
+
+
+def read_stamp(stamp: object) -> tuple[str, int] | None:
+    """Epoch and position; None where it is no stamp."""
     match = _STAMP.fullmatch(stamp) if isinstance(stamp, str) else None
     return None if match is None else (match[1], int(match[2]))
 
@@ -275,26 +276,3 @@ def _shared(name: str) -> str:
     if len(_SHARED) >= MAX_SHARED_NAMES:
         _SHARED.clear()
     return _SHARED.setdefault(name, name)
-
-
-def sign(signer: Signer, claims: Mapping[str, Any], typ: str = "at+jwt") -> str:
-    """Make a token (RFC 7515 §7.1, RFC 9068 §2.1).
-
-    Args:
-        signer: our own key.
-        claims: the whole Claims Set; nothing is added.
-        typ: of the header.
-
-    Raises:
-        ValueError: NaN, Infinity or half of a surrogate pair in the claims. TypeError: not JSON.
-    """
-    header = {"alg": signer.algorithm, "typ": typ}
-    if signer.kid is not None:
-        header["kid"] = signer.kid
-    signing_input = b".".join(map(_segment_of, (header, claims)))
-    return (signing_input + b"." + base64url_encode(signer.sign(signing_input))).decode()
-
-
-def _segment_of(members: Mapping[str, Any]) -> bytes:
-    text = json.dumps(dict(members), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return base64url_encode(text.encode())

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core.history import Entry, LogEnd, Written
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
+from jwtgate.core.seen import SeenSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,12 +44,16 @@ rulings a second still four seconds, longer than any look-up may take."""
 
 @dataclass(slots=True)
 class Known:
-    """What is known of some handles at one position of one epoch; rulings are encoded, None where there is none."""
+    """What is known of some handles at one position of one epoch; rulings are encoded, None where there is none.
+
+    ``ends_at``: under ``VALIDITY=allowlist``, when the token's session ends, on the boot clock.
+    """
 
     epoch: str
     position: int
     rulings: list[bytes | None]
     is_complete: bool = True
+    ends_at: float = inf
 
 
 class Rulings(dict[bytes, bytes]):
@@ -87,6 +92,7 @@ class View:
         self.end: LogEnd | None = None
         self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
+        self.seen = SeenSessions(admitted_limit)
         self.recent: OrderedDict[bytes, int] = OrderedDict()
         self.recent_floor = -1
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
@@ -200,7 +206,9 @@ class View:
             if any(self.recent.get(handle, -1) > facts.position for handle in handles):
                 return False
             self.admitted.insert(key, entry)
-            return True
+        if not entry.is_seen:
+            self.seen.note(entry)
+        return True
 
     # --- under the lock
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from jwtgate.core.refresh_tokens import PREFIX
 from jwtgate.errors import InsufficientScope, MissingToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from jwtgate.endpoints.forms import Form
     from jwtgate.messages import Credential, Request, Token, TokenPair
 
-__all__ = ["REFRESH_TOKEN_PREFIX", "Call", "Cookies", "Rules"]
-
-REFRESH_TOKEN_PREFIX = "jgr_"  # noqa: S105 - what tokens begin with
-"""Tells our refresh tokens from access tokens."""
+__all__ = ["Call", "Cookies", "Rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Cookies:
         clear: those that take all of our cookies away.
     """
 
-    find_refresh_token: Callable[[Request], bytes | None]
+    find_refresh_token: Callable[[Request], str | None]
     set: Callable[[TokenPair], tuple[str, ...]]
     clear: Callable[[], tuple[str, ...]]
 
@@ -43,11 +41,12 @@ class Rules:
     """What the operator decided; see the settings of the same names.
 
     Attributes:
+        policy: of the issuer to which the sessions belong; None where there can be none.
         find_credential: the access token in a request, as the gate itself finds it; None where there is none.
         cookies: None: no cookie is read, set or cleared.
     """
 
-    policies: Mapping[str | None, IssuerPolicy]
+    policy: IssuerPolicy | None
     find_credential: Callable[[Request], Credential | None]
     csrf: Literal["fetch-metadata", "double-submit", "off"]
     origins: frozenset[str]
@@ -56,15 +55,13 @@ class Rules:
     max_token_bytes: int
     cookies: Cookies | None
 
-    @property
-    def own_policy(self) -> IssuerPolicy | None:
-        """That of the tokens we sign, to whose issuer all sessions belong; None where we sign none."""
-        return next((policy for policy in self.policies.values() if policy.keys.signer is not None), None)
-
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
-        policy = self.own_policy
-        return policy is not None and policy.issuer in (None, token.issuer)
+        return self.policy is not None and self.policy.issuer in (None, token.issuer)
+
+    def is_refresh_token(self, token: str) -> bool:
+        """Whether it is to be taken for one of ours; where there are no sessions nothing is."""
+        return self.policy is not None and token.startswith(PREFIX)
 
     def cleared(self) -> tuple[str, ...]:
         """``Set-Cookie`` values that take our cookies away, if we have any."""

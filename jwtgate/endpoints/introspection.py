@@ -11,7 +11,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.endpoints.answers import as_json
-from jwtgate.endpoints.call import REFRESH_TOKEN_PREFIX
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import CredentialError, GrantError
 
@@ -33,7 +32,7 @@ def introspect(call: Call) -> Plan[Response]:
     if token is None:
         raise MalformedCall("no token")
     try:
-        members = yield from (_of_refresh_token if token.startswith(REFRESH_TOKEN_PREFIX) else _of_access_token)(call, token)
+        members = yield from (_of_refresh_token if call.rules.is_refresh_token(token) else _of_access_token)(call, token)
     except (CredentialError, GrantError):
         return as_json({"active": False})
     return as_json({"active": True, **members})
@@ -53,7 +52,7 @@ def _scope(token: Token) -> dict[str, str]:
 
 def _of_refresh_token(call: Call, token: str) -> Plan[dict[str, Any]]:
     session = yield from call.operations.session_of(token)
-    policy, client_id = call.rules.own_policy, call.rules.client_id
+    policy, client_id = call.rules.policy, call.rules.client_id
     return {
         **({} if client_id is None else {"client_id": client_id}),
         "exp": math.floor(session.expires_at),

@@ -1,6 +1,6 @@
 """``GET /jwks.json``: the public keys under which tokens of our issuer verify (RFC 7517 §5). Never a secret.
 
-Only those of the issuer that we sign for: whoever trusts this set would take a partner's token for ours, were the
+Only those of the issuer to which the sessions belong: whoever trusts this set would take a partner's token for ours, were the
 partner's keys in it.
 """
 
@@ -21,10 +21,9 @@ __all__ = ["jwk_set"]
 
 
 def jwk_set(call: Call) -> Plan[Response]:
-    """Ours; of a gate that signs nothing and knows one issuer, that issuer's. Empty where there are only secrets."""
+    """Those of the issuer of our sessions. Empty where it has only secrets, and where several issuers are none of ours."""
     yield from ()
-    policies = tuple(call.rules.policies.values())
-    policy = call.rules.own_policy or (policies[0] if len(policies) == 1 else None)
+    policy = call.rules.policy
     return _rendered(_NO_KEYS if policy is None else policy.keys)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.core import cross_site
 from jwtgate.endpoints.answers import as_json
 from jwtgate.endpoints.refusals import MalformedCall, UnsupportedGrantType
 
@@ -34,12 +33,12 @@ def refresh(call: Call) -> Plan[Response]:
     return as_json(pair.as_dict())
 
 
-def _by_cookie(call: Call, cookies: Cookies, in_cookie: bytes, in_form: str | None) -> Plan[Response]:
-    """Also where the form repeats it: a form must not switch the CSRF rule off, nor leave the old cookie behind."""
-    refresh_token = in_cookie.decode("latin-1")
-    if in_form not in (None, refresh_token):
+def _by_cookie(call: Call, cookies: Cookies, in_cookie: str, in_form: str | None) -> Plan[Response]:
+    """Also where the form repeats it: a form must not switch the CSRF rule off, nor leave the old cookie behind.
+
+    The rule is kept by the operation, which is told of the request.
+    """
+    if in_form not in (None, in_cookie):
         raise MalformedCall("cookie and form carry different refresh tokens")
-    if call.rules.csrf == "fetch-metadata":
-        cross_site.check(call.request, mode="fetch-metadata", origins=call.rules.origins)
-    pair = yield from call.operations.refresh(refresh_token, call.request)
+    pair = yield from call.operations.refresh(in_cookie, call.request)
     return as_json({"token_type": pair.token_type, "expires_in": pair.expires_in}, cookies.set(pair))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.parsing import parse
 from jwtgate.endpoints.answers import empty
-from jwtgate.endpoints.call import REFRESH_TOKEN_PREFIX
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import GrantError, InvalidToken
 
@@ -28,7 +27,7 @@ def revoke(call: Call) -> Plan[Response]:
     token = call.form.get("token")
     if token is None:
         raise MalformedCall("no token")
-    if token.startswith(REFRESH_TOKEN_PREFIX):
+    if call.rules.is_refresh_token(token):
         # Asked before its session is: all of ours are issued to one client, and a used one still ends its session.
         _check_client(caller, call.rules.client_id)
         yield from call.operations.end_by_refresh_token(token, wait=True)

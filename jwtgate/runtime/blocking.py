@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.core.effects import AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jwtgate.core.effects import Clock
+    from jwtgate.core.history import Facts
     from jwtgate.runtime.health import Health
     from jwtgate.stores.contract import Store
 
@@ -29,21 +32,29 @@ class Performer:
     def perform(self, effect: Effect) -> Any:
         """Answers one effect. Raises: ``StoreUnavailable``."""
         match effect:
-            case LookUp(digests):
-                return self.look_up(digests)
-            case Write(changes, now):
-                return self.store.write(changes, now)
+            case LookUp(digests, sids):
+                return self.look_up(digests, sids)
+            case ListSessions(user):
+                return self._looked(lambda: self.store.sessions_of(user))
+            case Write(changes, now, sessions, guard):
+                return self.store.write(changes, now, sessions, guard)
+            case AskClaims(provider, session):
+                return provider(session)
             case Roster():
                 return self.store.workers()
             case Pause(seconds):
                 return time.sleep(seconds)
 
-    def look_up(self, digests: tuple[bytes, ...]) -> Looked:
-        """One look-up through the circuit. R2: the time is taken before it is sent."""
+    def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
+        """One look-up through the circuit."""
+        return self._looked(lambda: self.store.look_up(digests, sids))
+
+    def _looked(self, ask: Callable[[], Facts]) -> Looked:
+        """R2: the time is taken before it is sent."""
         self.health.check()
         sent_at = self.clock.boot()
         try:
-            facts = self.store.look_up(digests)
+            facts = ask()
         except StoreUnavailable as error:
             self.health.failed(error)
             raise

@@ -22,6 +22,7 @@ from jwtgate.core.effects import (
     Read,
     Renew,
     Restore,
+    Saw,
 )
 from jwtgate.core.following import Following
 from jwtgate.errors import StoreUnavailable
@@ -37,6 +38,9 @@ __all__ = ["Follower"]
 logger = logging.getLogger("jwtgate")
 
 RESTART_SECONDS = 1.0
+
+SEEN_AT_LAST = 5000
+"""Sessions told of in one step before the process ends."""
 
 
 class Follower:
@@ -119,6 +123,7 @@ class _Run:
                 self.following = self._planned()
         try:
             if self._feed is not None:
+                self._feed.saw(self.view.seen.take(SEEN_AT_LAST))
                 self._feed.forget(self.following.worker)
         except StoreUnavailable as error:
             logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
@@ -140,7 +145,7 @@ class _Run:
                     return
                 effect = plan.send(answer)
 
-    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901 - a dispatcher, one case an effect
+    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901, PLR0911 - a dispatcher, one case an effect
         if isinstance(effect, Pause):
             self.stopping.wait(effect.seconds)
             return None
@@ -168,6 +173,8 @@ class _Run:
                 return feed.lose(epoch)
             case Forget(worker):
                 return feed.forget(worker)
+            case Saw(sids):
+                return feed.saw(sids)
 
     def _audit_once(self) -> None:
         """Says at the first contact what about the store would break the promise (design §6)."""

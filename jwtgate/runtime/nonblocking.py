@@ -13,9 +13,11 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from inspect import iscoroutinefunction
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Effect, Looked, LookUp, Pause, Plan
+from jwtgate.core.effects import AskClaims, Effect, Looked, LookUp, Pause, Plan
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ THREADS = 4
 BATCH = 64
 """Look-ups per round trip: some 500 fields of one HMGET, well under a millisecond of the store's time."""
 
-Asked = tuple[tuple[bytes, ...], "asyncio.Future[Looked]", asyncio.AbstractEventLoop]
+Asked = tuple[LookUp, "asyncio.Future[Looked]", asyncio.AbstractEventLoop]
 
 
 class Waiter:
@@ -49,11 +51,13 @@ class Waiter:
         if isinstance(effect, Pause):
             return await asyncio.sleep(effect.seconds)
         loop = asyncio.get_running_loop()
+        if isinstance(effect, AskClaims) and iscoroutinefunction(effect.provider):
+            return await effect.provider(effect.session)
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
         self.performer.health.check()
         future: asyncio.Future[Looked] = loop.create_future()
-        self._asked.append((effect.digests, future, loop))
+        self._asked.append((effect, future, loop))
         self._submit(self._answer_waiting)
         return await future
 
@@ -84,16 +88,22 @@ class Waiter:
         if not batch:
             return
         try:
-            looked = self.performer.look_up(tuple(digest for digests, _, _ in batch for digest in digests))
+            looked = self.performer.look_up(
+                tuple(digest for asked, _, _ in batch for digest in asked.digests),
+                tuple(sid for asked, _, _ in batch for sid in asked.sids),
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             for _, future, loop in batch:
                 _tell(loop, future, error)
             return
-        start = 0
-        for digests, future, loop in batch:
-            rulings = looked.facts.rulings[start : start + len(digests)]
-            start += len(digests)
-            _tell(loop, future, replace(looked, facts=replace(looked.facts, rulings=rulings)))
+        rulings, sessions = iter(looked.facts.rulings), iter(looked.facts.sessions)
+        for asked, future, loop in batch:
+            own = replace(
+                looked.facts,
+                rulings=tuple(islice(rulings, len(asked.digests))),
+                sessions=tuple(islice(sessions, len(asked.sids))),
+            )
+            _tell(loop, future, replace(looked, facts=own))
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Looked], answer: Looked | Exception) -> None:

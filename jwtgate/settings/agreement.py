@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_ACCESS_TTL_SECONDS", "DEFAULT_REFRESH_COOKIE", "Checked"]
 
 DEFAULT_REFRESH_COOKIE = "__Secure-refresh_token"
 DEFAULT_ACCESS_TTL_SECONDS = 900.0
+CSRF_COOKIES = ("csrf_access_token", "__Host-csrf_access_token")
 KEYS = ("secret", "private_key", "public_key", "jwks_file", "jwks_url")
 
 
@@ -115,6 +116,11 @@ def _cookies(values: Mapping[str, Any]) -> Iterator[str]:
     if refresh_cookie is not None and refresh_cookie.lower().startswith("__host-") and values.get("endpoints") is not None:
         found = f"is {refresh_cookie!r}, which browsers take with Path=/ only, and it is meant for the refresh path alone"
         yield sentence("JWTGATE_REFRESH_COOKIE", found, "a name without __Host-")
+    if values.get("csrf") == "double-submit":
+        for name in ("cookie", "refresh_cookie"):
+            if values.get(name) in CSRF_COOKIES:
+                found = "has the name of the cookie that JWTGATE_CSRF=double-submit sets"
+                yield sentence(f"JWTGATE_{name.upper()}", found, "another name")
     if values.get("cookie") is not None and values.get("cookie") == values.get("refresh_cookie"):
         yield sentence("JWTGATE_REFRESH_COOKIE", "has the name that JWTGATE_COOKIE has", "two different names")
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
+from jwtgate.core.session_data import StoredSession
 
 __all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "written"]
 
@@ -43,12 +44,32 @@ def _workers(flat: list[bytes]) -> tuple[Worker, ...]:
 
 
 def facts(answer: Any) -> Facts:
-    """Of look_up.lua."""
-    return Facts(_epoch(answer[0]), _end(answer[1]), tuple(answer[2]))
+    """Of look_up.lua and sessions_of.lua."""
+    epoch, end, rulings, sessions, at = answer
+    found = tuple(None if session is None else _session(session) for session in sessions)
+    return Facts(_epoch(epoch), _end(end), tuple(rulings), found, float(at) if at else 0.0)
 
 
-def written(answer: Any) -> Written:
+def _session(answer: Any) -> StoredSession:
+    sid, record, stamp, seen, ends, ended, successors, handles, rulings = answer
+    octets = bytes.fromhex(handles.decode())
+    return StoredSession(
+        sid=sid.decode(),
+        record=record or b"",
+        stamp=(stamp or b"").decode(),
+        seen_at=float(seen or 0),
+        ends_at=float(ends),
+        is_ended=ended is not None,
+        successors=successors or b"",
+        handles=tuple(octets[first : first + 16] for first in range(0, len(octets), 16)),
+        rulings=tuple(rulings),
+    )
+
+
+def written(answer: Any) -> Written | None:
     """Of write.lua."""
+    if answer is None:
+        return None
     epoch, end, at, rulings, workers = answer
     return Written(_epoch(epoch), _end(end), float(at), tuple(rulings), _workers(workers))
 
@@ -105,4 +126,4 @@ def info(answer: Any) -> dict[str, str]:
 
 
 def nothing(_answer: Any) -> None:
-    """Of lose.lua and forget.lua."""
+    """Of lose.lua, forget.lua and saw.lua."""

@@ -10,7 +10,7 @@ H1  Each look-up, write and renewal compares the epoch record with the server's 
     keeping whatever rulings and log end are still there. A fresh store that only this process can have written to
     (``memory://``) is born healed and settled.
 H2  Each log entry carries a random link and its predecessor's; the link of the log's end is stored beside the rulings.
-W1  A write, its log entries and the reading of the registered workers are one atomic step.
+W1  A write, its log entries, the sessions it changes and the reading of the registered workers are one atomic step.
 F2  A ``Feed`` speaks over one connection, so that registration precedes the read that it covers.
 """
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Worker, Written
     from jwtgate.core.rulings import Change
+    from jwtgate.core.session_data import Guard, SessionChange
 
 __all__ = ["Feed", "Store"]
 
@@ -66,6 +67,10 @@ class Feed(Protocol):
         """Deregisters ``worker`` if its beat is still the same."""
         ...
 
+    def saw(self, sids: Sequence[str]) -> None:
+        """Moves ``seen_at`` of those sessions that are still live to now."""
+        ...
+
     def close(self) -> None:
         """Closes the connection; never raises."""
         ...
@@ -74,16 +79,33 @@ class Feed(Protocol):
 class Store(Protocol):
     """Where rulings live. Thread-safe; every method is one round trip unless it says more."""
 
-    def look_up(self, digests: Sequence[bytes]) -> Facts:
-        """What is ruled on these handles now."""
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
+        """What is ruled on these handles now, and what stands under these names of sessions."""
         ...
 
-    def write(self, changes: Sequence[Change], now: float) -> Written:
-        """Writes and logs all changes, or raises and the caller must assume nothing.
+    def sessions_of(self, user: bytes) -> Facts:
+        """The live sessions of a user, in ``Facts.sessions``: those that end last first, at most 1,000."""
+        ...
+
+    def write(
+        self,
+        changes: Sequence[Change],
+        now: float,
+        sessions: Sequence[SessionChange] = (),
+        guard: Guard | None = None,
+    ) -> Written | None:
+        """Writes and logs all changes and changes all sessions, or raises and the caller must assume nothing.
+
+        A session that is created is stamped with the epoch and with the position of the write's last entry. One that is
+        ended leaves a mark until its ``ends_at``; ending what is not there does nothing.
 
         Args:
-            changes: at least one.
+            changes: in order.
             now: the caller's wall clock, NumericDate; over 60 s from the store's raises ``StoreUnavailable``.
+            sessions: each ``sid`` at most once.
+            guard: what must hold.
+
+        Returns: None: the guard does not hold, or a session to be put is not as ``expected``, and nothing was written.
         """
         ...
 

@@ -16,14 +16,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
-from jwtgate.core.rulings import Ruling, supersede
+from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
+from jwtgate.core.session_data import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jwtgate.core.history import Repair, Watch, Worker
     from jwtgate.core.rulings import Change
+    from jwtgate.core.session_data import SessionChange
 
 __all__ = ["MemoryFeed", "MemoryStore"]
 
@@ -47,6 +50,7 @@ class MemoryStore:
         self._ends: list[tuple[float, bytes]] = []
         self._log: deque[tuple[float, Entry]] = deque(maxlen=KEPT_ENTRIES)
         self._end = LogEnd(0, secrets.token_urlsafe(8), "0")
+        self._sessions = SessionTable()
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -59,12 +63,27 @@ class MemoryStore:
         self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed)
         self._workers: dict[str, Worker] = {}
 
-    def look_up(self, digests: Sequence[bytes]) -> Facts:
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """A glance under the lock."""
         with self._changed:
-            return Facts(self._epoch, self._end, tuple(self._rulings.get(digest) for digest in digests))
+            now = time.time()
+            rulings = tuple(self._rulings.get(digest) for digest in digests)
+            sessions = tuple(self._sessions.find(sid, now, self._rulings) for sid in sids)
+            return Facts(self._epoch, self._end, rulings, sessions, now)
 
-    def write(self, changes: Sequence[Change], now: float) -> Written:
+    def sessions_of(self, user: bytes) -> Facts:
+        """A glance under the lock."""
+        with self._changed:
+            now = time.time()
+            return Facts(self._epoch, self._end, (), self._sessions.of_user(user, now, self._rulings), now)
+
+    def write(
+        self,
+        changes: Sequence[Change],
+        now: float,
+        sessions: Sequence[SessionChange] = (),
+        guard: Guard | None = None,
+    ) -> Written | None:
         """W1, by holding the lock."""
         with self._changed:
             here = time.time()
@@ -72,12 +91,23 @@ class MemoryStore:
                 raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
             at = max(here, now)
             self._sweep(min(here, now))
+            if not self._holds(guard or Guard(), here) or not all(
+                self._sessions.is_as_expected(each, here) for each in sessions
+            ):
+                return None
             rulings = self._superseded(changes, at)
             texts = tuple(ruling.encode() for ruling in rulings)
             for change, ruling, text in zip(changes, rulings, texts, strict=True):
                 self._put(change.digest, text, ruling.until)
+            self._sessions.change(sessions, f"{self._epoch.name}:{self._end.position}", here)
             self._changed.notify_all()
             return Written(self._epoch, self._end, at, texts, tuple(self._workers.values()))
+
+    def _holds(self, guard: Guard, now: float) -> bool:
+        toggles = [ruling.toggle for ruling in map(self._decoded, guard.not_revoked) if ruling is not None]
+        if any(toggle is not None and toggle.is_revoked for toggle in toggles):
+            return False
+        return guard.user is None or self._sessions.sids_of(guard.user, now) == guard.sids
 
     def _superseded(self, changes: Sequence[Change], at: float) -> list[Ruling]:
         """All before any is stored: what cannot be read must not leave half a write behind."""
@@ -95,7 +125,7 @@ class MemoryStore:
         text = self._rulings.get(digest)
         try:
             return None if text is None else Ruling.decode(text)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except UnreadableRuling as error:
             raise StoreUnavailable("a stored ruling cannot be read") from error
 
     def _put(self, digest: bytes, ruling: bytes, until: float | None) -> None:
@@ -192,6 +222,11 @@ class MemoryStore:
             self._changed.notify_all()
             return tuple(outdated)
 
+    def saw(self, sids: Sequence[str]) -> None:
+        """See ``Feed.saw``."""
+        with self._changed:
+            self._sessions.saw(sids, time.time())
+
     def lose(self, epoch: str) -> None:
         """See ``Feed.lose``."""
         with self._changed:
@@ -237,6 +272,10 @@ class MemoryFeed:
     def forget(self, worker: Worker) -> None:
         """Deregisters, if the beat is the same."""
         self._open_store().forget(worker)
+
+    def saw(self, sids: Sequence[str]) -> None:
+        """Under the lock."""
+        self._open_store().saw(sids)
 
     def close(self) -> None:
         """Nothing but a mark."""

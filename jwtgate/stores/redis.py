@@ -7,20 +7,23 @@ Keys, layout version 1, all on the slot of ``{prefix:0}`` (design §5):
     {prefix:0}:until    sorted set: digest -> when its ruling may be forgotten
     {prefix:0}:log      stream: link, previous, digest, ruling; ids are <ms>-<position>
     {prefix:0}:workers  hash: name -> [reach, acknowledged, beat, healing]; ``epoch`` -> the name of its epoch
+    {prefix:0}:s:<sid>  hash, expiring: a session, see ``scripts/sessions.lua``
+    {prefix:0}:g:<sid>  string, expiring: its sealed successors
+    {prefix:0}:u:<user> sorted set, expiring: sid -> when the session ends
 
 The rules stand in ``scripts/*.lua``; here arguments are packed, in ``answers`` the answers are read.
 """
 
 from __future__ import annotations
 
-import math
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
+from jwtgate.core.session_data import Guard
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores import answers
+from jwtgate.stores import answers, packing
 from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
 
 if TYPE_CHECKING:
@@ -28,13 +31,13 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
+    from jwtgate.core.session_data import SessionChange
     from jwtgate.stores.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]
 
-LOOK_UP, WRITE, RENEW, WORKERS, REPAIR, LOSE, FORGET = map(
-    Script.load, ("look_up", "write", "renew", "workers", "repair", "lose", "forget")
-)
+RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "repair", "lose", "forget"))
+LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw")]
 
 OLDEST_MAJOR = 7
 """The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
@@ -49,14 +52,24 @@ class RedisStore:
         self._lines = Lines(self._dial)
         self._layout = _Layout(prefix, watch)
 
-    def look_up(self, digests: Sequence[bytes]) -> Facts:
-        """One HMGET inside one script."""
-        command = self._layout.call(LOOK_UP, *[digest.hex() for digest in digests])
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
+        """One script."""
+        command = self._layout.call(LOOK_UP, len(sids), *sids, *[digest.hex() for digest in digests])
         return self._lines.ask(command, answers.facts, source=LOOK_UP.source)
 
-    def write(self, changes: Sequence[Change], now: float) -> Written:
+    def sessions_of(self, user: bytes) -> Facts:
+        """One script."""
+        return self._lines.ask(self._layout.call(SESSIONS_OF, user.hex()), answers.facts, source=SESSIONS_OF.source)
+
+    def write(
+        self,
+        changes: Sequence[Change],
+        now: float,
+        sessions: Sequence[SessionChange] = (),
+        guard: Guard | None = None,
+    ) -> Written | None:
         """W1. Never retried: after a timeout nobody knows whether it was done."""
-        command = self._layout.call(WRITE, repr(now), *[part for change in changes for part in _pack(change)])
+        command = self._layout.call(WRITE, repr(now), *packing.write(changes, sessions, guard or Guard()))
         return self._lines.ask(command, answers.written, source=WRITE.source)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
@@ -147,7 +160,7 @@ class RedisFeed:
         command = self._layout.call(
             RENEW,
             worker.name,
-            _reach_text(worker.reach_seconds),
+            packing.reach(worker.reach_seconds),
             worker.acknowledged,
             worker.beat,
             int(worker.is_healing),
@@ -178,7 +191,7 @@ class RedisFeed:
         parts = [
             part
             for repair in repairs
-            for part in (repair.digest.hex(), repair.expected or b"", repair.ruling, _time_text(repair.until))
+            for part in (repair.digest.hex(), repair.expected or b"", repair.ruling, packing.time(repair.until))
         ]
         return self._ask(self._layout.call(REPAIR, epoch, *parts), answers.digests, source=REPAIR.source)
 
@@ -189,6 +202,10 @@ class RedisFeed:
     def forget(self, worker: Worker) -> None:
         """HDEL if the beat is the same."""
         self._ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
+
+    def saw(self, sids: Sequence[str]) -> None:
+        """One script."""
+        self._ask(self._layout.call(SAW, *sids), answers.nothing, source=SAW.source)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -205,29 +222,10 @@ class _Layout:
     def __init__(self, prefix: str, watch: Watch) -> None:
         names = ("rulings", "until", "log", "workers")
         self._keys = tuple(f"{{{prefix}:0}}:{name}".encode() for name in names)
-        self._limits = (repr(float(watch.lease_seconds)), _reach_text(watch.reach_seconds))
+        self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds))
         self.rulings, self.log = self._keys[0], self._keys[2]
 
     def call(self, script: Script, *arguments: Argument) -> tuple[Argument, ...]:
         """EVALSHA. The name and the link, should the step need them, are fresh each time: none may come twice."""
         name, link = secrets.token_urlsafe(8), secrets.token_urlsafe(8)
         return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *self._limits, *arguments)
-
-
-def _pack(change: Change) -> tuple[Argument, ...]:
-    return (
-        change.digest.hex(),
-        b"" if change.revoked is None else int(change.revoked),
-        b"1" if change.cuts_off else b"",
-        b"" if change.min_version is None else change.min_version,
-        _time_text(change.until),
-    )
-
-
-def _time_text(value: float | None) -> str:
-    """Without a finite end nothing is forgotten."""
-    return repr(float(value)) if value is not None and math.isfinite(value) else ""
-
-
-def _reach_text(value: float) -> str:
-    return repr(float(value)) if math.isfinite(value) else "-1"

@@ -51,11 +51,11 @@ class Script(NamedTuple):
     source: bytes
 
     @classmethod
-    def load(cls, name: str) -> Script:
-        """Reads ``scripts/<name>.lua`` with the prelude put behind its first line, which must stay the first."""
+    def load(cls, name: str, *shared: str) -> Script:
+        """Reads ``scripts/<name>.lua`` with what it shares put behind its first line, which must stay the first."""
         folder = resources.files("jwtgate.stores") / "scripts"
         first_line, _, body = (folder / f"{name}.lua").read_bytes().partition(b"\n")
-        source = b"\n".join((first_line, (folder / "prelude.lua").read_bytes(), body))
+        source = b"\n".join((first_line, *[(folder / f"{each}.lua").read_bytes() for each in ("prelude", *shared)], body))
         return cls(sha1(source, usedforsecurity=False).hexdigest().encode(), source)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.cross_site import check, normalised_origin
+from jwtgate.core.cross_site import check, check_double_submit, normalised_origin
 from jwtgate.errors import CrossSiteRequest
 from jwtgate.messages import Request
 
@@ -263,6 +263,142 @@ def test_any_other_handshake_is_refused(headers: tuple[tuple[bytes, bytes], ...]
 def test_origins_have_one_normal_form(value: bytes, expected: str | None) -> None:
     """RFC 6454 §6.2, for what is configured and what is sent alike."""
     assert normalised_origin(value) == expected
+
+
+# --- double-submit
+
+VALUE = "random-text-of-the-session"
+
+
+def submitted(value: bytes) -> tuple[bytes, bytes]:
+    """An X-CSRF-TOKEN line."""
+    return (b"x-csrf-token", value)
+
+
+def may_be_ours(request: Request) -> bool:
+    """Whether the rule lets the request through to the decision about its token."""
+    try:
+        check(request, mode="double-submit", origins=ALLOWED)
+    except CrossSiteRequest:
+        return False
+    return True
+
+
+def is_ours(request: Request, expected: object = VALUE) -> bool:
+    """Whether the rule lets the request through after it."""
+    try:
+        check_double_submit(request, expected)
+    except CrossSiteRequest:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_safe_methods_need_no_value(method: str) -> None:
+    """RFC 9110 §9.2.1: links work, and a wrong value does no harm either."""
+    for request in (post(method=method), post(submitted(b"x"), site(b"cross-site"), method=method)):
+        assert may_be_ours(request) and is_ours(request) and is_ours(request, None)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "get", "X", ""])
+def test_value_of_the_session_passes_on_every_other_method(method: str) -> None:
+    """Whoever can send it can read our cookies: no other header is asked for, and none speaks against it."""
+    for headers in ((), (OWN_HOST, site(b"cross-site"), origin(b"https://evil.example"))):
+        request = post(submitted(VALUE.encode()), *headers, method=method)
+        assert may_be_ours(request) and is_ours(request)
+        assert not is_ours(post(*headers, method=method))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (site(b"same-origin"), OWN_HOST, origin(b"https://app.example")),
+        (origin(b"https://partner.example"),),
+        (submitted(b""),),
+        (submitted(VALUE.encode()), submitted(VALUE.encode())),
+        (submitted(VALUE.encode()), submitted(b"")),
+        (submitted(b"x"), submitted(VALUE.encode())),
+        (submitted(f"{VALUE},{VALUE}".encode()),),
+        (submitted(f"{VALUE}, ".encode()),),
+        (submitted(b","),),
+        ((b"x-csrftoken", VALUE.encode()), (b"x-xsrf-token", VALUE.encode()), (b"x-requested-with", b"XMLHttpRequest")),
+        ((b"cookie", f"csrf_access_token={VALUE}; __Host-csrf_access_token={VALUE}".encode()),),
+        ((b"authorization", b"Basic eDp5"),),
+    ],
+)
+def test_request_without_exactly_one_value_is_refused_before_its_token_is_read(
+    headers: tuple[tuple[bytes, bytes], ...],
+) -> None:
+    """So a page of another site, which can send none, cannot tell a live token from a dead one by the answer."""
+    assert not may_be_ours(post(*headers))
+    assert not is_ours(post(*headers))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"another-text-of-the-session",
+        b"random",
+        b"random-text-of-the-session ",
+        b"RANDOM-TEXT-OF-THE-SESSION",
+        b"\xff",
+        b"\x00",
+    ],
+)
+def test_another_value_is_refused(value: bytes) -> None:
+    """Compared whole, byte for byte."""
+    assert may_be_ours(post(submitted(value)))
+    assert not is_ours(post(submitted(value)))
+
+
+@pytest.mark.parametrize("claim", [None, "", 0, True, [VALUE], {VALUE: VALUE}, VALUE.encode(), b"None", "é"])
+def test_token_without_a_usable_claim_has_no_value(claim: object) -> None:
+    """Nothing is its value: neither emptiness, nor a text made of something else, nor a claim of another type."""
+    for value in (VALUE, str(claim), repr(claim), "None", "True", "0"):
+        assert not is_ours(post(submitted(value.encode("latin-1"))), claim)
+    assert not is_ours(post(submitted(b"")), claim)
+
+
+def test_handshakes_go_by_origin_and_never_by_value() -> None:
+    """No page can give a WebSocket handshake a header; Origin is the only thing that vouches for one."""
+    value = submitted(VALUE.encode())
+    assert may_be_ours(handshake(origin(b"https://app.example")))
+    assert may_be_ours(handshake(origin(b"https://partner.example")))
+    assert not may_be_ours(handshake(value))
+    assert not may_be_ours(handshake(value, origin(b"https://evil.example")))
+    assert is_ours(handshake(origin(b"https://app.example")))
+
+
+def test_refusal_tells_no_value() -> None:
+    """Threat 29: neither what was sent nor what was expected."""
+    for request, claim in (
+        (post(submitted(b"sent-by-them")), VALUE),
+        (post(submitted(b"sent-by-them")), None),
+        (post(), VALUE),
+    ):
+        with pytest.raises(CrossSiteRequest) as caught:
+            check_double_submit(request, claim)
+        assert VALUE not in str(caught.value) and "sent-by-them" not in str(caught.value)
+
+
+@given(st.lists(st.binary(max_size=30), max_size=3), st.text(st.characters(codec="utf-8"), max_size=20) | st.none())
+def test_arbitrary_values_pass_only_alone_and_equal(values: list[bytes], claim: str | None) -> None:
+    """Any bytes are refused with CrossSiteRequest and nothing else, or they are the claim's own; whatever passes then,
+    would also have passed the rule before the decision."""
+    request = post(*map(submitted, values))
+    if is_ours(request, claim):
+        assert claim is not None and values == [claim.encode()] and claim
+        assert may_be_ours(request)
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters=","), min_size=1, max_size=40))
+def test_every_value_equals_itself(claim: str) -> None:
+    """What the page was told is what passes."""
+    assert is_ours(post(submitted(claim.encode())), claim)
+
+
+# --- any bytes
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.booleans())

@@ -381,6 +381,85 @@ def test_name_is_never_a_pattern(name: str) -> None:
     assert extraction.find(with_cookies(b"ab=1; aab=2; zz=3")) is None
 
 
+# --- The refresh token's cookie ----------------------------------------------------------------------------------------
+
+REFRESH = "__Secure-refresh_token"
+WITH_REFRESH = Extraction(("header", "cookie"), NAME, LIMIT, refresh_cookie_name=REFRESH)
+
+
+def refreshing(*values: str) -> Request:
+    """A GET with these Cookie lines, ``%s`` in them being the refresh cookie's name."""
+    return with_cookies(*(value.replace("%s", REFRESH).encode("latin-1") for value in values))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["%s=jgr_x-Y_9"],
+        [NAME + "=a.b.c; %s=jgr_x-Y_9; theme=dark"],
+        [NAME + "=x; " + NAME + "=y; %s=jgr_x-Y_9"],
+        ["a=1;a; =;;; b=c=d", "%s=jgr_x-Y_9"],
+        ['a="; \xff=\xfe; %s = jgr_x-Y_9 ;x%s=1; %s2=2'],
+    ],
+)
+def test_refresh_cookie_is_found_among_any_others(lines: list[str]) -> None:
+    """By the rules of the access token's cookie, and whatever that one holds."""
+    assert WITH_REFRESH.refresh_cookie_of(refreshing(*lines)) == "jgr_x-Y_9"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "a=1",
+        "%s=",
+        "%s",
+        NAME + "=a.b.c",
+        "refresh_token=x",
+        "x%s=x",
+        "\xe2\x80\x80%s=x",
+        "\xa0%s=x",
+        "__secure-refresh_token=x",
+    ],
+)
+def test_cookie_of_another_name_is_no_refresh_token(line: str) -> None:
+    """``__Secure-`` promises something only as spelt; an empty value is a cleared cookie."""
+    assert WITH_REFRESH.refresh_cookie_of(refreshing(line)) is None
+    assert WITH_REFRESH.refresh_cookie_of(request()) is None
+
+
+@pytest.mark.parametrize(
+    "lines", [["%s=x; %s=y"], ["%s=x; %s=x"], ["%s=x; %s="], ["%s=x", "%s=x"], ['%s="x"'], ["%s=x,y"], ["%s=\xe9"]]
+)
+def test_ambiguous_refresh_cookie_is_refused(lines: list[str]) -> None:
+    """Somebody has set one over ours: which would be rotated is not guessed."""
+    with pytest.raises(InvalidRequest):
+        WITH_REFRESH.refresh_cookie_of(refreshing(*lines))
+
+
+def test_overlong_refresh_cookie_is_refused_unread() -> None:
+    """The same limit."""
+    assert WITH_REFRESH.refresh_cookie_of(refreshing("%s=" + "x" * LIMIT)) == "x" * LIMIT
+    with pytest.raises(MalformedToken):
+        WITH_REFRESH.refresh_cookie_of(refreshing("%s=" + "," * (LIMIT + 1)))
+
+
+def test_refresh_cookie_is_read_only_where_cookies_are() -> None:
+    """A place that is not configured does not exist; nor does a name that nobody gave."""
+    header_only = Extraction(("header",), NAME, LIMIT, refresh_cookie_name=REFRESH)
+    for extraction in (header_only, BOTH):
+        assert extraction.refresh_cookie_of(refreshing("%s=x; %s=y")) is None
+    with pytest.raises(ValueError, match="cookie_name"):
+        Extraction(("cookie",), NAME, LIMIT, refresh_cookie_name="a b")
+
+
+def test_refresh_cookie_is_never_an_access_token() -> None:
+    """Each cookie is only what its name says."""
+    assert WITH_REFRESH.find(refreshing("%s=a.b.c")) is None
+
+
+# --- Hostile input -----------------------------------------------------------------------------------------------------
+
 HOSTILE_COOKIES = {
     "separators": b";" * 65_536,
     "spaced separators": b"; " * 32_768,

@@ -19,6 +19,7 @@ from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import (
     BadSignature,
+    CrossSiteRequest,
     Expired,
     InvalidToken,
     MalformedToken,
@@ -66,7 +67,13 @@ class Gate:
     """A decision over a view; a test answers its look-ups."""
 
     def __init__(
-        self, *, live: bool = False, order: str = "store-first", on_store_down: str = "refuse", **known: Ruling
+        self,
+        *,
+        live: bool = False,
+        order: str = "store-first",
+        on_store_down: str = "refuse",
+        csrf: str = "fetch-metadata",
+        **known: Ruling,
     ) -> None:
         self.time = Time()
         self.clock = ScriptedClock(self.time)
@@ -88,7 +95,7 @@ class Gate:
             policies=POLICIES,
             extraction=Extraction(("header", "cookie"), "access", 8192),
             exemption=Exemption(("/open",)),
-            csrf="fetch-metadata",
+            csrf=csrf,  # type: ignore[arg-type]
             origins=frozenset(),
             is_optional=on_store_down == "optional",
             verifies_first=order == "verify-first",
@@ -486,11 +493,50 @@ def test_missing_token_is_refused_unless_optional() -> None:
 
 def test_cookie_of_another_site_is_refused_before_its_token() -> None:
     """CSRF: for cookies only."""
-    from jwtgate.errors import CrossSiteRequest
-
     request = Request("POST", "/", b"/", ((b"cookie", b"access=" + TOKEN), (b"sec-fetch-site", b"cross-site")))
     with pytest.raises(CrossSiteRequest):
         next(Gate(live=True).decision.examine(request))
+
+
+def submitting(token: bytes, *headers: tuple[bytes, bytes], method: str = "POST") -> Request:
+    """A request with the token in the cookie."""
+    return Request(method, "/", b"/", ((b"cookie", b"access=" + token), *headers))
+
+
+PROVED = minted(csrf="random-text")
+VALUE = (b"x-csrf-token", b"random-text")
+
+
+def test_double_submit_compares_with_the_token_that_was_verified() -> None:
+    """First met and met again; a safe method needs no value, nor does a header, which no other site can send."""
+    gate = Gate(live=True, csrf="double-submit")
+    for _ in range(2):
+        assert examined(gate, submitting(PROVED, VALUE)).token.source == "cookie"
+        assert examined(gate, submitting(PROVED, method="GET")).token.source == "cookie"
+        both = (b"authorization", b"Bearer " + PROVED)
+        assert examined(gate, submitting(PROVED, both)).token.source == "header"
+        with pytest.raises(CrossSiteRequest):
+            next(gate.decision.examine(submitting(PROVED, (b"x-csrf-token", b"another"))))
+        with pytest.raises(CrossSiteRequest):
+            next(gate.decision.examine(submitting(TOKEN, VALUE)))
+
+
+def test_double_submit_without_a_value_asks_nobody_about_the_token() -> None:
+    """Whatever the token: the same refusal, no look-up, and nothing remembered, so that no other site learns of it."""
+    gate = Gate(csrf="double-submit")
+    for token in (PROVED, TOKEN, FORGED, b"abc", minted(exp=START - 1)):
+        with pytest.raises(CrossSiteRequest):
+            next(gate.decision.examine(submitting(token, (b"sec-fetch-site", b"same-origin"))))
+    assert gate.decision.tally.misses == 0
+
+
+def test_double_submit_with_a_value_never_admits_a_bad_token() -> None:
+    """The token's own fault comes first: the forged claim is never compared with."""
+    gate = Gate(live=True, csrf="double-submit")
+    with pytest.raises(BadSignature):
+        next(gate.decision.examine(submitting(minted(OTHER, csrf="random-text"), VALUE)))
+    with pytest.raises(Revoked):
+        next(Gate(live=True, csrf="double-submit", jti=REVOKED).decision.examine(submitting(PROVED, VALUE)))
 
 
 def test_refusals_are_counted_by_reason() -> None:

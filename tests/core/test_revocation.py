@@ -63,9 +63,11 @@ def minted(secret: str = SECRET, **claims: Any) -> str:
     ],
 )
 def test_each_target_makes_its_change(given, kind: str, value: str, cuts_off: bool) -> None:
-    """jti and sid are revoked; sub, claim and everything are cut off."""
+    """jti and sid are revoked; sub, claim and everything are cut off, a subject's sessions unless access tokens alone go."""
     expected = Change(digest_of("", kind, value), None if cuts_off else True, cuts_off, until=OPEN_END)
-    assert revoked(**given) == (expected,)
+    sessions = Change(digest_of("", "sessions", value), cuts_off=True, until=OPEN_END)
+    also = (sessions,) if kind == "sub" and "access_only" not in given else ()
+    assert revoked(**given) == (expected, *also)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from jwtgate.core.keys import Key, KeyRing
 from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.policy import ANY_AUDIENCE, IssuerPolicy
 from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.signing import sign
 from jwtgate.core.verification import (
     check_claims,
     expires_from,
@@ -32,7 +33,6 @@ from jwtgate.core.verification import (
     issued_of,
     screen,
     select,
-    sign,
     stamp_of,
     to_token,
     verify_signature,

@@ -13,6 +13,7 @@ from typing import Any
 
 import jwt
 
+from jwtgate import Gate, Settings
 from jwtgate.core import cross_site
 from jwtgate.core.challenge import answer
 from jwtgate.core.effects import Pause
@@ -24,7 +25,6 @@ from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.errors import GrantError, InvalidToken, JWTGateError, MissingToken, Revoked, StoreUnavailable
 from jwtgate.messages import Receipt, Request, Response, Session, Token, TokenPair
-from jwtgate.settings import Settings
 
 SECRET = "a-secret-for-tests-of-the-endpoints"
 COOKIE = "__Host-access_token"
@@ -110,7 +110,7 @@ class ScriptedOperations:
                 return None
             raise MissingToken
         if credential.source == "cookie" and self.csrf != "off":
-            cross_site.check(request, mode="fetch-metadata", origins=frozenset())
+            cross_site.check(request, mode=self.csrf, origins=frozenset())
         return (yield from self.verify(credential.token.decode()))
 
     def verify(self, token: str) -> Any:
@@ -123,6 +123,8 @@ class ScriptedOperations:
         return Admitted(token_of(token), 0.0, ())
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Any:
+        if request is not None:
+            cross_site.check(request, mode=self.csrf, origins=frozenset())
         yield from self._ask("refresh", refresh_token, request is not None)
         if refresh_token not in REFRESH_TOKENS:
             raise GrantError("unknown")
@@ -176,27 +178,24 @@ def clients() -> Clients:
 
 def cookies() -> Cookies:
     """Ours, read as the gate reads the access token's."""
-    find = Extraction(("cookie",), REFRESH_COOKIE, 8192).find
-
-    def find_refresh_token(request: Request) -> bytes | None:
-        credential = find(request)
-        return None if credential is None else credential.token
+    found = Extraction(("cookie",), COOKIE, 8192, refresh_cookie_name=REFRESH_COOKIE)
 
     def set_cookies(pair: TokenPair) -> tuple[str, ...]:
         return (f"{COOKIE}={pair.access_token}; HttpOnly", f"{REFRESH_COOKIE}={pair.refresh_token}; HttpOnly")
 
-    return Cookies(find_refresh_token, set_cookies, lambda: CLEARED)
+    return Cookies(found.refresh_cookie_of, set_cookies, lambda: CLEARED)
 
 
-def policies(**settings: Any) -> Any:
-    """Of one issuer that we sign for, unless told otherwise."""
-    return Settings(**(settings or {"secret": SECRET, "issuer": ISSUER})).policies
+def policy_of(**settings: Any) -> Any:
+    """Of the issuer to which a gate's sessions belong; ours, unless told otherwise."""
+    gate = Gate(Settings(**(settings or {"secret": SECRET, "issuer": ISSUER})))
+    return None if gate.plans.standing is None else gate.plans.standing.policy
 
 
 def rules_of(operations: ScriptedOperations, **more: Any) -> Rules:
     """As a gate would make them."""
     made: dict[str, Any] = {
-        "policies": policies(),
+        "policy": policy_of(),
         "find_credential": operations.find,
         "csrf": operations.csrf,
         "origins": frozenset({"https://partner.example"}),

@@ -15,7 +15,7 @@ from endpoints.scripted_operations import (
     ask,
     bearer,
     clients,
-    policies,
+    policy_of,
 )
 from endpoints.test_clients import ESCAPED, basic
 
@@ -24,7 +24,7 @@ AS_CLIENT = basic(ESCAPED)
 
 def introspect(form: str, *headers: tuple[str, str], **how: Any) -> Told:
     """The answer, to the client unless told otherwise."""
-    more = {name: how.pop(name) for name in ("client_id", "policies") if name in how}
+    more = {name: how.pop(name) for name in ("client_id", "policy") if name in how}
     return ask(ScriptedOperations(**how), "POST", "/introspect", *(headers or (AS_CLIENT,)), form=form, **more)
 
 
@@ -55,7 +55,7 @@ def test_live_refresh_token_is_active_by_its_session() -> None:
     expected = {"active": True, "exp": 9000, "sub": "alice", "iss": ISSUER, "sid": LAPTOP}
     assert introspect("token={r-laptop}").json == expected
     assert introspect("token={r-laptop}", client_id="web").json == {**expected, "client_id": "web"}
-    nameless = introspect("token={r-laptop}", policies=policies(secret="x" * 32)).json
+    nameless = introspect("token={r-laptop}", policy=policy_of(secret="x" * 32)).json
     assert nameless == {name: value for name, value in expected.items() if name != "iss"}
 
 

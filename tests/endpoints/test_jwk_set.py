@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
-from endpoints.scripted_operations import SECRET, ScriptedOperations, ask, policies
+from endpoints.scripted_operations import SECRET, ScriptedOperations, ask, policy_of
 from keymaking import Pair, make_pairs
 
 
@@ -19,7 +19,7 @@ def pairs() -> dict[str, Pair]:
 
 def published(**settings: Any) -> list[dict[str, Any]]:
     """The keys that a gate with these settings publishes."""
-    answer = ask(ScriptedOperations(), "GET", "/jwks.json", policies=policies(**settings))
+    answer = ask(ScriptedOperations(), "GET", "/jwks.json", policy=policy_of(**settings))
     assert answer.status == 200
     assert answer.values("content-type") == ("application/jwk-set+json",)
     assert answer.values("cache-control") == ("no-store",)
@@ -39,8 +39,7 @@ def test_own_public_key_verifies_what_the_gate_signs(pairs: dict[str, Pair], kin
     """Under the kid of our tokens, once."""
     settings = {"private_key": pairs[kind].private_pem}
     (key,) = published(**settings)
-    (policy,) = policies(**settings).values()
-    signer = policy.keys.signer
+    signer = policy_of(**settings).keys.signer
     assert (key["kid"], key["alg"], key["use"]) == (signer.kid, signer.algorithm, "sig")
     assert jwt.PyJWK(key).Algorithm.verify(b"x", jwt.PyJWK(key).key, signer.sign(b"x"))
 

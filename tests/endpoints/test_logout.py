@@ -18,7 +18,7 @@ from endpoints.scripted_operations import (
     ask,
     bearer,
     cookie,
-    policies,
+    policy_of,
     tokens,
 )
 
@@ -30,7 +30,7 @@ BY_REFRESH_TOKEN = ("end_by_refresh_token", "jgr_phone", True)
 
 def call(path: str, *headers: tuple[str, str], form: str = "", **how: Any) -> tuple[Told, list[tuple[Any, ...]]]:
     """The answer, and what was asked for it."""
-    more = {name: how.pop(name) for name in ("policies",) if name in how}
+    more = {name: how.pop(name) for name in ("policy",) if name in how}
     scripted = ScriptedOperations(**how)
     return ask(scripted, "POST", path, *headers, form=form, **more), scripted.calls
 
@@ -68,7 +68,7 @@ def test_promise_without_an_end_stays_without_one() -> None:
     assert LATER.effective_by is not None
 
 
-@pytest.mark.parametrize(("name", "more"), [("carol", {}), ("foreign", {}), ("alice", {"policies": {}})])
+@pytest.mark.parametrize(("name", "more"), [("carol", {}), ("foreign", {}), ("alice", {"policy": None})])
 def test_logout_without_a_session_of_ours_revokes_the_token_itself(name: str, more: dict[str, Any]) -> None:
     """No sid; one of another issuer, whose names are not ours; or a gate that signs nothing, so that no session is ours."""
     answer, calls = call("/logout", bearer(name), **more)
@@ -78,7 +78,7 @@ def test_logout_without_a_session_of_ours_revokes_the_token_itself(name: str, mo
 
 def test_any_sid_is_ours_where_no_issuer_is_configured() -> None:
     """Then there is one namespace (interface §2)."""
-    _, calls = call("/logout", bearer("foreign"), policies=policies(secret="x" * 32))
+    _, calls = call("/logout", bearer("foreign"), policy=policy_of(secret="x" * 32))
     assert calls == [END_LAPTOP]
 
 

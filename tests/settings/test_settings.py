@@ -301,6 +301,13 @@ def test_clients_are_only_called_through_endpoints() -> None:
     assert "JWTGATE_ENDPOINTS" in mistake
 
 
+def test_no_cookie_has_the_name_of_the_csrf_cookie() -> None:
+    """Two cookies of one name would hide each other."""
+    assert Settings(secret=SECRET, refresh_cookie="csrf_access_token")
+    (mistake,) = mistakes(csrf="double-submit", refresh_cookie="csrf_access_token")
+    assert "JWTGATE_REFRESH_COOKIE" in mistake
+
+
 def test_refresh_cookie_is_for_the_refresh_path() -> None:
     """``__Host-`` needs Path=/ (RFC 6265bis §4.1.3.2), and the refresh cookie has another."""
     assert Settings(secret=SECRET, refresh_cookie="__Host-r").refresh_cookie == "__Host-r"

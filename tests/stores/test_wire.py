@@ -210,7 +210,7 @@ def test_forgotten_scripts_are_sent_again(server: Server, server_store: Store) -
         client.script_flush()
         assert server_store.look_up([A]).rulings == (None,)
         assert feed.renew(WORKER, None).was_registered
-        assert client.script_exists(Script.load("look_up").digest.decode()) == [True]
+        assert client.script_exists(Script.load("look_up", "sessions").digest.decode()) == [True]
     feed.close()
 
 

@@ -1,6 +1,10 @@
 #!lua
--- ARGV[5]: the caller's clock; then per change: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''.
--- W1: rulings, log entries and the reading of the workers are this one step. Returns epoch, end, at, rulings, workers.
+-- ARGV[5]: the caller's clock; then, each list behind its length:
+--   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''
+--   the guard's handles that may not be revoked; its user|''; the user's sessions
+--   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|''
+-- W1: rulings, log entries, sessions and the reading of the workers are this one step.
+-- Returns epoch, end, at, rulings, workers; nil: the guard or an expectation does not hold, and nothing was written.
 local MAX_SKEW_SECONDS = 60
 local TICK_SECONDS = 0.000001 -- between two toggles of one handle
 local SWEPT = 16 -- per write: more than a write adds, and bounded
@@ -11,6 +15,33 @@ if not (math.abs(time - now) <= MAX_SKEW_SECONDS) then
     'CLOCK the clocks of the store and the caller are over %d s apart: %.3f and %.3f', MAX_SKEW_SECONDS, time, now))
 end
 local at = math.max(time, now)
+
+local cursor = 5
+local function take()
+  cursor = cursor + 1
+  return ARGV[cursor]
+end
+local function take_list(read)
+  local list = {}
+  for index = 1, tonumber(take()) do list[index] = read() end
+  return list
+end
+local function take_change()
+  local digest, revoked, cuts_off, version, till = take(), take(), take(), take(), take()
+  return {digest = digest, revoked = revoked, cuts_off = cuts_off, version = tonumber(version), till = tonumber(till)}
+end
+local function take_session()
+  local sid, owner, step = take(), take(), take()
+  if step ~= 'put' then return {sid = sid, user = owner} end
+  local expected, record, handles, ends, seen, successors, ms = take(), take(), take(), take(), take(), take(), take()
+  return {
+    sid = sid, user = owner, is_put = true, expected = expected, record = record, handles = handles,
+    ends = tonumber(ends), seen = seen, successors = successors, ms = tonumber(ms)}
+end
+local changes, unless_revoked = take_list(take_change), take_list(take)
+local user = take()
+local user_sids, sessions = take_list(take), take_list(take_session)
+
 local epoch, tail_text = current()
 local name, tail = cjson.decode(epoch).name, parse_end(tail_text)
 
@@ -55,15 +86,41 @@ local function encode(ruling)
   return '{' .. table.concat(parts, ',') .. '}'
 end
 
+local function guard_holds()
+  for _, digest in ipairs(unless_revoked) do
+    local toggle = ruling_on(digest).r
+    if toggle and toggle[1] == 1 then return false end
+  end
+  if user == '' then return true end
+  local wanted, live = {}, redis.call('ZRANGE', user_key(user), '(' .. seconds(time), '+inf', 'BYSCORE')
+  for _, sid in ipairs(user_sids) do wanted[sid] = true end
+  for _, sid in ipairs(live) do
+    if not wanted[sid] then return false end
+  end
+  return #live == #user_sids
+end
+
+-- Whether each session is as expected; reads every key that is written to below.
+local function sessions_hold()
+  local hold = true
+  for _, session in ipairs(sessions) do
+    local fields = redis.call('HMGET', session_key(session.sid), 'record', 'ends')
+    redis.call('ZCARD', user_key(session.user))
+    redis.call('STRLEN', successors_key(session.sid))
+    session.is_new, session.found, session.found_ends = not fields[2], fields[1], fields[2] and tonumber(fields[2])
+    if session.is_put and (session.found or '') ~= session.expected then hold = false end
+    if session.is_put and session.expected == '' and not session.is_new then hold = false end
+  end
+  return hold
+end
+
+if not (guard_holds() and sessions_hold()) then return false end
+
 local digests, rulings = {}, {}
-for first = 6, #ARGV, 5 do
-  local change = {
-    revoked = ARGV[first + 1], cuts_off = ARGV[first + 2],
-    version = tonumber(ARGV[first + 3]), till = tonumber(ARGV[first + 4])}
-  local index, digest = #digests + 1, ARGV[first]
-  local ruling = supersede(ruling_on(digest), change, tail.position + index)
-  known[digest] = ruling
-  digests[index], rulings[index] = digest, encode(ruling)
+for index, change in ipairs(changes) do
+  local ruling = supersede(ruling_on(change.digest), change, tail.position + index)
+  known[change.digest] = ruling
+  digests[index], rulings[index] = change.digest, encode(ruling)
 end
 
 for index, digest in ipairs(digests) do
@@ -74,4 +131,35 @@ if #expired > 0 then
   redis.call('ZREM', UNTIL, unpack(expired))
 end
 for index, digest in ipairs(digests) do store(digest, rulings[index], known[digest].u) end
+
+local function milliseconds(moment) return string.format('%.0f', math.ceil(moment * 1000)) end
+
+local function put(session)
+  local key, users = session_key(session.sid), user_key(session.user)
+  redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', seconds(session.ends),
+    'seen', session.seen)
+  if session.is_new then redis.call('HSET', key, 'stamp', string.format('%s:%.0f', name, tail.position)) end
+  redis.call('PEXPIREAT', key, milliseconds(session.ends))
+  redis.call('ZREMRANGEBYSCORE', users, '-inf', seconds(time))
+  redis.call('ZADD', users, seconds(session.ends), session.sid)
+  redis.call('PEXPIREAT', users, milliseconds(tonumber(redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2])))
+  if session.ms then
+    redis.call('SET', successors_key(session.sid), session.successors, 'PX', string.format('%.0f', session.ms))
+  else
+    redis.call('DEL', successors_key(session.sid))
+  end
+end
+
+local function finish(session)
+  redis.call('ZREM', user_key(session.user), session.sid)
+  if session.found then
+    redis.call('DEL', session_key(session.sid), successors_key(session.sid))
+    redis.call('HSET', session_key(session.sid), 'ended', 1, 'ends', seconds(session.found_ends))
+    redis.call('PEXPIREAT', session_key(session.sid), milliseconds(session.found_ends))
+  end
+end
+
+for _, session in ipairs(sessions) do
+  if session.is_put then put(session) else finish(session) end
+end
 return {epoch, save_end(tail), seconds(at), rulings, workers}

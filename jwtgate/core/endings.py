@@ -1,0 +1,108 @@
+"""Every way a session ends before its time: a ruling and the session's own end, in one step of the store.
+
+The ruling is what holds (it reaches every process, outlives a store that forgets, and refuses both the access tokens and the
+refresh); taking the record away in the same step is what a racing rotation runs into, and what the list shows. The ruling
+on a ``sid`` is remembered no longer than an access token of the session may live: by then nothing is left to refuse.
+
+Whether a store that does not answer a question is asked to write all the same: yes. A logout is not lost for want of a list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan
+from jwtgate.core.refresh_tokens import RefreshToken, is_session_id
+from jwtgate.core.rulings import Change
+from jwtgate.core.session_data import MOST_LISTED, SessionChange
+from jwtgate.errors import GrantError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.receipts import Revoker
+    from jwtgate.core.session_standing import Standing
+    from jwtgate.messages import Receipt
+
+__all__ = ["Endings"]
+
+ROUNDS = 100
+"""Of a list that is longer than one look tells."""
+
+
+class Endings:
+    """Of one gate. ``standing`` is None where no key signs: then there are no sessions, and only rulings."""
+
+    def __init__(self, standing: Standing | None, revoker: Revoker) -> None:
+        self.standing = standing
+        self.revoker = revoker
+
+    def by_sid(self, policy: IssuerPolicy, change: Change, sid: str, *, is_end_given: bool, wait: bool) -> Plan[Receipt]:
+        """``revoked`` on a ``sid``, and the end of the session if it is one of ours.
+
+        Args: change: the ruling. is_end_given: somebody knows until when it matters.
+        """
+        standing = self.standing
+        if standing is None or policy is not standing.policy or not is_session_id(sid):
+            return (yield from self.revoker.revoke((change,), wait=wait))
+        try:
+            looked: Looked = yield LookUp((), (sid,))
+            record = standing.read(looked.facts.sessions[0])
+        except StoreUnavailable:
+            record = None
+        if record is None:
+            return (yield from self.revoker.revoke((change,), wait=wait))
+        if not is_end_given:
+            change = replace(change, until=standing.remembered_until(record, looked.facts.at))
+        ended = SessionChange(sid, standing.user(record.subject))
+        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
+
+    def by_subject(self, policy: IssuerPolicy, changes: tuple[Change, ...], sub: str, *, wait: bool) -> Plan[Receipt]:
+        """Cut-offs on a subject's tokens and sessions. Those that are not on the list are dead by the ruling alone."""
+        standing = self.standing
+        if standing is None or policy is not standing.policy:
+            return (yield from self.revoker.revoke(changes, wait=wait))
+        try:
+            looked: Looked = yield ListSessions(standing.user(sub))
+            listed = looked.facts.sessions
+        except StoreUnavailable:
+            listed = ()
+        ended = tuple(SessionChange(each.sid, standing.user(sub)) for each in listed if each is not None)
+        return (yield from self.revoker.revoke(changes, wait=wait, sessions=ended))
+
+    def all_but(self, sub: str, keep: str, *, wait: bool) -> Plan[Receipt]:
+        """Each session of a subject but one. One that begins meanwhile began after the call: it lives."""
+        standing = self._standing()
+        user = standing.user(sub)
+        for _ in range(ROUNDS):
+            looked: Looked = yield ListSessions(user)
+            live, dead = standing.sorted_out(looked.facts)
+            going = [each for each in live if each.stored.sid != keep]
+            is_last = len(looked.facts.sessions) < MOST_LISTED
+            changes = tuple(
+                Change(each.stored.handles[0], revoked=True, until=standing.remembered_until(each.record, looked.facts.at))
+                for each in going
+            )
+            ended = tuple(SessionChange(sid, user) for sid in (*dead, *(each.stored.sid for each in going)))
+            receipt = yield from self.revoker.revoke(changes, wait=wait and is_last, sessions=ended)
+            if is_last:
+                return receipt
+        raise StoreUnavailable("the subject's sessions grew faster than they could be ended")
+
+    def by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
+        """The session that a refresh token belongs to, used or not. None: there is none that lives."""
+        standing = self._standing()
+        try:
+            shown = RefreshToken.decode(refresh_token)
+            live = yield from standing.found(shown)
+        except GrantError:
+            return None
+        until = standing.remembered_until(live.record, live.facts.at)
+        change = Change(live.stored.handles[0], revoked=True, until=until)
+        ended = SessionChange(shown.sid, live.stored.handles[1])
+        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
+
+    def _standing(self) -> Standing:
+        if self.standing is None:
+            raise GrantError("no key signs, so there are no sessions")
+        return self.standing

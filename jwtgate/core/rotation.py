@@ -1,0 +1,218 @@
+"""Rotation of refresh tokens (RFC 9700 §4.14.2): each is good for one use, and a second use is theft.
+
+    shown                              |                                  | then
+    -----------------------------------|----------------------------------|------------------------------------------------
+    the current one                    | its successor is put in its place | the new pair
+    spent, within the grace            | a racer, or a lost answer         | the same pair, or what has replaced it since
+    spent, the grace over              | recent predecessor: theft         | the session ends, with all its access tokens
+    of this lineage, and none of those | older lineage: theft              | likewise
+    of no live session                 | unknown                           | refused
+
+Invariants:
+  * A session has one current refresh token: whoever replaces it does so by comparing the whole record, so of any number of
+    racers one wins and the others read what it left. Ending a session takes the record away, so a rotation that races a
+    logout finds nothing to replace.
+  * Racers get the pair that is current: a spent one would be taken for theft when it is next used. Each sealed pair leads
+    to the next, and only the holder of a spent token can open its successor.
+  * An access token's stamp was read after the call began and before the record was replaced: a cut-off written between
+    kills it, never the reverse.
+
+All times of the grace are the store's. Does no I/O; draws nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
+from jwtgate.core.issuance import scope_text
+from jwtgate.core.judgement import readable
+from jwtgate.core.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
+from jwtgate.core.rulings import Change
+from jwtgate.core.session_data import SUBJECT_PLACE, SessionChange
+from jwtgate.core.session_record import REMEMBERED
+from jwtgate.core.session_standing import session_handles
+from jwtgate.core.sessions import ATTEMPTS, Sessions, pair_of
+from jwtgate.core.verification import issued_of
+from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
+from jwtgate.messages import TokenPair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.parsing import ParsedToken
+    from jwtgate.core.receipts import Revoker
+    from jwtgate.core.session_record import Record
+    from jwtgate.core.session_standing import Live
+    from jwtgate.messages import Session
+
+__all__ = ["Rotation"]
+
+Place = Literal["current", "racer", "recent predecessor", "older lineage"]
+
+
+class Rotation:
+    """Of one gate."""
+
+    def __init__(self, sessions: Sessions, revoker: Revoker, provider: Callable[[], Callable[[Session], Any] | None]) -> None:
+        """Args: provider: what the application gave to be asked for a session's claims of today, if anything."""
+        self.sessions = sessions
+        self.standing = sessions.standing
+        self.issuer = sessions.issuer
+        self.rules = sessions.rules
+        self.revoker = revoker
+        self.provider = provider
+
+    def refresh(self, refresh_token: str, check: Callable[[str | None], None] | None = None) -> Plan[TokenPair]:
+        """A new pair for a refresh token.
+
+        Args:
+            refresh_token: as shown.
+            check: is given the session's CSRF value before anything is changed; raises to refuse.
+
+        Raises: GrantError: no live session. ReusedRefreshToken: theft; the session has ended. SubjectSuspended.
+            StoreUnavailable.
+        """
+        if not isinstance(refresh_token, str):
+            raise GrantError("not a refresh token")
+        shown = RefreshToken.decode(refresh_token)
+        for _ in range(ATTEMPTS):
+            live = yield from self.standing.found(shown)
+            if check is not None:
+                check(live.record.claims.get("csrf"))
+            place = self._place_of(shown, live)
+            if place == "racer":
+                return self._current_pair(shown, live)
+            if place != "current":
+                yield from self._end_stolen(live)
+                raise ReusedRefreshToken(place)
+            pair = yield from self._replaced(shown, live)
+            if pair is not None:
+                return pair
+        raise StoreUnavailable("other refreshes of the same session kept coming first")
+
+    def _place_of(self, shown: RefreshToken, live: Live) -> Place:
+        record, digest = live.record, shown.digest
+        if digest == record.current:
+            return "current"
+        for spent in record.spent:
+            if spent.digest == digest:
+                return "racer" if live.facts.at - spent.at < self.rules.grace_seconds else "recent predecessor"
+        if shown.generation > record.generation and not shown.is_of(live.facts.epoch.name):
+            raise StoreUnavailable("the store has lost the latest state of this session with its history")
+        return "older lineage"
+
+    # --- the current one
+
+    def _replaced(self, shown: RefreshToken, live: Live) -> Plan[TokenPair | None]:
+        """The new pair; None: somebody else was first, or ended the session."""
+        stored, facts = live.stored, live.facts
+        claims = yield from self._claims_of_today(live)
+        successor = shown.next(self.sessions.draw, facts.epoch.name, live.record.generation + 1)
+        record = live.record.rotated(successor.digest, facts.at, claims)
+        ends_at = record.ends_at(facts.at)
+        payload = self.sessions.payload(record, stored.sid, claims, ends_at)
+        if payload["exp"] <= payload["iat"]:
+            raise GrantError("the session ends this second")
+        access_token, parsed = self.issuer.signed(self.standing.policy, payload, f"{facts.epoch.name}:{facts.end.position}")
+        handles = session_handles(self.standing.policy, parsed)
+        yield from self._refuse_what_would_be_dead(parsed, handles, live)
+        pair = pair_of(access_token, successor, payload)
+        self.sessions.check_size(pair)
+        put = SessionChange(
+            stored.sid,
+            handles[1],
+            record=record.encode(),
+            expected=stored.record,
+            handles=handles,
+            ends_at=ends_at,
+            seen_at=facts.at,
+            successors=self._successors(shown, pair, record, live),
+            successors_seconds=self.rules.grace_seconds,
+        )
+        written = yield Write((), self.sessions.clock.wall(), (put,))
+        return None if written is None else pair
+
+    def _claims_of_today(self, live: Live) -> Plan[Mapping[str, Any]]:
+        """Those of the session, and over them what the application says now; None takes one away."""
+        provider, claims = self.provider(), live.record.claims
+        if provider is None:
+            return claims
+        told = yield AskClaims(provider, live.session)
+        if told is None:
+            return claims
+        if not isinstance(told, Mapping):
+            raise TypeError("the provider of claims must return a mapping or None")
+        scope = told.get("scope")
+        fresh = self.issuer.own_claims({name: value for name, value in told.items() if name != "scope"})
+        if "csrf" in fresh and self.rules.has_csrf:
+            raise ValueError("claims may not set csrf: under JWTGATE_CSRF=double-submit the gate does")
+        if "scope" in told:
+            fresh["scope"] = None if scope is None else scope_text(scope)
+        return {name: value for name, value in {**claims, **fresh}.items() if value is not None}
+
+    def _refuse_what_would_be_dead(self, parsed: ParsedToken, handles: tuple[bytes, ...], live: Live) -> Plan[None]:
+        """What is issued, the same gate admits: a version too low, a tenant that was just cut off.
+
+        Raises: GrantError; SubjectSuspended.
+        """
+        known = dict(zip(live.stored.handles, live.stored.rulings, strict=True))
+        unknown = tuple(handle for handle in handles if handle not in known)
+        if unknown:
+            looked: Looked = yield LookUp(unknown)
+            known.update(zip(unknown, looked.facts.rulings, strict=True))
+        policy = self.standing.policy
+        issued = issued_of(parsed, policy.keys.candidates(parsed.header["alg"], parsed.header.get("kid")), policy)
+        subject_sessions = 1
+        for place, ruling in enumerate(readable(known[handle] for handle in handles)):
+            if ruling is None or place == subject_sessions:
+                continue
+            if ruling.kills(issued, live.facts.epoch.name, policy.leeway_seconds):
+                if place == SUBJECT_PLACE and ruling.toggle is not None and ruling.toggle.is_revoked:
+                    raise SubjectSuspended("the subject is suspended")
+                raise GrantError("a ruling would kill the new access token at once")
+
+    # --- a racer
+
+    def _successors(self, shown: RefreshToken, pair: TokenPair, record: Record, live: Live) -> bytes:
+        """The sealed pairs that racers may still ask for: digest of the spent token to what replaced it."""
+        sealed = _read_successors(live.stored.successors)
+        in_grace = {spent.digest for spent in record.spent if live.facts.at - spent.at < self.rules.grace_seconds}
+        kept = {digest: text for digest, text in sealed.items() if digest in in_grace}
+        text = json.dumps([pair.access_token, pair.refresh_token, pair.expires_in, pair.session_id])
+        kept[shown.digest] = seal(shown, text.encode(), self.sessions.draw(NONCE_BYTES))
+        return json.dumps(kept, separators=(",", ":")).encode()
+
+    def _current_pair(self, shown: RefreshToken, live: Live) -> TokenPair:
+        """Follows the sealed pairs to the one whose refresh token is still good."""
+        sealed = _read_successors(live.stored.successors)
+        token = shown
+        for _ in range(REMEMBERED):
+            text = unseal(token, sealed.get(token.digest, ""))
+            if text is None:
+                break
+            pair = TokenPair(*json.loads(text))
+            token = RefreshToken.decode(pair.refresh_token)
+            if token.digest == live.record.current:
+                return pair
+        raise StoreUnavailable("the successor of a refresh token was lost within its grace")
+
+    # --- theft
+
+    def _end_stolen(self, live: Live) -> Plan[None]:
+        stored = live.stored
+        until = self.standing.remembered_until(live.record, live.facts.at)
+        changes = (Change(stored.handles[0], revoked=True, until=until),)
+        yield from self.revoker.revoke(changes, wait=False, sessions=(SessionChange(stored.sid, stored.handles[1]),))
+
+
+def _read_successors(text: bytes) -> dict[str, str]:
+    """Raises: StoreUnavailable: no jwtgate wrote it."""
+    if not text:
+        return {}
+    try:
+        return {str(digest): str(sealed) for digest, sealed in json.loads(text).items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise StoreUnavailable("the successors of a refresh token cannot be read") from error

@@ -1,0 +1,174 @@
+"""Which stored session is live.
+
+Invariants:
+  * A session is live only if the store holds it, it has not ended, and no ruling kills it: ``revoked`` on its ``sid``, or a
+    cut-off on its subject's ``sessions``, on ``all``, ``client_id`` or a configured claim, later than its login. Cut-offs
+    are compared with the login's position (design §3). A cut-off on ``sub`` alone ends access tokens, not sessions.
+  * R1: a ruling known here refuses, too. R2: only a look-up sent now is used, and none older than one lease.
+  * What cannot be known is ``StoreUnavailable``: a session that may have been lost with the store's history is not called
+    ended (L3). A cut-off on everybody in the present epoch is how an operator says that it is.
+
+Does no I/O: it yields ``LookUp``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.judgement import readable
+from jwtgate.core.revocation import MARGIN_SECONDS
+from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.session_data import SUBJECT_PLACE
+from jwtgate.core.session_record import Record, UnreadableRecord
+from jwtgate.core.verification import handles_of, read_stamp
+from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
+from jwtgate.messages import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jwtgate.core.history import Facts
+    from jwtgate.core.parsing import ParsedToken
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.refresh_tokens import RefreshToken
+    from jwtgate.core.session_data import StoredSession
+    from jwtgate.core.view import View
+
+__all__ = ["Live", "Standing", "session_handles"]
+
+
+def session_handles(policy: IssuerPolicy, access_token: ParsedToken) -> tuple[bytes, ...]:
+    """The handles whose rulings concern a session: its sid, its subject's sessions, the subject, and then the others of its
+    access tokens but the jti.
+    """
+    _, sid, sub, *others = handles_of(access_token, policy)
+    return (sid, digest_of(policy.namespace, "sessions", access_token.claims["sub"]), sub, *others)
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A stored session that was found live, and the look that found it."""
+
+    stored: StoredSession
+    record: Record
+    facts: Facts
+
+    @property
+    def session(self) -> Session:
+        """As the application sees it."""
+        stored, record = self.stored, self.record
+        return Session(
+            sid=stored.sid,
+            subject=record.subject,
+            device=record.device,
+            ip=record.ip,
+            user_agent=record.user_agent,
+            created_at=record.created_at,
+            last_seen_at=stored.seen_at,
+            expires_at=stored.ends_at,
+        )
+
+
+class Standing:
+    """Of one gate's sessions, all of which belong to the issuer that signs."""
+
+    def __init__(self, policy: IssuerPolicy, view: View, clock: Clock) -> None:
+        self.policy = policy
+        self.view = view
+        self.clock = clock
+
+    def user(self, sub: str) -> bytes:
+        """What a subject's sessions are listed by. Raises: ValueError: no subject can be so."""
+        if not isinstance(sub, str) or not sub:
+            raise ValueError("sub must be a non-empty text")
+        try:
+            return digest_of(self.policy.namespace, "sessions", sub)
+        except UnicodeEncodeError:
+            raise ValueError("sub must be text that UTF-8 can carry") from None
+
+    def sid_handle(self, sid: str) -> bytes:
+        """The digest of the handle ``sid``."""
+        return digest_of(self.policy.namespace, "sid", sid)
+
+    def remembered_until(self, record: Record, now: float) -> float:
+        """How long a ruling that ends a session must be remembered: as long as its access tokens may live."""
+        return now + record.access_seconds + self.policy.leeway_seconds + MARGIN_SECONDS
+
+    def found(self, shown: RefreshToken) -> Plan[Live]:
+        """The live session that a refresh token belongs to, spent or not.
+
+        Raises: GrantError: there is none. SubjectSuspended. StoreUnavailable: it cannot be known.
+        """
+        looked: Looked = yield LookUp((self.policy.everything,), (shown.sid,))
+        facts, stored = looked.facts, looked.facts.sessions[0]
+        if self.clock.boot() - looked.sent_at > self.view.lease_seconds:
+            raise StoreUnavailable("the store's answer came later than one lease")
+        if stored is not None and not stored.is_ended:
+            record = self._read(stored)
+            self._refuse_what_is_ruled(stored, record, facts, self.view.known(stored.handles).rulings)
+            if facts.epoch.is_healed:
+                self._refuse_what_is_ruled(stored, record, facts, stored.rulings)
+                return Live(stored, record, facts)
+        if not facts.epoch.is_healed:
+            raise StoreUnavailable("the store's history is healing")
+        if stored is None and _may_be_lost(shown, facts):
+            raise StoreUnavailable("the session may have been lost with the store's history")
+        raise GrantError("of no session that is live")
+
+    def sorted_out(self, facts: Facts) -> tuple[list[Live], list[str]]:
+        """Of listed sessions the live ones, newest first, and the names of those that a ruling has killed.
+
+        A suspended subject's sessions are live here: they may be lifted again.
+        """
+        live: list[Live] = []
+        dead: list[str] = []
+        for stored in facts.sessions:
+            if stored is None:
+                continue
+            record = self._read(stored)
+            try:
+                self._refuse_what_is_ruled(stored, record, facts, stored.rulings)
+            except SubjectSuspended:
+                live.append(Live(stored, record, facts))
+            except GrantError:
+                dead.append(stored.sid)
+            else:
+                live.append(Live(stored, record, facts))
+        return sorted(live, key=lambda each: each.record.created_at, reverse=True), dead
+
+    def read(self, stored: StoredSession | None) -> Record | None:
+        """The record of a session that is there and has not ended."""
+        return None if stored is None or stored.is_ended else self._read(stored)
+
+    def _read(self, stored: StoredSession) -> Record:
+        try:
+            return Record.decode(stored.record)
+        except UnreadableRecord as error:
+            raise StoreUnavailable("a stored session cannot be read") from error
+
+    def _refuse_what_is_ruled(
+        self, stored: StoredSession, record: Record, facts: Facts, rulings: Iterable[bytes | None]
+    ) -> None:
+        """Raises: GrantError: a ruling kills the session. SubjectSuspended: nothing else does."""
+        issued = Issued(read_stamp(stored.stamp), record.created_at)
+        is_suspended = False
+        for place, ruling in enumerate(readable(rulings)):
+            if ruling is None:
+                continue
+            if place == SUBJECT_PLACE:
+                is_suspended = ruling.toggle is not None and ruling.toggle.is_revoked
+            elif ruling.kills(issued, facts.epoch.name, self.policy.leeway_seconds):
+                raise GrantError("a ruling ends the session")
+        if is_suspended:
+            raise SubjectSuspended("the subject is suspended")
+
+
+def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:
+    """L3: made in another epoch, not past its end, and nobody has said since that all is over."""
+    if shown.is_of(facts.epoch.name) or shown.expires_at <= facts.at:
+        return False
+    (ruling,) = readable(facts.rulings)
+    cut = None if ruling is None else ruling.not_before
+    return cut is None or cut.epoch != facts.epoch.name

@@ -1,0 +1,214 @@
+"""What a login makes: a session and its first tokens.
+
+Invariant: nothing else makes a session, and its record, its place in the subject's list, the ends of those that must go to
+make room, and its stamp are one step of the store. A subject that is suspended in that very step gets none.
+
+Which session is live is decided in ``core.session_standing``, rotation in ``core.rotation``, ending in ``core.endings``. Does
+no I/O and draws nothing. Sources: RFC 6749 §5.1, RFC 9068 §2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
+from jwtgate.core.issuance import is_utf8, scope_text, suspends
+from jwtgate.core.refresh_tokens import RefreshToken
+from jwtgate.core.rulings import Change
+from jwtgate.core.session_data import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
+from jwtgate.core.session_record import Record
+from jwtgate.core.session_standing import session_handles
+from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
+from jwtgate.messages import Session, TokenPair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jwtgate.core.history import Facts, Written
+    from jwtgate.core.issuance import Issuer
+    from jwtgate.core.session_standing import Standing
+
+__all__ = ["ATTEMPTS", "SessionRules", "Sessions", "pair_of"]
+
+ATTEMPTS = 32
+"""Of a compare-and-set. Each failure means that somebody else's succeeded."""
+
+MAX_TEXT = 1024
+"""Characters of a device's label, an address, a user agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What the operator decided about sessions; see the settings of the same names. Spans are seconds."""
+
+    access_seconds: float
+    session_seconds: float
+    idle_seconds: float | None
+    grace_seconds: float
+    most: int | None
+    client_id: str | None
+    has_csrf: bool
+
+
+class Sessions:
+    """Of one gate."""
+
+    def __init__(
+        self,
+        rules: SessionRules,
+        issuer: Issuer,
+        standing: Standing,
+        *,
+        draw: Callable[[int], bytes],
+        draw_text: Callable[[], str],
+        check_size: Callable[[TokenPair], None],
+    ) -> None:
+        """Args: draw: random bytes. draw_text: a random text. check_size: raises ValueError for what no cookie holds."""
+        self.rules = rules
+        self.issuer = issuer
+        self.standing = standing
+        self.view = standing.view
+        self.clock = standing.clock
+        self.draw = draw
+        self.draw_text = draw_text
+        self.check_size = check_size
+
+    def start(
+        self,
+        sub: str,
+        *,
+        claims: Mapping[str, Any] | None,
+        scope: str | Iterable[str] | None,
+        device: str | None,
+        ip: str | None,
+        user_agent: str | None,
+    ) -> Plan[TokenPair]:
+        """A session and its first tokens.
+
+        Raises: SubjectSuspended. SettingsError: no signing key. ValueError: what cannot be; nothing is written then.
+        """
+        policy, now, rules = self.issuer.policy(), self.clock.wall(), self.rules
+        refresh_token = RefreshToken.first(self.draw, now + rules.session_seconds)
+        record = Record(
+            subject=sub,
+            created_at=now,
+            absolute_end=now + rules.session_seconds,
+            idle_seconds=rules.idle_seconds,
+            access_seconds=rules.access_seconds,
+            claims=self._first_claims(claims, scope, now),
+            device=_text(device, "device"),
+            ip=_text(ip, "ip"),
+            user_agent=_text(user_agent, "user_agent"),
+            current=refresh_token.digest,
+        )
+        payload = self.payload(record, refresh_token.sid, record.claims, record.ends_at(now))
+        draft, parsed = self.issuer.drafted(policy, payload)
+        self.check_size(pair_of(draft, refresh_token, payload))
+        handles = session_handles(policy, parsed)
+        put = SessionChange(
+            refresh_token.sid,
+            handles[1],
+            record=record.encode(),
+            handles=handles,
+            ends_at=record.ends_at(now),
+            seen_at=now,
+        )
+        written = yield from self._put(put)
+        access_token = self.issuer.sign(policy, payload, f"{written.epoch.name}:{written.end.position}")
+        return pair_of(access_token, replace(refresh_token, epoch=written.epoch.name), payload)
+
+    def _first_claims(self, claims: Mapping[str, Any] | None, scope: str | Iterable[str] | None, now: float) -> dict[str, Any]:
+        """The application's, and what stays with the session: when it logged in, for whom, and the value of CSRF."""
+        own: dict[str, Any] = {"auth_time": math.floor(now)}
+        if self.rules.client_id is not None:
+            own["client_id"] = self.rules.client_id
+        own |= self.issuer.own_claims(claims)
+        if scope is not None:
+            own["scope"] = scope_text(scope)
+        if self.rules.has_csrf:
+            if "csrf" in own:
+                raise ValueError("claims may not set csrf: under JWTGATE_CSRF=double-submit the gate does")
+            own["csrf"] = self.draw_text()
+        return own
+
+    def payload(self, record: Record, sid: str, claims: Mapping[str, Any], ends_at: float) -> dict[str, Any]:
+        """An access token's claims: it outlives neither the session nor what the record promises."""
+        seconds = min(self.rules.access_seconds, record.access_seconds)
+        end = min(self.clock.wall() + math.ceil(seconds), ends_at)
+        return self.issuer.payload(self.standing.policy, record.subject, {**claims, "sid": sid}, end)
+
+    def _put(self, put: SessionChange) -> Plan[Written]:
+        """Creates it; where ``MAX_SESSIONS`` is reached the oldest end in the same step."""
+        subject = put.handles[SUBJECT_PLACE]
+        for _ in range(ATTEMPTS):
+            changes: tuple[Change, ...] = ()
+            sessions: tuple[SessionChange, ...] = (put,)
+            guard = Guard(not_revoked=(subject,))
+            if self.rules.most is not None:
+                looked: Looked = yield ListSessions(put.user)
+                changes, sessions, guard = self._with_room(put, subject, looked.facts, self.rules.most)
+            written: Written | None = yield Write(changes, self.clock.wall(), sessions, guard)
+            if written is not None:
+                self.view.learn(written, (change.digest for change in changes))
+                if put in sessions:
+                    return written
+                continue
+            looked = yield LookUp((subject,))
+            if suspends(looked.facts.rulings[0]):
+                raise SubjectSuspended("the subject is suspended")
+        raise StoreUnavailable("other logins of the same subject kept coming first")
+
+    def _with_room(
+        self, put: SessionChange, subject: bytes, facts: Facts, most: int
+    ) -> tuple[tuple[Change, ...], tuple[SessionChange, ...], Guard]:
+        """The write that ends the dead and the oldest and puts the new one, if the list is still what it was.
+
+        Where the list is longer than can be told, only ends: the next look sees the rest.
+        """
+        live, dead = self.standing.sorted_out(facts)
+        excess = live[max(0, most - 1) :]
+        changes = tuple(
+            Change(
+                each.stored.handles[0],
+                revoked=True,
+                until=self.standing.remembered_until(each.record, facts.at),
+            )
+            for each in excess
+        )
+        ends = tuple(SessionChange(sid, put.user) for sid in (*dead, *(each.stored.sid for each in excess)))
+        listed = frozenset(each.sid for each in facts.sessions if each is not None)
+        if len(listed) >= MOST_LISTED:
+            return changes, ends, Guard(not_revoked=(subject,))
+        return changes, (*ends, put), Guard(not_revoked=(subject,), user=put.user, sids=listed)
+
+    def sessions_of(self, sub: str) -> Plan[list[Session]]:
+        """Live sessions, newest first."""
+        looked: Looked = yield ListSessions(self.standing.user(sub))
+        live, _ = self.standing.sorted_out(looked.facts)
+        return [each.session for each in live]
+
+    def session_of(self, refresh_token: str) -> Plan[Session]:
+        """The live session of a refresh token that could be used now; changes nothing.
+
+        Raises: GrantError: it is spent, or of no live session. StoreUnavailable.
+        """
+        shown = RefreshToken.decode(refresh_token)
+        live = yield from self.standing.found(shown)
+        if shown.digest != live.record.current:
+            raise GrantError("the refresh token is spent")
+        return live.session
+
+
+def pair_of(access_token: str, refresh_token: RefreshToken, payload: Mapping[str, Any]) -> TokenPair:
+    """What the client gets."""
+    return TokenPair(access_token, refresh_token.encode(), payload["exp"] - payload["iat"], refresh_token.sid)
+
+
+def _text(value: object, name: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not is_utf8(value):
+        raise ValueError(f"{name} must be a text of at most {MAX_TEXT} characters that UTF-8 can carry")
+    return value

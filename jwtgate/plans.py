@@ -1,0 +1,293 @@
+"""The gate's operations as plans, performed by either face: one object composes the rooms of the core.
+
+Refusals leave under the gate's realm, and those of requests are counted. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jwtgate.core import cross_site
+from jwtgate.core.cookies import CookieRules, check_size, clear_cookies, set_cookies
+from jwtgate.core.effects import Pause
+from jwtgate.core.endings import Endings
+from jwtgate.core.issuance import Issuer
+from jwtgate.core.receipts import Revoker
+from jwtgate.core.revocation import Targets
+from jwtgate.core.rotation import Rotation
+from jwtgate.core.session_standing import Standing
+from jwtgate.core.sessions import SessionRules, Sessions
+from jwtgate.endpoints.call import Cookies, Rules
+from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.routing import Endpoints
+from jwtgate.errors import JWTGateError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jwtgate.core.effects import Clock, Plan
+    from jwtgate.core.gate import Decision
+    from jwtgate.core.lru import Admitted
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.rulings import Change
+    from jwtgate.core.view import View
+    from jwtgate.messages import Receipt, Request, Session, TokenPair
+    from jwtgate.settings import Settings
+
+__all__ = ["Plans"]
+
+T = TypeVar("T")
+
+READY_PAUSE_SECONDS = 0.005
+
+
+class Plans:
+    """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
+
+    def __init__(  # noqa: PLR0913 - what one process composes
+        self,
+        settings: Settings,
+        decision: Decision,
+        view: View,
+        clock: Clock,
+        reach_seconds: float,
+        *,
+        own_worker: Callable[[], str | None],
+        provider: Callable[[], Callable[[Session], Any] | None],
+    ) -> None:
+        """Args: own_worker: the follower's name, if it is at work. provider: who is asked for claims at a refresh, if any."""
+        self.clock = clock
+        self.view = view
+        self.decision = decision
+        self.tally = decision.tally
+        self.realm = settings.realm
+        self.policies = settings.policies
+        self.targets = Targets(settings.policies, settings.max_token_bytes, settings.refresh_ttl)
+        self.revoker = Revoker(view, clock, reach_seconds, own_worker)
+        self.issuer = Issuer(
+            settings.policies,
+            clock,
+            default_ttl=settings.access_ttl,
+            max_token_bytes=settings.max_token_bytes,
+            draw_token_id=lambda: secrets.token_urlsafe(16),
+        )
+        self.cookies = CookieRules(
+            settings.cookie,
+            settings.refresh_cookie,
+            is_secure=settings.cookie_secure,
+            refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
+            has_csrf=settings.csrf == "double-submit",
+        )
+        policy = _policy_of_sessions(settings.policies)
+        self.standing = None if policy is None else Standing(policy, view, clock)
+        self.endings = Endings(self.standing, self.revoker)
+        self._sessions: Sessions | None = None
+        self._rotation: Rotation | None = None
+        if self.standing is not None:
+            self._sessions = Sessions(
+                _session_rules(settings),
+                self.issuer,
+                self.standing,
+                draw=os.urandom,
+                draw_text=lambda: secrets.token_urlsafe(16),
+                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
+            )
+            self._rotation = Rotation(self._sessions, self.revoker, provider)
+        self.endpoints = _endpoints(settings, self)
+
+    # --- tokens
+
+    def examine(self, request: Request) -> Plan[Admitted | None]:
+        """The decision about a request."""
+        return self._ours(self.decision.examine(request), is_counted=True)
+
+    def verify(self, token: str) -> Plan[Admitted]:
+        """The decision about one token."""
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
+
+    def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
+        """A token of no session."""
+        return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
+
+    # --- rulings
+
+    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
+        """See ``Gate.revoke``."""
+
+        def plan() -> Plan[Receipt]:
+            changes = self.targets.revoked(self.clock.wall(), **target)
+            sub, sid = target["sub"], target["sid"]
+            policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
+            if sid is not None and policy is not None:
+                is_end_given = target["expires_at"] is not None
+                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_given=is_end_given, wait=wait))
+            if sub is not None and policy is not None and not target["access_only"]:
+                return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
+            return (yield from self.revoker.revoke(changes, wait=wait))
+
+        return self._ours(plan())
+
+    def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
+        """One access token."""
+        return self._write(lambda: (self.targets.token(token, self.clock.wall()),), wait=wait)
+
+    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.suspend``."""
+        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
+
+    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.reinstate``."""
+        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
+
+    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.require_version``."""
+        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+
+    # --- sessions
+
+    def start_session(self, sub: str, **more: Any) -> Plan[TokenPair]:
+        """See ``Sessions.start``."""
+        return self._ours(self._of_sessions().start(sub, **more))
+
+    def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
+        """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""
+        rotation, rules = self._rotation, self.decision.rules
+        if rotation is None:
+            raise SettingsError(NO_SESSIONS)
+
+        def check(csrf: str | None) -> None:
+            if request is not None and rules.csrf == "double-submit":
+                cross_site.check_double_submit(request, csrf)
+
+        def plan() -> Plan[TokenPair]:
+            if request is not None:
+                cross_site.check(request, mode=rules.csrf, origins=rules.origins)
+            return (yield from rotation.refresh(refresh_token, check))
+
+        return self._ours(plan(), is_counted=True)
+
+    def sessions_of(self, sub: str) -> Plan[list[Session]]:
+        """See ``Sessions.list``."""
+        return self._ours(self._of_sessions().sessions_of(sub))
+
+    def session_of(self, refresh_token: str) -> Plan[Session]:
+        """The session of a refresh token that could be used now."""
+        return self._ours(self._of_sessions().session_of(refresh_token))
+
+    def end_session(self, sid: str, *, wait: bool) -> Plan[Receipt]:
+        """See ``Sessions.end``."""
+
+        def plan() -> Plan[Receipt]:
+            policy = self._policy()
+            change = self.targets.session(policy, sid, self.clock.wall())
+            return (yield from self.endings.by_sid(policy, change, sid, is_end_given=False, wait=wait))
+
+        return self._ours(plan())
+
+    def end_all(self, sub: str, keep: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Sessions.end_all``."""
+
+        def plan() -> Plan[Receipt]:
+            if keep is not None:
+                return (yield from self.endings.all_but(sub, keep, wait=wait))
+            policy = self._policy()
+            changes = self.targets.subject(policy, sub, self.clock.wall())
+            return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
+
+        return self._ours(plan())
+
+    def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
+        """The session that a refresh token belongs to, used or not."""
+        return self._ours(self.endings.by_refresh_token(refresh_token, wait=wait))
+
+    def _of_sessions(self) -> Sessions:
+        if self._sessions is None:
+            raise SettingsError(NO_SESSIONS)
+        return self._sessions
+
+    def _policy(self) -> IssuerPolicy:
+        if self.standing is None:
+            raise SettingsError(NO_SESSIONS)
+        return self.standing.policy
+
+    # --- the rest
+
+    def ready(self, timeout: float) -> Plan[bool]:
+        """See ``Gate.ready``."""
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
+            raise ValueError("timeout must be seconds, 0 or more")
+        until = self.clock.boot() + timeout
+        while not self.view.is_live(now := self.clock.boot()):
+            if now >= until:
+                return False
+            yield Pause(READY_PAUSE_SECONDS)
+        return True
+
+    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
+        def plan() -> Plan[Receipt]:
+            return (yield from self.revoker.revoke(changes(), wait=wait))
+
+        return self._ours(plan())
+
+    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
+        """Refusals leave under this gate's realm, and those of requests are counted."""
+        try:
+            return (yield from plan)
+        except JWTGateError as error:
+            if is_counted:
+                self.tally.count(error)
+            error.realm = self.realm
+            raise
+
+
+NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
+
+
+def _policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
+    """The issuer that signs, or the only one: a process that verifies alone may still end sessions."""
+    for policy in policies.values():
+        if policy.keys.signer is not None:
+            return policy
+    return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def _session_rules(settings: Settings) -> SessionRules:
+    return SessionRules(
+        access_seconds=settings.access_ttl,
+        session_seconds=settings.refresh_ttl,
+        idle_seconds=settings.idle_ttl,
+        grace_seconds=settings.refresh_grace,
+        most=settings.max_sessions,
+        client_id=settings.client_id,
+        has_csrf=settings.csrf == "double-submit",
+    )
+
+
+def _endpoints(settings: Settings, plans: Plans) -> Endpoints | None:
+    if settings.endpoints is None:
+        return None
+    found, cookies = plans.decision.rules.extraction, plans.cookies
+    rules = Rules(
+        policy=None if plans.standing is None else plans.standing.policy,
+        find_credential=found.find,
+        csrf=settings.csrf,
+        origins=plans.decision.rules.origins,
+        clients=Clients(settings.clients or ()),
+        client_id=settings.client_id,
+        max_token_bytes=settings.max_token_bytes,
+        cookies=Cookies(
+            find_refresh_token=found.refresh_cookie_of,
+            set=lambda pair: set_cookies(cookies, pair, plans.clock.wall()),
+            clear=lambda: clear_cookies(cookies),
+        )
+        if "cookie" in settings.locations
+        else None,
+    )
+    return Endpoints(settings.endpoints, plans, rules)
+
+
+def _check_nothing(_pair: TokenPair) -> None:
+    """Where no cookie carries it any size will do."""

@@ -1,0 +1,27 @@
+"""Cookies on the responses of frameworks, none of which is imported: only what their headers can do matters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["CookieResponse", "add_cookies"]
+
+
+class CookieResponse(Protocol):
+    """A response whose headers take several of one name: Starlette's (``append``), Werkzeug's (``add``)."""
+
+    @property
+    def headers(self) -> Any: ...
+
+
+def add_cookies(response: CookieResponse, values: Iterable[str]) -> None:
+    """One ``Set-Cookie`` for each. Raises: TypeError: the response cannot hold several."""
+    headers = getattr(response, "headers", None)
+    add = getattr(headers, "append", None) or getattr(headers, "add", None)
+    if add is None or isinstance(headers, list):
+        raise TypeError("the response must be Starlette's or Werkzeug's: headers that append or add a Set-Cookie")
+    for value in values:
+        add("Set-Cookie", value)

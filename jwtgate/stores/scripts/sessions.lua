@@ -1,0 +1,27 @@
+-- Shared by every script that touches sessions: the loader puts it after the prelude.
+--
+-- A session is a hash: record, stamp, seen, ends, handles (32 hex digits each) while it lives; ended, ends once it was
+-- ended, so that it is not taken for a lost one. Its second text is a key of its own, so that it goes by itself when its
+-- grace is over. The names of these keys follow from the first key: all stand on its slot.
+
+local BASE = string.sub(RULINGS, 1, -#'rulings' - 1)
+
+local function session_key(sid) return BASE .. 's:' .. sid end
+local function successors_key(sid) return BASE .. 'g:' .. sid end
+local function user_key(user) return BASE .. 'u:' .. user end
+
+local function rulings_on(handles)
+  local digests = {}
+  for first = 1, #handles, 32 do digests[#digests + 1] = string.sub(handles, first, first + 31) end
+  if #digests == 0 then return {} end
+  return redis.call('HMGET', RULINGS, unpack(digests))
+end
+
+-- What StoredSession holds, or false.
+local function find_session(sid)
+  local fields = redis.call('HMGET', session_key(sid), 'record', 'stamp', 'seen', 'ends', 'ended', 'handles')
+  if not fields[4] then return false end
+  local successors = fields[1] and redis.call('GET', successors_key(sid))
+  local handles = fields[6] or ''
+  return {sid, fields[1], fields[2], fields[3], fields[4], fields[5], successors, handles, rulings_on(handles)}
+end
