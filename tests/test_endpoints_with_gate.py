@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from endpoints.scripted_operations import FORM
 from endpoints.test_clients import basic
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from keymaking import pair_of
 from shells import COOKIE, Answer, Sent, asgi_application, ask_asgi, ask_wsgi, gate_of, token_of_claims, wsgi_application
 
@@ -250,6 +253,37 @@ def test_gate_that_only_verifies_still_answers(shell: str) -> None:
 
 def _public_key() -> str:
     return pair_of(ed25519.Ed25519PrivateKey.generate()).public_pem
+
+
+NAME = st.one_of(st.text(min_size=1, max_size=40), st.sampled_from(["alice", "a" * 500]))
+CLAIMS = st.fixed_dictionaries(
+    {},
+    optional={"sub": NAME, "sid": NAME, "jti": NAME, "client_id": NAME, "scope": NAME, "iss": NAME, "iat": st.integers(0, 9)},
+)
+CALLS = st.sampled_from(
+    [("POST", "/logout"), ("POST", "/logout-all"), ("GET", "/sessions"), ("DELETE", "/sessions/x"), ("POST", "/revoke"),
+     ("POST", "/introspect"), ("POST", "/refresh")]
+)  # fmt: skip
+
+
+@cache
+def lasting_world() -> World:
+    """One for all examples."""
+    return World("wsgi")
+
+
+@settings(max_examples=200, deadline=None)
+@given(CLAIMS, CALLS, NAME)
+def test_any_claims_and_any_tokens_get_an_answer(claims: dict[str, Any], call: tuple[str, str], text: str) -> None:
+    """Threats 2 and 7: whatever an issuer wrote into a token, or a client into a field, nothing raises."""
+    world = lasting_world()
+    token = token_of_claims(**claims)
+    shown = (AS_CLIENT,) if call[1] in ("/revoke", "/introspect") else (bearer(token),)
+    for field in (token, text, f"jgr_{text}", f"jgr_{'A' * 86}"):
+        form = {"token": field, "refresh_token": field} if call[0] == "POST" else {}
+        answer = world.call(*call, *shown, **form)
+        assert answer.status in {200, 400, 401, 403, 404}
+        assert answer.header("cache-control") == "no-store"
 
 
 def test_store_that_is_down_is_503_at_every_endpoint_that_asks(shell: str) -> None:
