@@ -60,8 +60,8 @@ async def _received(messages: Callable[[], Awaitable[MutableMapping[str, Any]]])
 def read(request: Request, environ: MutableMapping[str, Any]) -> bytes:
     """The body from ``wsgi.input``. Without a length it is read only where the server ends it (``wsgi.input_terminated``).
 
-    Time is checked between reads. A sender that stalls within one is cut off under gunicorn, whose socket is at hand; other
-    servers block in it for as long as their own timeouts allow.
+    Time is checked between reads. A sender that stalls within one is cut off under gunicorn, whose socket is at hand (where
+    that does TLS or HTTP/2 itself, without the 408); other servers block in it for as long as their own timeouts allow.
 
     Raises: BodyTooLarge. BodyTooSlow. MalformedCall: a bad length, or it ended early.
     """
