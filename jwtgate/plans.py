@@ -5,33 +5,34 @@ Refusals leave under the gate's realm, and those of requests are counted. Decide
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core import cross_site
-from jwtgate.core.cookies import CookieRules, check_size, clear_cookies, set_cookies
+from jwtgate.core.cookies import CookieRules, check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.endings import Endings
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
+from jwtgate.core.renewal import Renewal
 from jwtgate.core.revocation import Targets
 from jwtgate.core.rotation import Rotation
 from jwtgate.core.session_standing import Standing
 from jwtgate.core.sessions import SessionRules, Sessions
-from jwtgate.endpoints.call import Cookies, Rules
-from jwtgate.endpoints.clients import Clients
-from jwtgate.endpoints.routing import Endpoints
-from jwtgate.errors import JWTGateError, SettingsError
+from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.mounting import mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from jwtgate.core.effects import Clock, Plan
+    from jwtgate.core.effects import Clock, Plan, Provider
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.renewal import Renewed
     from jwtgate.core.rulings import Change
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Plans"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
 
 READY_PAUSE_SECONDS = 0.005
 
@@ -56,7 +59,7 @@ class Plans:
         reach_seconds: float,
         *,
         own_worker: Callable[[], str | None],
-        provider: Callable[[], Callable[[Session], Any] | None],
+        provider: Callable[[], Provider | None],
     ) -> None:
         """Args: own_worker: the follower's name, if it is at work. provider: who is asked for claims at a refresh, if any."""
         self.clock = clock
@@ -96,7 +99,11 @@ class Plans:
                 check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
             )
             self._rotation = Rotation(self._sessions, self.revoker, provider)
-        self.endpoints = _endpoints(settings, self)
+        self._renewal: Renewal | None = None
+        if settings.rotate_after is not None:
+            decision.forgo_hits()  # every request is counted
+            self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
 
@@ -111,6 +118,16 @@ class Plans:
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
+
+    def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
+        """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""
+        return self._renewal is not None and self._renewal.is_due(entry, request)
+
+    def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
+        """What that response carries, now that the application says with which headers it starts."""
+        if self._renewal is None:
+            return None
+        return (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 
@@ -165,7 +182,17 @@ class Plans:
         def plan() -> Plan[TokenPair]:
             if request is not None:
                 cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-            return (yield from rotation.refresh(refresh_token, check))
+            try:
+                return (yield from rotation.refresh(refresh_token, check))
+            except (TypeError, ValueError) as error:  # the application's claims; no client can do anything about them
+                logger.exception("a session's claims of today cannot stand in a token, so it is not refreshed")
+                raise UnavailableError("a session's claims of today cannot stand in a token") from error
+            except ReusedRefreshToken as error:
+                logger.warning("a refresh token was shown again after its grace, and its session ended: %s", error.lineage)
+                raise
+            except GrantError as error:
+                logger.info("a refresh token was refused: %s (%s)", error, error.reason)
+                raise
 
         return self._ours(plan(), is_counted=True)
 
@@ -264,29 +291,6 @@ def _session_rules(settings: Settings) -> SessionRules:
         client_id=settings.client_id,
         has_csrf=settings.csrf == "double-submit",
     )
-
-
-def _endpoints(settings: Settings, plans: Plans) -> Endpoints | None:
-    if settings.endpoints is None:
-        return None
-    found, cookies = plans.decision.rules.extraction, plans.cookies
-    rules = Rules(
-        policy=None if plans.standing is None else plans.standing.policy,
-        find_credential=found.find,
-        csrf=settings.csrf,
-        origins=plans.decision.rules.origins,
-        clients=Clients(settings.clients or ()),
-        client_id=settings.client_id,
-        max_token_bytes=settings.max_token_bytes,
-        cookies=Cookies(
-            find_refresh_token=found.refresh_cookie_of,
-            set=lambda pair: set_cookies(cookies, pair, plans.clock.wall()),
-            clear=lambda: clear_cookies(cookies),
-        )
-        if "cookie" in settings.locations
-        else None,
-    )
-    return Endpoints(settings.endpoints, plans, rules)
 
 
 def _check_nothing(_pair: TokenPair) -> None:

@@ -47,13 +47,13 @@ class Endings:
             return (yield from self.revoker.revoke((change,), wait=wait))
         try:
             looked: Looked = yield LookUp((), (sid,))
-            record = standing.read(looked.facts.sessions[0])
+            record, now = standing.read(looked.facts.sessions[0]), looked.facts.at
         except StoreUnavailable:
-            record = None
+            record, now = None, 0.0
         if record is None:
             return (yield from self.revoker.revoke((change,), wait=wait))
         if not is_end_given:
-            change = replace(change, until=standing.remembered_until(record, looked.facts.at))
+            change = replace(change, until=standing.remembered_until(record, now))
         ended = SessionChange(sid, standing.user(record.subject))
         return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
 
