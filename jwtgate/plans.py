@@ -23,6 +23,7 @@ from jwtgate.core.rotation import Rotation
 from jwtgate.core.session_standing import Standing
 from jwtgate.core.sessions import SessionRules, Sessions
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.mounting import mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +103,7 @@ class Plans:
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
 

@@ -15,7 +15,7 @@ from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
-from jwtgate.runtime import blocking
+from jwtgate.runtime import blocking, bodies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -39,6 +39,8 @@ HEADERS = (
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
     ("HTTP_X_CSRF_TOKEN", b"x-csrf-token"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
+    ("CONTENT_TYPE", b"content-type"),
+    ("CONTENT_LENGTH", b"content-length"),
 )
 """All that the core itself ever reads."""
 
@@ -57,6 +59,8 @@ class JWTGateMiddleware:
         self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
+        self._below = () if settings.endpoints is None else settings.endpoints + "/"
+        self._looks_at_path = bool(self._below) or not self._exemption.is_empty
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
@@ -64,10 +68,13 @@ class JWTGateMiddleware:
         if entry is None:
             request = _request(environ, is_whole=bool(self.gate.checks))
             try:
+                answered = self._serve(request, environ) if self._below else None
+                if answered is not None:
+                    return _answer(environ, start_response, answered)
                 entry = self._examine(request)
             except JWTGateError as error:
                 logger.info("refused: %s (%s)", error.reason, error)
-                return _refuse(environ, start_response, self.gate.answer(error))
+                return _answer(environ, start_response, self.gate.answer(error))
             if entry is not None and self.gate.plans.is_renewal_due(entry, request):
                 start_response = _renewing(self.gate, entry, start_response)
         self._dress(environ, entry)
@@ -78,13 +85,25 @@ class JWTGateMiddleware:
         value = environ.get("HTTP_AUTHORIZATION")
         if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
             return None
-        if not self._exemption.is_empty and self._is_exempt(environ):
+        if self._looks_at_path and self._is_special(environ):
             return None
         # What PEP 3333 forbids in a value becomes "?", which no token can have.
         return self.gate.decision.hit(value.encode("latin-1", "replace"))
 
-    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
-        return self._exemption.matches(_path(environ), _raw_path(environ))
+    def _is_special(self, environ: WSGIEnvironment) -> bool:
+        """Exempt, or perhaps an endpoint's."""
+        path = _path(environ)
+        return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
+
+    def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
+        """The answer of an endpoint; None: the request is the application's."""
+        gate = self.gate
+        endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
+        if endpoint is None:
+            return None
+        gate.start()
+        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        return blocking.run(endpoint.answer(body), gate.performer)
 
     def _examine(self, request: Request) -> Admitted | None:
         gate = self.gate
@@ -161,6 +180,6 @@ def _renewing(gate: Gate, entry: Admitted, start_response: StartResponse) -> Sta
     return start_renewing
 
 
-def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+def _answer(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Exemption", "is_plain", "is_preflight", "patterns_of", "routed_path"]
 
-_ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|\A(?!/)")
+_ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|/ |\A(?!/)")
 """Empty segment; backslash; a second layer of percent-encoding; path parameters (``/a/..;/b``); U+FFFD, which servers put
-for what is not UTF-8; segments that end in a dot or a space (dot segments, and names from which Windows cuts the end);
-not absolute."""
+for what is not UTF-8; segments that end in a dot or a space (dot segments, and names from which Windows cuts the end), or
+begin with a space, which some trim; not absolute."""
 
 _ODD_RAW_PATH = re.compile(rb"%(?:00|2[ef]|5c)|\\|(?<!:)//|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
 """What decoding, or a server that tidies paths, hides: encoded NUL, dot, slash, backslash; dot and empty segments.

@@ -26,6 +26,8 @@ __all__ = ["ask", "ask_awaiting", "ask_claims", "ask_claims_awaiting", "checked"
 
 logger = logging.getLogger("jwtgate")
 
+CHECK, PROVIDER = "check", "provider of claims"
+
 NOT_AN_ANSWER = 500
 """``JWTGateError`` itself, and a subclass that says no better: none of the answers of the gate."""
 
@@ -35,7 +37,7 @@ def checked(check: Any) -> Check:
 
     Raises: TypeError: it cannot be called, or not with two arguments in their place.
     """
-    return cast("Check", _callable(check, "check", "a token, and a request or None", 2))
+    return cast("Check", _callable(check, CHECK, "a token, and a request or None", 2))
 
 
 def provided(provider: Any) -> Provider:
@@ -43,7 +45,7 @@ def provided(provider: Any) -> Provider:
 
     Raises: TypeError: it cannot be called, or not with a session.
     """
-    return cast("Provider", _callable(provider, "provider of claims", "a session", 1))
+    return cast("Provider", _callable(provider, PROVIDER, "a session", 1))
 
 
 def _callable(given: Any, what: str, arguments: str, count: int) -> Any:
@@ -66,13 +68,13 @@ def ask(effect: Ask) -> bool:
     Raises: what the check refuses with; UnavailableError: it failed, or can only be awaited.
     """
     check = effect.check
-    with _failing_closed(check):
+    with _failing_closed(CHECK, check):
         said: Any = check(effect.token, effect.request)
     if isawaitable(said):
         close = getattr(said, "close", None)  # a coroutine that is never awaited would warn
         if close is not None:
             close()
-        raise _mistake(check, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
+        raise _mistake(CHECK, check, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
     return _read(check, said)
 
 
@@ -82,7 +84,7 @@ async def ask_awaiting(effect: Ask) -> bool:
     Raises: as ``ask``; ``CancelledError`` passes through.
     """
     check = effect.check
-    with _failing_closed(check):
+    with _failing_closed(CHECK, check):
         said: Any = check(effect.token, effect.request)
         if isawaitable(said):
             said = await said
@@ -92,13 +94,13 @@ async def ask_awaiting(effect: Ask) -> bool:
 def ask_claims(effect: AskClaims) -> Mapping[str, Any] | None:
     """For the blocking face. Raises: UnavailableError: the provider failed, or can only be awaited."""
     provider = effect.provider
-    with _failing_closed(provider):
+    with _failing_closed(PROVIDER, provider):
         told: Any = provider(effect.session)
     if isawaitable(told):
         close = getattr(told, "close", None)
         if close is not None:
             close()
-        raise _mistake(provider, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
+        raise _mistake(PROVIDER, provider, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
     return _mapping(provider, told)
 
 
@@ -108,7 +110,7 @@ async def ask_claims_awaiting(effect: AskClaims) -> Mapping[str, Any] | None:
     Raises: as ``ask_claims``; ``CancelledError`` passes through.
     """
     provider = effect.provider
-    with _failing_closed(provider):
+    with _failing_closed(PROVIDER, provider):
         told: Any = provider(effect.session)
         if isawaitable(told):
             told = await told
@@ -118,24 +120,24 @@ async def ask_claims_awaiting(effect: AskClaims) -> Mapping[str, Any] | None:
 def _mapping(provider: Provider, told: Any) -> Mapping[str, Any] | None:
     if told is None or isinstance(told, Mapping):
         return cast("Mapping[str, Any] | None", told)
-    raise _mistake(provider, f"must return a mapping or None, not {type(told).__name__}")
+    raise _mistake(PROVIDER, provider, f"must return a mapping or None, not {type(told).__name__}")
 
 
 @contextmanager
-def _failing_closed(given: object) -> Generator[None]:
+def _failing_closed(what: str, given: object) -> Generator[None]:
     try:
         yield
     except JWTGateError as error:
         if error.status != NOT_AN_ANSWER:
             raise
-        raise _failed(given, error) from error
+        raise _failed(what, given, error) from error
     except Exception as error:  # whatever it is: StopIteration would end the plan, and let the request pass
-        raise _failed(given, error) from error
+        raise _failed(what, given, error) from error
 
 
-def _failed(given: object, error: Exception) -> UnavailableError:
-    logger.error("%s of the application failed, so the request is refused", _name(given), exc_info=error)
-    return UnavailableError("a function of the application failed")
+def _failed(what: str, given: object, error: Exception) -> UnavailableError:
+    logger.error("the %s %s failed, so the request is refused", what, _name(given), exc_info=error)
+    return UnavailableError(f"a {what} of the application failed")
 
 
 def _read(check: Check, said: Any) -> bool:
@@ -143,11 +145,11 @@ def _read(check: Check, said: Any) -> bool:
         return True
     if said is True or said is False:
         return bool(said)
-    raise _mistake(check, f"must return True, False or None, not {type(said).__name__}")
+    raise _mistake(CHECK, check, f"must return True, False or None, not {type(said).__name__}")
 
 
-def _mistake(given: object, what: str) -> UnavailableError:
-    text = f"{_name(given)} of the application {what}"
+def _mistake(what: str, given: object, mistake: str) -> UnavailableError:
+    text = f"the {what} {_name(given)} {mistake}"
     logger.error("%s; until then the request is refused", text)
     return UnavailableError(text)
 
