@@ -182,16 +182,17 @@ class Worker:
         data: Any = None,
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        address: str = "127.0.0.1",
         seconds: float = 15.0,
     ) -> Answer:
-        """One request on a connection of its own. Args: data: sent as JSON."""
+        """One request on a connection of its own. Args: data: sent as JSON. address: where there is no device that has one."""
         sent = {**(device.headers if device is not None else {}), **(headers or {})}
         body = None
         if data is not None:
             body, sent["Content-Type"] = json.dumps(data).encode(), "application/json"
         if form is not None:
             body, sent["Content-Type"] = urlencode(form).encode(), "application/x-www-form-urlencoded"
-        connection = self.connect(device.address if device is not None else "127.0.0.1", seconds)
+        connection = self.connect(address if device is None else device.address, seconds)
         try:
             return ask(connection, method, path, sent, body)
         finally:
@@ -295,7 +296,7 @@ class Pair:
     def attempt(self, user: str, worker: int = 0, *, device: str = "phone", address: str = "127.0.0.1") -> Answer:
         """A login."""
         form = {"user": user, "password": PASSWORD, "device": device}
-        return self.workers[worker].ask("POST", "/login", Device("none", address=address), data=form)
+        return self.workers[worker].ask("POST", "/login", data=form, address=address)
 
     def devices(self, user: str) -> tuple[Device, Device]:
         """A phone that logged in at one worker and a laptop that did at the other."""
@@ -325,10 +326,10 @@ class House:
         self.pairs[key] = pair
         return pair
 
-    def own_pair(self, store: Server, **settings: str) -> Pair:
-        """For a row that stops workers or loses the store's data; to be closed by the caller."""
+    def own_pair(self, **settings: str) -> Pair:
+        """For a row that stops workers or changes what they are told; to be closed by the caller."""
         self.opened += 1
-        pair = Pair(store, f"own{self.opened}", MIXED, {f"JWTGATE_{name}": value for name, value in settings.items()})
+        pair = Pair(self.store, f"own{self.opened}", MIXED, {f"JWTGATE_{name}": value for name, value in settings.items()})
         settle(pair.environ)
         return pair.start()
 

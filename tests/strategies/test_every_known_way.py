@@ -326,7 +326,7 @@ def test_12_everything_issued_before_now_for_everybody(house: House) -> None:
 
 def test_13_the_secret_changes_every_old_token_is_dead_also_those_already_cached(house: House) -> None:
     """Workers start again with another secret; the sessions outlive it and refresh into tokens under the new one."""
-    with house.own_pair(house.store) as pair:
+    with house.own_pair() as pair:
         phone, laptop = pair.devices(pair.user("alice"))
         with Traffic(pair, phone=phone, laptop=laptop) as traffic:
             pass
@@ -357,7 +357,7 @@ def test_13_gate_with_other_keys_does_not_serve_what_another_has_cached(house: H
 
 def test_14_secret_per_user_combined_with_a_global_one(house: House) -> None:
     """A digest of the user's secret stands in the tokens as a handle: change the secret, revoke the digest. All: change SECRET."""
-    with house.own_pair(house.store, HANDLES="user_key") as pair:
+    with house.own_pair(HANDLES="user_key") as pair:
         alice, bob = pair.user("alice", secret="one"), pair.user("bob", secret="two")
         phone, laptop = pair.devices(alice)
         third = pair.log_in(bob, 1)
@@ -614,7 +614,7 @@ def test_24_revocations_known_in_memory_at_once_after_a_restart_and_kept_current
     house: House,
 ) -> None:
     """Each worker is killed and started again in turn; what was revoked before, meanwhile and afterwards it knows by itself."""
-    with house.own_pair(house.store) as pair:
+    with house.own_pair() as pair:
         alice = pair.user("alice")
         for number, worker in enumerate(pair.workers):
             devices = [pair.log_in(alice, each) for each in (0, 1, 0, 1)]
