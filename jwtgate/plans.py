@@ -139,8 +139,7 @@ class Plans:
             sub, sid = target["sub"], target["sid"]
             policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
             if sid is not None and policy is not None:
-                is_end_given = target["expires_at"] is not None
-                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_given=is_end_given, wait=wait))
+                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_known=False, wait=wait))
             if sub is not None and policy is not None and not target["access_only"]:
                 return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
             return (yield from self.revoker.revoke(changes, wait=wait))
@@ -210,7 +209,7 @@ class Plans:
         def plan() -> Plan[Receipt]:
             policy = self._policy()
             change = self.targets.session(policy, sid, self.clock.wall())
-            return (yield from self.endings.by_sid(policy, change, sid, is_end_given=False, wait=wait))
+            return (yield from self.endings.by_sid(policy, change, sid, is_end_known=True, wait=wait))
 
         return self._ours(plan())
 

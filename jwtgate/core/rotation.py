@@ -109,9 +109,9 @@ class Rotation:
         """The new pair; None: somebody else was first, or ended the session."""
         stored, facts = live.stored, live.facts
         claims = yield from self._claims_of_today(live)
-        successor = shown.next(self.sessions.draw, facts.epoch.name, live.record.generation + 1)
+        ends_at = live.record.ends_at(facts.at)
+        successor = shown.next(self.sessions.draw, facts.epoch.name, live.record.generation + 1, ends_at)
         record = live.record.rotated(successor.digest, facts.at, claims)
-        ends_at = record.ends_at(facts.at)
         payload = self.sessions.payload(record, stored.sid, claims, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")

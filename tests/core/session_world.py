@@ -144,7 +144,7 @@ class World:
     def end(self, sid: str) -> Receipt:
         policy = self.standing.policy
         change = self.targets.session(policy, sid, self.clock.wall())
-        receipt: Receipt = self.run(self.endings.by_sid(policy, change, sid, is_end_given=False, wait=False))
+        receipt: Receipt = self.run(self.endings.by_sid(policy, change, sid, is_end_known=True, wait=False))
         return receipt
 
     def revoke(self, **target: Any) -> Receipt:

@@ -47,11 +47,11 @@ def test_ruling_is_remembered_as_long_as_an_access_token_lives() -> None:
 
 
 def test_given_end_is_kept() -> None:
-    """Whoever knows better until when a ruling matters is believed."""
+    """An operator who names a sid may mean tokens that nobody here has made."""
     world = World()
     pair = world.start()
     change = Change(digest_of("", "sid", pair.session_id), revoked=True, until=START + 50_000)
-    world.run(world.endings.by_sid(world.standing.policy, change, pair.session_id, is_end_given=True, wait=False))
+    world.run(world.endings.by_sid(world.standing.policy, change, pair.session_id, is_end_known=False, wait=False))
     ruling = ruling_on(world, pair.session_id)
     assert ruling is not None and ruling.until == START + 50_000
     assert world.list() == []
@@ -73,7 +73,7 @@ def test_other_issuers_sid_ends_no_session_of_ours() -> None:
     pair = world.start()
     foreign = World(issuer="https://other.example").standing.policy
     change = Change(digest_of(foreign.namespace, "sid", pair.session_id), revoked=True)
-    world.run(world.endings.by_sid(foreign, change, pair.session_id, is_end_given=False, wait=False))
+    world.run(world.endings.by_sid(foreign, change, pair.session_id, is_end_known=True, wait=False))
     world.run(world.endings.by_subject(foreign, (change,), "alice", wait=False))
     assert world.refresh(pair)
 
@@ -172,7 +172,7 @@ def test_logout_is_not_lost_for_want_of_a_list(kind: type) -> None:
     policy = world.standing.policy
     if kind is LookUp:
         change = world.targets.session(policy, pair.session_id, world.clock.wall())
-        run(world.endings.by_sid(policy, change, pair.session_id, is_end_given=False, wait=False))
+        run(world.endings.by_sid(policy, change, pair.session_id, is_end_known=True, wait=False))
     else:
         run(world.endings.by_subject(policy, world.targets.subject(policy, "alice", world.clock.wall()), "alice", wait=False))
     with pytest.raises(GrantError):
@@ -220,7 +220,7 @@ def test_without_sessions_there_are_rulings() -> None:
     world = World()
     endings = Endings(None, world.revoker)
     change = Change(digest_of("", "sid", "x"), revoked=True)
-    assert world.run(endings.by_sid(world.standing.policy, change, "x", is_end_given=False, wait=False)).position
+    assert world.run(endings.by_sid(world.standing.policy, change, "x", is_end_known=True, wait=False)).position
     assert world.run(endings.by_subject(world.standing.policy, (change,), "alice", wait=False)).position
     with pytest.raises(GrantError):
         world.run(endings.all_but("alice", "x", wait=False))

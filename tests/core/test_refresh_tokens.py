@@ -54,7 +54,7 @@ def test_sid_is_a_digest_of_the_lineage() -> None:
     """Whoever knows a sid cannot make a token of its lineage; whoever has held one can."""
     assert TOKEN.sid == urlsafe_b64encode(sha256(TOKEN.lineage).digest()[:16]).decode().rstrip("=")
     assert is_session_id(TOKEN.sid)
-    assert TOKEN.next(os.urandom, EPOCH, 8).sid == TOKEN.sid
+    assert TOKEN.next(os.urandom, EPOCH, 8, 1_900_000_000.5).sid == TOKEN.sid
     assert replace(TOKEN, lineage=bytes(16)).sid != TOKEN.sid
 
 
@@ -62,13 +62,13 @@ def test_digest_is_of_the_secret_alone() -> None:
     """Hints can be changed by anybody and change nothing."""
     assert TOKEN.digest == urlsafe_b64encode(sha256(TOKEN.secret).digest()).decode().rstrip("=")
     assert replace(TOKEN, generation=9, epoch="AAAAAAAAAAA", expires_at=1).digest == TOKEN.digest
-    assert TOKEN.next(os.urandom, EPOCH, 8).digest != TOKEN.digest
+    assert TOKEN.next(os.urandom, EPOCH, 8, 1_900_000_000.5).digest != TOKEN.digest
 
 
-def test_successor_keeps_the_end_of_its_session() -> None:
-    """And counts on."""
-    successor = TOKEN.next(os.urandom, "AAAAAAAAAAA", 8)
-    assert (successor.expires_at, successor.generation, successor.epoch) == (TOKEN.expires_at, 8, "AAAAAAAAAAA")
+def test_successor_tells_when_it_ends_itself() -> None:
+    """An idle end moves with each refresh; generations count on."""
+    successor = TOKEN.next(os.urandom, "AAAAAAAAAAA", 8, 1_900_000_000.5)
+    assert (successor.expires_at, successor.generation, successor.epoch) == (1_900_000_000, 8, "AAAAAAAAAAA")
 
 
 def test_first_token_of_a_far_end_fits() -> None:

@@ -366,6 +366,18 @@ def test_session_past_its_end_is_ended_in_any_history() -> None:
         world.refresh(pair)
 
 
+def test_idle_session_is_ended_in_any_history() -> None:
+    """The token itself tells when it would end unused: whoever comes back later is told to log in, restart or not."""
+    world = World(idle_seconds=600.0)
+    pair = world.refresh(world.start())
+    assert RefreshToken.decode(pair.refresh_token).expires_at == int(START) + 600
+    world.time.now += 601
+    world.server.restart()
+    world.server.open_epoch(world.store.watch, is_own=True)
+    with pytest.raises(GrantError):
+        world.refresh(pair)
+
+
 def test_absent_session_of_this_history_is_ended() -> None:
     """Expired, or never there: 400."""
     world = World()
