@@ -240,4 +240,3 @@ def _refusal(call: Callable[[], object]) -> str:
     except (GrantError, InvalidToken) as error:
         return type(error).__name__
     return ""
-
