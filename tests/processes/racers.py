@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import multiprocessing.connection
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -89,6 +90,19 @@ class Racers:
         """The next message of one of them."""
         assert self.lines[number].poll(SECONDS), f"racer {number} says nothing"
         return self.lines[number].recv()
+
+    def listen(self, seconds: float, heard: list[list[Any]]) -> None:
+        """Takes all that is sent for so long: a pipe that nobody reads would hold up whoever writes to it."""
+        until = time.monotonic() + seconds
+        numbers = {line: number for number, line in enumerate(self.lines) if number < len(heard)}
+        while (left := until - time.monotonic()) > 0:
+            for line in multiprocessing.connection.wait(list(numbers), left):
+                try:
+                    heard[numbers[line]].append(line.recv())
+                except (EOFError, OSError):  # it was killed, perhaps in the middle of a word
+                    del numbers[line]
+            if not numbers:
+                time.sleep(max(0.0, until - time.monotonic()))
 
     def race(self, *calls: Sequence[Call]) -> list[list[Outcome]]:
         """Gives each of the first racers its calls, all of which wait for their time; the outcomes in the same order."""
