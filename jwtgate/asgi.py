@@ -7,18 +7,16 @@ an outer layer left under these names is overwritten: an identity from outside i
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from starlette.authentication import AuthCredentials, BaseUser
-
-from jwtgate.claims import freeze
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
+from jwtgate.identity import Credentials, User
 from jwtgate.messages import Request, Response, Token
-from jwtgate.runtime import nonblocking
+from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -40,59 +38,16 @@ READ = frozenset(
     (
         *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-csrf-token"),
         *(b"access-control-request-method", b"upgrade"),
+        *(b"content-type", b"content-length"),
     )
 )
-"""All that the core ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
+"""All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 
 LEASES_AT_STARTUP = 3
 """``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
 
 LAST_MESSAGES = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 """What an application says when it serves nothing any more."""
-
-
-def _refuse_change(self: object, _name: str, _value: object = None) -> NoReturn:
-    raise TypeError(f"{type(self).__name__} cannot be changed: all requests that carry the token share it")
-
-
-class _User(BaseUser):
-    """Starlette's user: the subject, or nobody."""
-
-    __slots__ = ("_identity", "_is_authenticated")
-
-    _identity: str
-    _is_authenticated: bool
-
-    def __init__(self, identity: str, *, is_authenticated: bool) -> None:
-        object.__setattr__(self, "_identity", identity)
-        object.__setattr__(self, "_is_authenticated", is_authenticated)
-
-    __setattr__ = _refuse_change
-    __delattr__ = _refuse_change
-
-    @property
-    def is_authenticated(self) -> bool:
-        return self._is_authenticated
-
-    @property
-    def display_name(self) -> str:
-        return self._identity
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-
-class _Credentials(AuthCredentials):
-    """Starlette's credentials, their scopes sorted in a list that cannot be changed."""
-
-    __slots__ = ("scopes",)
-
-    def __init__(self, scopes: frozenset[str]) -> None:
-        object.__setattr__(self, "scopes", freeze(sorted(scopes)))
-
-    __setattr__ = _refuse_change
-    __delattr__ = _refuse_change
 
 
 class JWTGateMiddleware:
@@ -107,11 +62,16 @@ class JWTGateMiddleware:
         self._longest = 0
         self._is_header_only = False
         self._nobody: dict[str, Any] = {}
+        self._looks_at_path = False
+        self._below: str | tuple[()] = ()
         if self.gate is not None:
             settings = self.gate.settings
             self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
+            if settings.endpoints is not None:
+                self._below = settings.endpoints + "/"
+            self._looks_at_path = bool(self._below) or not self._exemption.is_empty
             self._nobody = _dress(self.gate, None)
 
     def _from_env(self) -> Gate | None:
@@ -148,13 +108,15 @@ class JWTGateMiddleware:
                 value = content
         if value is None or len(value) > self._longest or scope["method"] == "OPTIONS":
             return None
-        if not self._exemption.is_empty and self._is_exempt(scope):
+        if self._looks_at_path and self._is_special(scope):
             return None
         # A header is only looked at where there is a gate.
         return self.gate.decision.hit(value)  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess]
 
-    def _is_exempt(self, scope: Scope) -> bool:
-        return self._exemption.matches(routed_path(scope["path"], scope.get("root_path", "")), scope.get("raw_path"))
+    def _is_special(self, scope: Scope) -> bool:
+        """Exempt, or perhaps an endpoint's."""
+        path = routed_path(scope["path"], scope.get("root_path", ""))
+        return path.startswith(self._below) or self._exemption.matches(path, scope.get("raw_path"))
 
     def _dressed(self, entry: Admitted) -> dict[str, Any]:
         """Made once per admitted token; two requests that race make two equal ones."""
@@ -167,13 +129,18 @@ class JWTGateMiddleware:
             await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
+        request = _request(scope, is_whole=bool(gate.checks))
         try:
-            entry = await nonblocking.run(gate.plans.examine(_request(scope)), gate.waiter)
+            if self._below and await _serve(gate, request, receive, send):
+                return
+            entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
             logger.info("refused: %s (%s)", error.reason, error)
             await _refuse(scope, receive, send, gate.answer(error))
             return
         dress = self._nobody if entry is None else entry.dress or self._dressed(entry)
+        if entry is not None and gate.plans.is_renewal_due(entry, request):
+            send = _renewing(gate, entry, send)
         await self.app({**scope, **dress}, receive, send)
 
     # --- lifespan
@@ -220,25 +187,58 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     return {
         "jwtgate.token": token,
         "jwtgate.gate": gate,
-        "user": _User("" if token is None else token.subject or "", is_authenticated=token is not None),
-        "auth": _Credentials(frozenset() if token is None else token.scopes),
+        "user": User("" if token is None else token.subject or "", is_authenticated=token is not None),
+        "auth": Credentials(frozenset() if token is None else token.scopes),
     }
 
 
-def _request(scope: Scope) -> Request:
-    headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+def _request(scope: Scope, *, is_whole: bool) -> Request:
+    """Args: is_whole: checks of the application look at it, so they get all there is."""
+    if is_whole:
+        headers = tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
+    else:
+        headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+    client = scope.get("client") if is_whole else None
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),
         raw_path=scope.get("raw_path"),
         headers=headers,
         is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),
+        client=client[0] if client else None,
     )
+
+
+async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> bool:
+    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer."""
+    endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
+    if endpoint is None:
+        return False
+    body = await bodies.receive(request, receive) if endpoint.takes_form else b""
+    if body is not None:
+        response = await nonblocking.run(endpoint.answer(body), gate.waiter)
+        await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+    return True
 
 
 def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Whether it is a handshake that a server without WebSocket hands on as HTTP, as every WSGI server does."""
     return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
+
+
+def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
+    """Puts a new access token into the response as it starts (``ROTATE_AFTER``)."""
+
+    async def send_renewing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in message.get("headers", ())]
+            renewed = await nonblocking.run(gate.plans.renew(entry, headers), gate.waiter)
+            if renewed is not None:
+                more = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in renewed.added_to(headers)]
+                message = {**message, "headers": more}
+        await send(message)
+
+    return send_renewing
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
@@ -253,6 +253,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response
         prefix = "websocket.http.response"
     elif scope["method"] == "HEAD":
         body = b""
+    await _send(prefix, response, body, send)
+
+
+async def _send(prefix: str, response: Response, body: bytes, send: Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})

@@ -13,10 +13,12 @@ import math
 import os
 import threading
 import weakref
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jwtgate.core.challenge import answer
+from jwtgate.core.checking import Checks
 from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
@@ -30,6 +32,7 @@ from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
 from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
+from jwtgate.runtime.asking import checked, provided
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
@@ -40,25 +43,31 @@ from jwtgate.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.core.effects import Plan
-    from jwtgate.messages import Session, TokenPair
+    from jwtgate.core.effects import Check, Plan, Provider
+    from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
 
 __all__ = ["AsyncGate", "Gate"]
 
 T = TypeVar("T")
+C = TypeVar("C", bound="Check")
+P = TypeVar("P", bound="Provider")
 
 logger = logging.getLogger("jwtgate")
+
+_NOT_GIVEN: Any = object()
+"""None given as a check is a mistake, and not the decorator's empty parentheses."""
 
 
 class Gate:
     """Decides for one application in one process; see the interface of each method. Thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, checks: Iterable[Check] = ()) -> None:
         """Opens nothing and starts nothing yet: connections and the follower come with the first use, in each process.
 
-        Raises: SettingsError: ``STRICT=1`` and the store is unsafe.
+        Args: checks: of the application, see ``check``; ``jwtgate.checks`` has some ready.
+        Raises: SettingsError: ``STRICT=1`` and the store is unsafe. TypeError: something given as a check is none.
         """
         if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
             raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
@@ -69,7 +78,10 @@ class Gate:
         self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
         self._rules = _rules(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
-        self._provider: Callable[[Session], Any] | None = None
+        self._provider: Provider | None = None
+        self.checks = Checks()
+        for check in checks:
+            self.checks.add(checked(check), before=False)
         self._compose()
         self.sessions = Sessions(lambda: self.plans, lambda plan: blocking.run(plan, self.performer))
         self.aio = AsyncGate(self)
@@ -106,7 +118,7 @@ class Gate:
         self.performer = blocking.Performer(self.store, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
-        self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally)
+        self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
         follower = self.follower
         self.plans = Plans(
             settings,
@@ -129,6 +141,48 @@ class Gate:
             if gate is None:
                 gate = _environment_gates[settings] = cls(settings)
             return gate
+
+    @overload
+    def check(self, check: C, *, before: bool = False) -> C: ...
+
+    @overload
+    def check(self, *, before: bool = False) -> Callable[[C], C]: ...
+
+    def check(self, check: Any = _NOT_GIVEN, *, before: bool = False) -> Any:
+        """Has the application asked, from now on, about every request that shows a token; a decorator, too.
+
+        ``check(token, request)`` returns False or raises any ``JWTGateError`` to refuse, None or True to let it pass. It is
+        asked about remembered tokens as well, and nothing it says is remembered. Anonymous requests have no token to ask
+        about. ``request`` is None from ``verify``. A check that fails otherwise is logged, and the request gets 503.
+
+        Args:
+            check: a plain function or, where only asyncio asks (the ASGI shell, ``gate.aio``), a coroutine function. A
+                plain one is called on the loop there: it must not block.
+            before: where the token is not remembered, asks before any look-up and signature work, about claims that nobody
+                has verified.
+
+        Raises: TypeError: it cannot be called with a token and a request.
+        """
+        if not isinstance(before, bool):
+            raise TypeError("check: before must be True or False")
+        if check is _NOT_GIVEN:
+            return partial(self.check, before=before)
+        self.decision.add_check(checked(check), before=before)
+        return check
+
+    def claims(self, provider: P) -> P:
+        """Has the application asked, at each refresh, for the claims that a session has today; a decorator.
+
+        ``provider(session)`` returns a mapping that is laid over the session's claims, ``scope`` included, and stays with
+        it; a value None takes a claim away; None as a whole changes nothing. A provider that fails is logged and the refresh
+        gets 503: its refresh token is still good.
+
+        Args: provider: a plain function or, where only asyncio asks, a coroutine function. A plain one is called in a
+            thread there.
+        Raises: TypeError: it cannot be called with a session.
+        """
+        self._provider = provided(provider)
+        return provider
 
     def start(self) -> None:
         """Starts the follower in this process if it is not at work; every decision that misses does.

@@ -5,6 +5,7 @@ Refusals leave under the gate's realm, and those of requests are counted. Decide
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from functools import partial
@@ -16,19 +17,22 @@ from jwtgate.core.effects import Pause
 from jwtgate.core.endings import Endings
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
+from jwtgate.core.renewal import Renewal
 from jwtgate.core.revocation import Targets
 from jwtgate.core.rotation import Rotation
 from jwtgate.core.session_standing import Standing
 from jwtgate.core.sessions import SessionRules, Sessions
-from jwtgate.errors import JWTGateError, SettingsError
+from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.mounting import mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from jwtgate.core.effects import Clock, Plan
+    from jwtgate.core.effects import Clock, Plan, Provider
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.renewal import Renewed
     from jwtgate.core.rulings import Change
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Plans"]
 
 T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
 
 READY_PAUSE_SECONDS = 0.005
 
@@ -53,7 +59,7 @@ class Plans:
         reach_seconds: float,
         *,
         own_worker: Callable[[], str | None],
-        provider: Callable[[], Callable[[Session], Any] | None],
+        provider: Callable[[], Provider | None],
     ) -> None:
         """Args: own_worker: the follower's name, if it is at work. provider: who is asked for claims at a refresh, if any."""
         self.clock = clock
@@ -93,6 +99,11 @@ class Plans:
                 check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
             )
             self._rotation = Rotation(self._sessions, self.revoker, provider)
+        self._renewal: Renewal | None = None
+        if settings.rotate_after is not None:
+            decision.forgo_hits()  # every request is counted
+            self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
 
@@ -108,6 +119,16 @@ class Plans:
         """A token of no session."""
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
+    def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
+        """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""
+        return self._renewal is not None and self._renewal.is_due(entry, request)
+
+    def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
+        """What that response carries, now that the application says with which headers it starts."""
+        if self._renewal is None:
+            return None
+        return (yield from self._renewal.renew(entry, headers))
+
     # --- rulings
 
     def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
@@ -118,8 +139,7 @@ class Plans:
             sub, sid = target["sub"], target["sid"]
             policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
             if sid is not None and policy is not None:
-                is_end_given = target["expires_at"] is not None
-                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_given=is_end_given, wait=wait))
+                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_known=False, wait=wait))
             if sub is not None and policy is not None and not target["access_only"]:
                 return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
             return (yield from self.revoker.revoke(changes, wait=wait))
@@ -161,7 +181,17 @@ class Plans:
         def plan() -> Plan[TokenPair]:
             if request is not None:
                 cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-            return (yield from rotation.refresh(refresh_token, check))
+            try:
+                return (yield from rotation.refresh(refresh_token, check))
+            except (TypeError, ValueError) as error:  # the application's claims; no client can do anything about them
+                logger.exception("a session's claims of today cannot stand in a token, so it is not refreshed")
+                raise UnavailableError("a session's claims of today cannot stand in a token") from error
+            except ReusedRefreshToken as error:
+                logger.warning("a refresh token was shown again after its grace, and its session ended: %s", error.lineage)
+                raise
+            except GrantError as error:
+                logger.info("a refresh token was refused: %s (%s)", error, error.reason)
+                raise
 
         return self._ours(plan(), is_counted=True)
 
@@ -179,7 +209,7 @@ class Plans:
         def plan() -> Plan[Receipt]:
             policy = self._policy()
             change = self.targets.session(policy, sid, self.clock.wall())
-            return (yield from self.endings.by_sid(policy, change, sid, is_end_given=False, wait=wait))
+            return (yield from self.endings.by_sid(policy, change, sid, is_end_known=True, wait=wait))
 
         return self._ours(plan())
 

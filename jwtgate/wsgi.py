@@ -15,13 +15,17 @@ from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
-from jwtgate.runtime import blocking
+from jwtgate.runtime import blocking, bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from jwtgate.core.lru import Admitted
+    from jwtgate.core.renewal import Renewed
+
+    OptExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 __all__ = ["JWTGateMiddleware"]
 
@@ -35,8 +39,10 @@ HEADERS = (
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
     ("HTTP_X_CSRF_TOKEN", b"x-csrf-token"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
+    ("CONTENT_TYPE", b"content-type"),
+    ("CONTENT_LENGTH", b"content-length"),
 )
-"""All that the core ever reads."""
+"""All that the core itself ever reads."""
 
 _NOT_FOR_LOGS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Control characters and line separators: servers write ``REMOTE_USER`` into their access logs."""
@@ -53,16 +59,24 @@ class JWTGateMiddleware:
         self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
+        self._below = () if settings.endpoints is None else settings.endpoints + "/"
+        self._looks_at_path = bool(self._below) or not self._exemption.is_empty
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
         entry = self._hit(environ) if self._is_header_only else None
         if entry is None:
+            request = _request(environ, is_whole=bool(self.gate.checks))
             try:
-                entry = self._examine(environ)
+                answered = self._serve(request, environ) if self._below else None
+                if answered is not None:
+                    return _answer(environ, start_response, answered)
+                entry = self._examine(request)
             except JWTGateError as error:
                 logger.info("refused: %s (%s)", error.reason, error)
-                return _refuse(environ, start_response, self.gate.answer(error))
+                return _answer(environ, start_response, self.gate.answer(error))
+            if entry is not None and self.gate.plans.is_renewal_due(entry, request):
+                start_response = _renewing(self.gate, entry, start_response)
         self._dress(environ, entry)
         return self.app(environ, start_response)
 
@@ -71,18 +85,30 @@ class JWTGateMiddleware:
         value = environ.get("HTTP_AUTHORIZATION")
         if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
             return None
-        if not self._exemption.is_empty and self._is_exempt(environ):
+        if self._looks_at_path and self._is_special(environ):
             return None
         # What PEP 3333 forbids in a value becomes "?", which no token can have.
         return self.gate.decision.hit(value.encode("latin-1", "replace"))
 
-    def _is_exempt(self, environ: WSGIEnvironment) -> bool:
-        return self._exemption.matches(_path(environ), _raw_path(environ))
+    def _is_special(self, environ: WSGIEnvironment) -> bool:
+        """Exempt, or perhaps an endpoint's."""
+        path = _path(environ)
+        return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
 
-    def _examine(self, environ: WSGIEnvironment) -> Admitted | None:
+    def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
+        """The answer of an endpoint; None: the request is the application's."""
+        gate = self.gate
+        endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
+        if endpoint is None:
+            return None
+        gate.start()
+        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        return blocking.run(endpoint.answer(body), gate.performer)
+
+    def _examine(self, request: Request) -> Admitted | None:
         gate = self.gate
         gate.start()
-        return blocking.run(gate.plans.examine(_request(environ)), gate.performer)
+        return blocking.run(gate.plans.examine(request), gate.performer)
 
     def _dress(self, environ: WSGIEnvironment, entry: Admitted | None) -> None:
         """``REMOTE_USER``: UTF-8 as latin-1 (PEP 3333); never with control characters."""
@@ -121,13 +147,39 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
     return raw.partition("?")[0].encode("utf-8", "replace")
 
 
-def _request(environ: WSGIEnvironment) -> Request:
-    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in HEADERS if key in environ)
+def _request(environ: WSGIEnvironment, *, is_whole: bool) -> Request:
+    """Args: is_whole: checks of the application look at it, so they get all there is."""
+    names = _all_headers(environ) if is_whole else HEADERS
+    headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in names if key in environ)
+    client = environ.get("REMOTE_ADDR") if is_whole else None
     # A handshake reaches a WSGI application as a request like any other.
     is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
-    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket)
+    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket, client or None)
 
 
-def _refuse(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
+def _all_headers(environ: WSGIEnvironment) -> list[tuple[str, bytes]]:
+    """RFC 3875 §4.1.18. The two without ``HTTP_`` may be there and empty where none was sent (PEP 3333)."""
+    found = [(key, key[5:]) for key in environ if key.startswith("HTTP_")]
+    found += [(key, key) for key in ("CONTENT_TYPE", "CONTENT_LENGTH") if environ.get(key)]
+    return [(key, name.replace("_", "-").lower().encode("latin-1", "replace")) for key, name in found]
+
+
+def _renewing(gate: Gate, entry: Admitted, start_response: StartResponse) -> StartResponse:
+    """Puts a new access token into the response as it starts (``ROTATE_AFTER``).
+
+    An application that fails on the way starts it again (PEP 3333, ``exc_info``): that one carries the same token.
+    """
+    made: list[Renewed | None] = []
+
+    def start_renewing(status: str, headers: list[tuple[str, str]], *exc_info: OptExcInfo | None) -> Callable[[bytes], object]:
+        if not any(made):
+            made[:] = [blocking.run(gate.plans.renew(entry, headers), gate.performer)]
+        renewed = made[0]
+        return start_response(status, headers if renewed is None else renewed.added_to(headers), *exc_info)
+
+    return start_renewing
+
+
+def _answer(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:
     start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]

@@ -216,6 +216,9 @@ def environ_of(sent: Sent, **more: Any) -> dict[str, Any]:
     for name, value in sent.lines:
         joined.setdefault("HTTP_" + name.upper().replace("-", "_"), []).append(value.decode("latin-1"))
     environ.update({name: ",".join(values) for name, values in joined.items()})
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):  # RFC 3875 §4.1.2 and §4.1.3: without HTTP_
+        if f"HTTP_{name}" in environ:
+            environ[name] = environ.pop(f"HTTP_{name}")
     setup_testing_defaults(environ)
     return {**environ, **more}
 

@@ -12,6 +12,7 @@ SURFACE = {
     "jwtgate": ["Gate", "Receipt", "Request", "Session", "Settings", "Status", "Token", "TokenPair", "token_of"],
     "jwtgate.asgi": ["JWTGateMiddleware"],
     "jwtgate.wsgi": ["JWTGateMiddleware"],
+    "jwtgate.checks": ["Check", "client_address", "fresh_login", "scope", "user_agent", "user_agent_digest"],
     "jwtgate.errors": [
         "BadSignature",
         "CredentialError",

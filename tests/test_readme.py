@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
 from servers import Server, free_port, valkey_binary
 
-from jwtgate import Gate, Settings
 from jwtgate.settings import variables
 
 README = Path(__file__).parent.parent / "README.md"
@@ -52,11 +52,14 @@ def code_with(word: str) -> str:
     return str(block)
 
 
-def call(url: str, token: str | None = None, method: str = "GET") -> tuple[int, dict[str, object]]:
+def call(
+    url: str, token: str | None = None, method: str = "GET", form: dict[str, str] | None = None
+) -> tuple[int, dict[str, object]]:
     """Status and JSON body."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    body = None if form is None else urlencode(form).encode()
     try:
-        with urlopen(Request(url, headers=headers, method=method), timeout=10) as answer:
+        with urlopen(Request(url, body, headers, method=method), timeout=10) as answer:
             return answer.status, json.load(answer)
     except HTTPError as refusal:
         with refusal:
@@ -69,40 +72,61 @@ SERVERS = {
 }
 
 
+def exported() -> dict[str, str]:
+    """What the README's export lines set, but for the secret and the store."""
+    lines = re.findall(r"^export (.*)$", README.read_text(), re.MULTILINE)
+    pairs = dict(re.findall(r"(JWTGATE_[A-Z]+)=([^ $]+)(?= |$)", " ".join(lines)))
+    assert {"JWTGATE_STORE", "JWTGATE_ENDPOINTS", "JWTGATE_EXEMPT", "JWTGATE_LOCATIONS"} <= set(pairs)
+    return {name: value for name, value in pairs.items() if name != "JWTGATE_STORE"}
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("framework", SERVERS)
-def test_readme_applications_log_out(framework: str, tmp_path: Path) -> None:
-    """The applications of the README, word for word, on two real workers: a call, a logout, a refusal."""
+def test_readme_applications_log_in_refresh_and_log_out(framework: str, tmp_path: Path) -> None:
+    """The applications of the README, word for word, on two real workers, called as its curl lines call them."""
     store = Server(valkey_binary()).start()
     module, command = SERVERS[framework]
     (tmp_path / f"{module}.py").write_text(code_with(framework))
     port = free_port()
-    address = f"127.0.0.1:{port}"
-    environ = dict(os.environ, JWTGATE_SECRET="s" * 32, JWTGATE_STORE=store.url)
-    place = str(port) if command[0] == "uvicorn" else address
+    address = f"http://127.0.0.1:{port}"
+    environ = {**os.environ, **exported(), "JWTGATE_SECRET": "s" * 32, "JWTGATE_STORE": store.url}
+    place = str(port) if command[0] == "uvicorn" else f"127.0.0.1:{port}"
     process = subprocess.Popen(
         [sys.executable, "-m", *command, place], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        token = issue(store.url)
-        wait_for(lambda: call(f"http://{address}/hello", token) == (200, {"hello": "alice"}))
-        assert call(f"http://{address}/hello")[0] == 401
-        assert call(f"http://{address}/logout", token, "POST") == (200, {"logged_out_everywhere": True})
-        assert {call(f"http://{address}/hello", token)[0] for _ in range(20)} == {401}
-        assert call(f"http://{address}/hello", issue(store.url)) == (200, {"hello": "alice"})
+        wait_for(lambda: call(f"{address}/hello")[0] == 401)
+        wait_for(lambda: login(address, "correct horse")[0] == 200)
+        assert login(address, "wrong")[0] == 403
+        status, pair, cookies = login(address, "correct horse")
+        assert status == 200
+        assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-access_token", "__Secure-refresh_token"]
+        token = str(pair["access_token"])
+        wait_for(lambda: call(f"{address}/hello", token) == (200, {"hello": "alice"}))  # an empty store heals first
+        status, fresh = call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(pair["refresh_token"])})
+        assert status == 200
+        token = str(fresh["access_token"])
+        assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {200}
+        assert call(f"{address}/auth/logout", token, "POST")[0] == 200
+        assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {401}
+        assert call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(fresh["refresh_token"])})[0] == 400
+        assert login(address, "correct horse")[0] == 200
     finally:
         process.terminate()
         process.wait(20)
         store.close()
 
 
-def issue(store: str) -> str:
-    """A token, as an operator's script gets one."""
-    gate = Gate(Settings(secret="s" * 32, store=store))
+def login(address: str, password: str) -> tuple[int, dict[str, object], list[str]]:
+    """As the README's curl line does it: status, body, cookies."""
+    body = json.dumps({"name": "alice", "password": password}).encode()
+    request = Request(f"{address}/auth/login", body, {"Content-Type": "application/json"})
     try:
-        return gate.issue("alice")
-    finally:
-        gate.close()
+        with urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer), answer.headers.get_all("set-cookie") or []
+    except HTTPError as refusal:
+        with refusal:
+            return refusal.code, {}, []
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -34,14 +34,14 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 class Served:
-    """One server process and connections to it."""
+    """One server process and connections to it. ``which``: of the applications in ``served``."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, which: str = "") -> None:
         self.name = name
         self.port = free_port()
-        arguments = [*COMMANDS[name], str(self.port)]
+        arguments = [*(each.replace("served:asgi", f"served:asgi{which}") for each in COMMANDS[name]), str(self.port)]
         if name != "uvicorn":
-            arguments = [*arguments[:-1], f"127.0.0.1:{self.port}", "served:wsgi()"]
+            arguments = [*arguments[:-1], f"127.0.0.1:{self.port}", f"served:wsgi{which}()"]
         environ = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]),

@@ -1,26 +1,27 @@
 """What a plan may ask of the world: a closed set. A plan is a generator that yields these and returns a decision.
 
 Plans read no clock but the one they are given and do no I/O; ``jwtgate.runtime`` performs the effects, blocking or not,
-and throws ``StoreUnavailable`` into the plan where a store fails. So every rule is written once and tested without a network.
+and throws ``StoreUnavailable`` into the plan where a store fails, and what a check of the application refuses with. So
+every rule is written once and tested without a network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jwtgate.core.session_data import Guard, SessionChange
+from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jwtgate.core.history import Facts, Repair, Worker
     from jwtgate.core.rulings import Change
-    from jwtgate.messages import Session
 
 __all__ = [
+    "Ask",
     "AskClaims",
+    "Check",
     "Clock",
     "Effect",
     "FeedEffect",
@@ -33,6 +34,7 @@ __all__ = [
     "OpenPages",
     "Pause",
     "Plan",
+    "Provider",
     "Read",
     "Renew",
     "Restore",
@@ -42,6 +44,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+Provider = Callable[[Session], Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None]
+"""The application's answer to which claims a session has today: laid over the session's, ``scope`` included; None as a value
+takes a claim away. A coroutine function is for gates used from asyncio."""
+
+Check = Callable[[Token, Request | None], bool | Awaitable[bool | None] | None]
+"""A check of the application: sees the token and the request (None from ``Gate.verify``). False, or any ``JWTGateError``
+that it raises, refuses; True and None let it pass. A coroutine function is for gates used from asyncio."""
 
 
 class Clock(Protocol):
@@ -91,10 +101,25 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class AskClaims:
-    """Ask the application for a session's claims of today. Answer: what the provider returned."""
+    """Ask the application for a session's claims of today. Answer: a mapping, or None.
 
-    provider: Callable[[Session], Any]
+    Where the provider fails, ``UnavailableError`` is thrown into the plan.
+    """
+
+    provider: Provider
     session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the application whether this request may pass. Answer: True or False.
+
+    What the check refuses with is thrown into the plan; where it fails, ``UnavailableError`` is.
+    """
+
+    check: Check
+    token: Token
+    request: Request | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +196,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Roster | Pause | AskClaims
+Effect = LookUp | ListSessions | Write | Ask | Roster | Pause | AskClaims
 FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

@@ -2,7 +2,7 @@
 
 The ruling is what holds (it reaches every process, outlives a store that forgets, and refuses both the access tokens and the
 refresh); taking the record away in the same step is what a racing rotation runs into, and what the list shows. The ruling
-on a ``sid`` is remembered no longer than an access token of the session may live: by then nothing is left to refuse.
+on a ``sid`` is remembered no longer than an access token of the session may live, unless an operator named the ``sid``.
 
 Whether a store that does not answer a question is asked to write all the same: yes. A logout is not lost for want of a list.
 """
@@ -37,23 +37,24 @@ class Endings:
         self.standing = standing
         self.revoker = revoker
 
-    def by_sid(self, policy: IssuerPolicy, change: Change, sid: str, *, is_end_given: bool, wait: bool) -> Plan[Receipt]:
+    def by_sid(self, policy: IssuerPolicy, change: Change, sid: str, *, is_end_known: bool, wait: bool) -> Plan[Receipt]:
         """``revoked`` on a ``sid``, and the end of the session if it is one of ours.
 
-        Args: change: the ruling. is_end_given: somebody knows until when it matters.
+        With ``is_end_known`` only tokens of the session itself are meant, and its record tells until when the ruling matters;
+        an operator who names a ``sid`` may mean tokens that nobody here has made.
         """
         standing = self.standing
         if standing is None or policy is not standing.policy or not is_session_id(sid):
             return (yield from self.revoker.revoke((change,), wait=wait))
         try:
             looked: Looked = yield LookUp((), (sid,))
-            record = standing.read(looked.facts.sessions[0])
+            record, now = standing.read(looked.facts.sessions[0]), looked.facts.at
         except StoreUnavailable:
-            record = None
+            record, now = None, 0.0
         if record is None:
             return (yield from self.revoker.revoke((change,), wait=wait))
-        if not is_end_given:
-            change = replace(change, until=standing.remembered_until(record, looked.facts.at))
+        if is_end_known:
+            change = replace(change, until=standing.remembered_until(record, now))
         ended = SessionChange(sid, standing.user(record.subject))
         return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
 

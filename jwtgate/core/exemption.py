@@ -12,14 +12,16 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from jwtgate.messages import Request
 
-__all__ = ["Exemption", "is_preflight", "routed_path"]
+__all__ = ["Exemption", "is_plain", "is_preflight", "patterns_of", "routed_path"]
 
-_ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|\A(?!/)")
+_ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|/ |\A(?!/)")
 """Empty segment; backslash; a second layer of percent-encoding; path parameters (``/a/..;/b``); U+FFFD, which servers put
-for what is not UTF-8; segments that end in a dot or a space (dot segments, and names from which Windows cuts the end);
-not absolute."""
+for what is not UTF-8; segments that end in a dot or a space (dot segments, and names from which Windows cuts the end), or
+begin with a space, which some trim; not absolute."""
 
 _ODD_RAW_PATH = re.compile(rb"%(?:00|2[ef]|5c)|\\|(?<!:)//|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
 """What decoding, or a server that tidies paths, hides: encoded NUL, dot, slash, backslash; dot and empty segments.
@@ -44,12 +46,7 @@ class Exemption:
         Raises:
             ValueError: a pattern of another form, or one that could never match.
         """
-        for pattern in patterns:
-            path = pattern[:-1] if pattern.endswith("/*") else pattern
-            if "*" in path or not _is_plain(path):
-                raise ValueError(f"not /path or /path/*, plain and decoded: {pattern!r}")
-        self._prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("/*"))
-        self._paths = frozenset(pattern for pattern in patterns if not pattern.endswith("/*"))
+        self._paths, self._prefixes = patterns_of(patterns)
         self.is_empty = not patterns
 
     def matches(self, path: str | None, raw_path: bytes | None) -> bool:
@@ -63,7 +60,26 @@ class Exemption:
             return False
         if path not in self._paths and not path.startswith(self._prefixes):
             return False
-        return _is_plain(path) and (raw_path is None or _ODD_RAW_PATH.search(raw_path.partition(b"?")[0]) is None)
+        return is_plain(path, raw_path)
+
+
+def patterns_of(patterns: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Whole paths, and the beginnings of paths with the slash they end in.
+
+    Raises:
+        ValueError: a pattern of another form, or one that no plain path could match.
+    """
+    paths: set[str] = set()
+    prefixes: list[str] = []
+    for pattern in patterns:
+        path = pattern[:-1] if pattern.endswith("/*") else pattern
+        if "*" in path or not is_plain(path):
+            raise ValueError(f"not /path or /path/*, plain and decoded: {pattern!r}")
+        if path is pattern:
+            paths.add(path)
+        else:
+            prefixes.append(path)
+    return frozenset(paths), tuple(prefixes)
 
 
 def routed_path(path: str, root_path: str) -> str:
@@ -79,12 +95,14 @@ def is_preflight(request: Request) -> bool:
     return any(name == b"access-control-request-method" for name, _ in request.headers)
 
 
-def _is_plain(path: str) -> bool:
+def is_plain(path: str, raw_path: bytes | None = None) -> bool:
     """Whether everybody reads the path alike.
 
     Not printable: controls, invisible and bidirectional characters, lone surrogates. Not in NFKC: look-alikes that a
     later layer may turn into a dot or a slash.
     """
     if _ODD_PATH.search(path) is not None or not path.isprintable():
+        return False
+    if raw_path is not None and _ODD_RAW_PATH.search(raw_path.partition(b"?")[0]) is not None:
         return False
     return path.isascii() or unicodedata.is_normalized("NFKC", path)

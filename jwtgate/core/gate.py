@@ -1,7 +1,7 @@
 """The one decision function: is this request's token genuine, and still wanted?
 
 Validity first, then verification (design §2): rulings are judged before any signature work, unless ``ORDER=verify-first``.
-Every path that admits a token (HTTP, WebSocket, ``Gate.verify`` and every endpoint) comes through ``Decision.decide``.
+Every path that admits a token (HTTP, WebSocket, ``Gate.verify`` and every endpoint) comes through ``Decision._decided``.
 
 Invariants:
   * Nothing unverified is ever remembered: ``view.admit`` is reached only after signature and claims were checked.
@@ -11,20 +11,20 @@ Invariants:
     than one lease. R3: ``view.admit`` refuses late fills.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
     what it says: ``cached`` what was admitted before, within the grace; ``admit`` what signature and expiry allow.
+  * The application's checks see every request that shows a token, remembered or not; what they say is not remembered.
 
-Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp``.
+Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp`` and ``Ask``.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
+from jwtgate.core.checking import Checks, ask
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.exemption import is_preflight
-from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.core.judgement import (
     Case,
     LostSession,
@@ -36,8 +36,10 @@ from jwtgate.core.judgement import (
 )
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
+from jwtgate.core.recollection import Recollection
 from jwtgate.core.refresh_tokens import is_session_id
-from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, to_token, verify_signature
+from jwtgate.core.tokens import to_token, to_unverified_token
+from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.core.view import Known, View
 from jwtgate.errors import MissingToken, StoreUnavailable
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jwtgate.claims import Claims
+    from jwtgate.core.effects import Check
     from jwtgate.core.rules import Rules, Tally
     from jwtgate.messages import Request, Source
 
@@ -54,7 +57,7 @@ MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
 
 
-class Decision:
+class Decision(Recollection):
     """See the module. Thread-safe: all it changes is the view, under the view's lock."""
 
     def __init__(
@@ -64,57 +67,19 @@ class Decision:
         clock: Clock,
         store_is_down: Callable[[], bool],
         tally: Tally,
+        checks: Checks | None = None,
     ) -> None:
-        """Args: store_is_down: whether the store failed and nobody has been through since."""
-        self.rules = rules
-        self.view = view
-        self.clock = clock
-        self.boot = clock.boot
-        self.store_is_down = store_is_down
-        self.tally = tally
-        self._nothing = sha256()
-        self._find = view.admitted.get
-        self._touch = view.admitted.touch
-        self._note = view.seen.note
+        """Args: store_is_down: whether the store failed and nobody has been through since. checks: the application's."""
+        super().__init__(rules, view, clock, store_is_down, tally)
+        self.checks = Checks() if checks is None else checks
         self._headers: dict[bytes, Claims] = {}
+        if self.checks:
+            self.forgo_hits()
 
-    def hit(self, authorization: bytes) -> Admitted | None:
-        """The hot path: a token admitted before, under a live lease and before its deadline; else None.
-
-        One digest, one clock read, two comparisons; no lock, no generator (design §2). Nothing is parsed: only the bytes of
-        a value that was once found well-formed and admitted lead anywhere.
-
-        Args: authorization: the field value, whole; its length is bounded by the caller.
-        """
-        digest = self._nothing.copy()
-        digest.update(authorization)
-        return self._recall(digest.digest())
-
-    def key_of(self, token: bytes, source: Source | None) -> bytes:
-        """SHA-256 of the token and where it was found: no bearer secret stays in memory.
-
-        For a header it is that of the whole canonical value, which the hot path need not take apart; for the other places
-        it is longer, so that no header's bytes can lead to a cookie's entry.
-        """
-        if source == "header":
-            return sha256(CANONICAL_SCHEME + token).digest()
-        return sha256(token).digest() + str(source).encode()
-
-    def _recall(self, key: bytes) -> Admitted | None:
-        entry = self._find(key)
-        if entry is None:
-            return None
-        now = self.boot()
-        if now < entry.deadline and now < self.view.lease_until:
-            try:
-                self._touch(key)
-            except KeyError:  # evicted this instant
-                return None
-            self.tally.hits += 1
-            if not entry.is_seen:
-                self._note(entry)
-            return entry
-        return None
+    def add_check(self, check: Check, *, before: bool) -> None:
+        """Asks it about every request that begins from now on."""
+        self.forgo_hits()
+        self.checks.add(check, before=before)
 
     def examine(self, request: Request) -> Plan[Admitted | None]:
         """The whole way of a request. None: it goes on anonymously (exempt path, preflight, optional mode).
@@ -131,24 +96,40 @@ class Decision:
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-        entry = yield from self.decide(credential.token, credential.source)
+        entry, unasked = yield from self._decided(credential.token, credential.source, request)
         if credential.source == "cookie" and rules.csrf == "double-submit":
             cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
+        yield from ask(unasked, entry.token, request)
         return entry
 
     def decide(self, token: bytes, source: Source | None) -> Plan[Admitted]:
-        """Whether one token may pass now.
+        """Whether one token may pass now, with no request to look at.
 
         Args: token: as found, nothing in it trusted. source: where it was found.
-        Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``.
+        Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``; what a check refuses with.
         """
-        if len(token) <= self.rules.max_token_bytes:
-            key = self.key_of(token, source)
-            entry = self._recall(key) or self._in_grace(key)
-            if entry is not None:
-                return entry
+        entry, unasked = yield from self._decided(token, source, None)
+        yield from ask(unasked, entry.token, None)
+        return entry
+
+    def _decided(
+        self, token: bytes, source: Source | None, request: Request | None
+    ) -> Plan[tuple[Admitted, tuple[Check, ...]]]:
+        """What is known of the token alone, and the checks that are still to be asked about it."""
+        before, after = tuple(self.checks.before), tuple(self.checks.after)
+        entry = self._remembered(token, source)
+        if entry is not None:
+            return entry, before + after
+        return (yield from self._judged(token, source, before, request)), after
+
+    def _judged(
+        self, token: bytes, source: Source | None, before: tuple[Check, ...], request: Request | None
+    ) -> Plan[Admitted]:
+        """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
         case = self._screened(token)
+        if before:
+            yield from ask(before, to_unverified_token(case.parsed, source), request)
         if self.rules.verifies_first:
             self._verify(case)
         try:
@@ -234,17 +215,6 @@ class Decision:
         return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
 
     # --- when the store cannot answer
-
-    def _in_grace(self, key: bytes) -> Admitted | None:
-        """``cached``: a token admitted before, while the store is down and within the grace that was registered (F2)."""
-        if self.rules.on_store_down != "cached" or not self.store_is_down():
-            return None
-        entry = self._find(key)
-        now = self.boot()
-        if entry is None or now >= entry.deadline or now >= self.view.grace_until:
-            return None
-        self.tally.hits += 1
-        return entry
 
     def _without_store(self, error: StoreUnavailable, case: Case, token: bytes, source: Source | None) -> Admitted:
         """``ON_STORE_DOWN``: what may still be admitted, and with what; else the error stands."""

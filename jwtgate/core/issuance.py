@@ -19,7 +19,7 @@ from jwtgate.core.verification import check_claims, handles_of, screen
 from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Mapping
 
     from jwtgate.core.keys import Signer
     from jwtgate.core.policy import IssuerPolicy
@@ -94,6 +94,8 @@ class Issuer:
     def own_claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
         """The application's claims, without those that are the gate's to set. Raises: ValueError: there are some."""
         own: dict[str, Any] = dict(claims or {})
+        if not all(isinstance(name, str) for name in own):
+            raise ValueError("claims must have texts for names")
         taken = RESERVED.intersection(own)
         if taken:
             raise ValueError(f"claims may not set {', '.join(sorted(taken))}: the gate does")
@@ -190,7 +192,7 @@ def is_utf8(text: str) -> bool:
 
 
 @contextmanager
-def _as_json() -> Iterator[None]:
+def _as_json() -> Generator[None]:
     """Raises: ValueError: the claims are none."""
     try:
         yield

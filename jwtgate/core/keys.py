@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.key_material import ALGORITHMS
+from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
 from jwtgate.errors import UnknownKey
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ class Key:
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether the signature is this key's (RFC 7515 §5.2), by PyJWT's algorithm."""
         return ALGORITHMS[self.algorithm].verify(signing_input, self._material, signature)
+
+    @property
+    def public_jwk(self) -> dict[str, str] | None:
+        """What a JWK Set may publish of it (RFC 7517 §4); None for a secret."""
+        if isinstance(self._material, bytes) or self.algorithm.startswith("HS"):
+            return None
+        members = {**public_jwk_of(self._material), "alg": self.algorithm, "use": "sig"}
+        return members if self.kid is None else {**members, "kid": self.kid}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

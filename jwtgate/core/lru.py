@@ -29,9 +29,10 @@ class Admitted:
         is_seen: whether it need not be put on the list of sessions seen; always, where it is of no session of ours.
         dress, remote_user: what the ASGI and the WSGI shell keep with it so that a hit makes nothing anew; None until the
             shell has served it. One each: both may stand before one gate in one process.
+        served: requests that were served with it; counted only under ``ROTATE_AFTER``.
     """
 
-    __slots__ = ("deadline", "dress", "handles", "is_seen", "remote_user", "token")
+    __slots__ = ("deadline", "dress", "handles", "is_seen", "remote_user", "served", "token")
 
     def __init__(self, token: Token, deadline: float, handles: tuple[bytes, ...], *, is_seen: bool = True) -> None:
         self.token = token
@@ -40,6 +41,7 @@ class Admitted:
         self.is_seen = is_seen
         self.dress: dict[str, Any] | None = None
         self.remote_user: str | None = None
+        self.served = 0
 
 
 class AdmittedTokens:

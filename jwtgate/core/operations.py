@@ -32,7 +32,7 @@ class Operations(Protocol):
 
         Args:
             refresh_token: as shown.
-            request: that carried it as a cookie: under ``CSRF=double-submit`` it must show the session's value.
+            request: that carried it as a cookie: it must keep the rule of ``CSRF``.
 
         Raises: ``GrantError`` and its kin; ``CrossSiteRequest``.
         """

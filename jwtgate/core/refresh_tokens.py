@@ -57,7 +57,7 @@ class RefreshToken:
         lineage, secret: 16 and 32 random bytes.
         epoch: name of the epoch in which it was made, as far as it fits; a hint.
         generation: counts the rotations of its lineage from 0; a hint.
-        expires_at: NumericDate, whole seconds, of the session's absolute end; a hint.
+        expires_at: NumericDate, whole seconds, of when the session ends if this token is not used; a hint.
     """
 
     lineage: bytes
@@ -75,9 +75,9 @@ class RefreshToken:
         """That of a new session, whose epoch is not known yet."""
         return cls(draw(LINEAGE_BYTES), draw(SECRET_BYTES), "", 0, min(int(expires_at), LATEST))
 
-    def next(self, draw: Callable[[int], bytes], epoch: str, generation: int) -> RefreshToken:
+    def next(self, draw: Callable[[int], bytes], epoch: str, generation: int, expires_at: float) -> RefreshToken:
         """A successor: of the same lineage, with a secret of its own."""
-        return RefreshToken(self.lineage, draw(SECRET_BYTES), epoch, generation, self.expires_at)
+        return RefreshToken(self.lineage, draw(SECRET_BYTES), epoch, generation, min(int(expires_at), LATEST))
 
     @classmethod
     def decode(cls, text: str) -> RefreshToken:

@@ -56,7 +56,7 @@ class Record:
     device: str | None
     ip: str | None
     user_agent: str | None
-    current: str
+    current: str = ""
     generation: int = 0
     spent: tuple[Spent, ...] = ()
 

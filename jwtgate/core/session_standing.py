@@ -115,7 +115,7 @@ class Standing:
             raise StoreUnavailable("the store's history is healing")
         if stored is None and _may_be_lost(shown, facts):
             raise StoreUnavailable("the session may have been lost with the store's history")
-        raise GrantError("of no session that is live")
+        raise GrantError("unknown: of no session that is live")
 
     def sorted_out(self, facts: Facts) -> tuple[list[Live], list[str]]:
         """Of listed sessions the live ones, newest first, and the names of those that a ruling has killed.

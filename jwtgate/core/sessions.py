@@ -90,7 +90,6 @@ class Sessions:
         Raises: SubjectSuspended. SettingsError: no signing key. ValueError: what cannot be; nothing is written then.
         """
         policy, now, rules = self.issuer.policy(), self.clock.wall(), self.rules
-        refresh_token = RefreshToken.first(self.draw, now + rules.session_seconds)
         record = Record(
             subject=sub,
             created_at=now,
@@ -101,8 +100,9 @@ class Sessions:
             device=_text(device, "device"),
             ip=_text(ip, "ip"),
             user_agent=_text(user_agent, "user_agent"),
-            current=refresh_token.digest,
         )
+        refresh_token = RefreshToken.first(self.draw, record.ends_at(now))
+        record = replace(record, current=refresh_token.digest)
         payload = self.payload(record, refresh_token.sid, record.claims, record.ends_at(now))
         draft, parsed = self.issuer.drafted(policy, payload)
         self.check_size(pair_of(draft, refresh_token, payload))

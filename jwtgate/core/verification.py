@@ -9,17 +9,15 @@ here.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.claims import Claims, ClaimsList, claims_of
+from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import Issued
 from jwtgate.core.token_types import check_type
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
-from jwtgate.messages import Token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from jwtgate.core.keys import Key
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.messages import Source
 
 __all__ = [
     "check_claims",
@@ -38,20 +35,15 @@ __all__ = [
     "screen",
     "select",
     "stamp_of",
-    "to_token",
     "verify_signature",
 ]
 
 MAX_ELEMENTS = 16
 """Values of one configured handle claim: each is one more key of the look-up."""
 
-MAX_SHARED_NAMES = 1024
-_SHARED: dict[str, str] = {}
-
 _STAMP = re.compile(r"([A-Za-z0-9_-]{11}):(0|[1-9][0-9]{0,13})")
 """``jgp``. Positions stay below 10**14: the store's scripts compute in doubles and print 14 digits."""
 
-_NO_SCOPE = frozenset({""})
 _BUILT_IN_CLAIMS = ("sid", "sub", "client_id")
 
 
@@ -235,44 +227,3 @@ def _values_of(value: object) -> list[str]:
     if not all(type(each) is str or type(each) is int for each in values):
         raise MalformedToken("a claim of JWTGATE_HANDLES is not a string, an integer or a list of those")
     return [str(each) for each in values]
-
-
-def to_token(parsed: ParsedToken, source: Source | None) -> Token:
-    """What the application receives; call it only once everything has been checked.
-
-    Args:
-        parsed: verified.
-        source: where the token was found; None from ``Gate.verify``.
-    """
-    get = parsed.claims.get
-    return Token(
-        claims=claims_of([(_shared(name), value) for name, value in parsed.claims.items()]),
-        header=parsed.header,
-        subject=get("sub"),
-        issuer=get("iss"),
-        token_id=get("jti"),
-        session_id=get("sid"),
-        scopes=_scopes_of(get("scope") or get("scp") or ""),
-        expires_at=get("exp"),
-        source=source,
-    )
-
-
-def _scopes_of(scope: str | list[str]) -> frozenset[str]:
-    return _scope_tokens(scope) if isinstance(scope, str) else frozenset(scope) - _NO_SCOPE
-
-
-@lru_cache(maxsize=1024)
-def _scope_tokens(scope: str) -> frozenset[str]:
-    """RFC 6749 §3.3: separated by spaces, and by nothing else; some issuers send a list instead.
-
-    Kept, since the tokens of one issuer share a few; only verified ones come here.
-    """
-    return frozenset(scope.split(" ")) - _NO_SCOPE
-
-
-def _shared(name: str) -> str:
-    """One text for a claim's name in all admitted tokens."""
-    if len(_SHARED) >= MAX_SHARED_NAMES:
-        _SHARED.clear()
-    return _SHARED.setdefault(name, name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.effects import Ask, AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.runtime.asking import ask, ask_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Performer:
         self.health = health
 
     def perform(self, effect: Effect) -> Any:
-        """Answers one effect. Raises: ``StoreUnavailable``."""
+        """Answers one effect. Raises: ``StoreUnavailable``; for ``Ask`` what the check refuses with, and no other error."""
         match effect:
             case LookUp(digests, sids):
                 return self.look_up(digests, sids)
@@ -38,8 +39,10 @@ class Performer:
                 return self._looked(lambda: self.store.sessions_of(user))
             case Write(changes, now, sessions, guard):
                 return self.store.write(changes, now, sessions, guard)
-            case AskClaims(provider, session):
-                return provider(session)
+            case Ask():
+                return ask(effect)
+            case AskClaims():
+                return ask_claims(effect)
             case Roster():
                 return self.store.workers()
             case Pause(seconds):
@@ -69,7 +72,7 @@ def run(plan: Plan[T], performer: Performer) -> T:
         while True:
             try:
                 answer = performer.perform(effect)
-            except StoreUnavailable as error:
+            except JWTGateError as error:
                 effect = plan.throw(error)
             else:
                 effect = plan.send(answer)

@@ -17,8 +17,9 @@ from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import AskClaims, Effect, Looked, LookUp, Pause, Plan
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan
+from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,12 +48,16 @@ class Waiter:
         self._lock = threading.Lock()
 
     async def perform(self, effect: Effect) -> Any:
-        """Answers one effect. Raises: ``StoreUnavailable``; ``CancelledError`` passes through."""
+        """Answers one effect. Raises: ``StoreUnavailable``; what a check refuses with. ``CancelledError`` passes through."""
         if isinstance(effect, Pause):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Ask):
+            return await ask_awaiting(effect)
         loop = asyncio.get_running_loop()
-        if isinstance(effect, AskClaims) and iscoroutinefunction(effect.provider):
-            return await effect.provider(effect.session)
+        if isinstance(effect, AskClaims):
+            if iscoroutinefunction(effect.provider):
+                return await ask_claims_awaiting(effect)
+            return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
         self.performer.health.check()
@@ -128,7 +133,7 @@ async def run(plan: Plan[T], waiter: Waiter) -> T:
         while True:
             try:
                 answer = await waiter.perform(effect)
-            except StoreUnavailable as error:
+            except JWTGateError as error:
                 effect = plan.throw(error)
             else:
                 effect = plan.send(answer)

@@ -106,7 +106,7 @@ ENDPOINTS = Text(
 CLIENT_ID = Text("1 to 128 printable ASCII characters without colon (RFC 7617 §2)", re.compile(r"[!-9;-~]{1,128}"))
 CLIENTS = Texts(
     Text(
-        "client_id:digest, the digest being SHA-256 of a random secret, 64 hex digits",
+        'client_id:digest, the digest being SHA-256 of a random secret, 64 hex digits: printf %s "$SECRET" | sha256sum',
         re.compile(r"[!-9;-~]{1,128}:[0-9a-fA-F]{64}"),
         is_shown=False,
     )

@@ -63,9 +63,9 @@ class SessionTable:
         live = [session for session in found if session is not None and session.record]
         return tuple(sorted(live, key=lambda session: session.ends_at, reverse=True)[:MOST_LISTED])
 
-    def sids_of(self, user: bytes, now: float) -> set[str]:
+    def sids_of(self, user: bytes, now: float) -> frozenset[str]:
         """Names of the live ones."""
-        return {sid for sid in self._users.get(user, ()) if self._rows[sid].ends_at > now}
+        return frozenset(sid for sid in self._users.get(user, ()) if self._rows[sid].ends_at > now)
 
     def is_as_expected(self, change: SessionChange, now: float) -> bool:
         """Whether a change may be made."""

@@ -220,6 +220,36 @@ def test_refresh_cookie_is_sent_to_the_refresh_path_alone(context: BrowserContex
     assert {name for name in after if after[name]["value"] != before[name]["value"]} == {ACCESS, REFRESH}
 
 
+def test_log_out_ends_the_session_and_takes_the_cookies(context: BrowserContext, own: Page, site: Served) -> None:
+    """By the endpoint: what the jar held before is worth nothing any more, wherever it is shown."""
+    log_in(own, site)
+    stolen = [{**cookie} for cookie in context.cookies()]
+    assert post(own, site, "/auth/logout")["status"] == 200
+    assert not kept(context)
+    assert post(own, site)["status"] == 401 or site.app.gate.settings.csrf == "double-submit"
+    context.add_cookies(stolen)  # type: ignore[arg-type]
+    assert post(own, site)["status"] == 401
+    assert post(own, site, "/auth/refresh")["status"] == 400
+    assert kept(context).keys() == {cookie["name"] for cookie in stolen}, "a refused refresh takes nothing away"
+
+
+def test_two_tabs_that_refresh_at_once_stay_logged_in(context: BrowserContext, own: Page, site: Served) -> None:
+    """Racers get the same pair, so whichever answer comes last, the jar holds the current one."""
+    log_in(own, site)
+    tabs = [own, context.new_page()]
+    tabs[1].goto(site.url())
+    value = dict(pair.split("=", 1) for pair in own.evaluate("document.cookie").split("; ") if pair).get(CSRF)
+    headers = {} if value is None else {"X-CSRF-TOKEN": value}
+    for tab in tabs * 3:
+        tab.evaluate(
+            """([url, headers]) => { window.told = fetch(url, {method: "POST", headers}).then(answer => answer.status); }""",
+            [site.url("/auth/refresh"), headers],
+        )
+    assert [tab.evaluate("window.told") for tab in tabs] == [200, 200]
+    assert post(own, site, "/auth/refresh")["status"] == 200
+    assert post(own, site)["status"] == 200
+
+
 def test_cleared_cookies_are_gone(context: BrowserContext, own: Page, site: Served) -> None:
     """Name, path and prefix match, so the browser forgets every one of them, and the next request is nobody's."""
     log_in(own, site)

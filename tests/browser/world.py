@@ -27,10 +27,8 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route, WebSocketRoute
 
 from jwtgate import Gate, Settings, token_of
-from jwtgate.asgi import JWTGateMiddleware, _request
-from jwtgate.core import cross_site
-from jwtgate.core.cookies import CookieRules, check_size, clear_cookies, set_cookies
-from jwtgate.errors import JWTGateError
+from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.core.cookies import check_size, set_cookies
 from jwtgate.messages import TokenPair
 
 OWN, SIBLING, STRANGER = "app.localhost", "other.app.localhost", "evil.localhost"
@@ -136,7 +134,7 @@ class Served:
 
 
 class Site:
-    """The application behind the gate: a login page, a log-out, a refresh, and a path that tells what it was given."""
+    """The application behind the gate: a login page, a log-out, and a path that tells what it was given."""
 
     def __init__(self, csrf: str, *, is_secure: bool = True) -> None:
         """Args: csrf: the setting. is_secure: False: COOKIE_SECURE=0."""
@@ -146,38 +144,32 @@ class Site:
             locations=("header", "cookie"),
             csrf=csrf,  # type: ignore[arg-type]
             endpoints="/auth",
-            exempt=("/", "/login", "/auth/refresh"),
+            exempt=("/", "/login"),
+            access_ttl=ACCESS_SECONDS,
+            refresh_ttl=SESSION_SECONDS,
             lease=0.25,
             **names,  # type: ignore[arg-type]
         )
         self.gate = Gate(self.settings)
-        self.rules = CookieRules(
-            self.settings.cookie,
-            self.settings.refresh_cookie,
-            is_secure=self.settings.cookie_secure,
-            refresh_path=f"{self.settings.endpoints}/refresh",
-            has_csrf=csrf == "double-submit",
-        )
+        self.rules = self.gate.plans.cookies
         self.app = JWTGateMiddleware(
             Starlette(
                 routes=[
                     Route("/", page),
                     Route("/login", self.login, methods=["POST"]),
                     Route("/seen", seen, methods=["GET", "POST"]),
-                    Route("/auth/refresh", self.refresh, methods=["POST"]),
                     Route("/logout", self.logout, methods=["POST"]),
                     WebSocketRoute("/socket", greet),
                 ]
             ),
             gate=self.gate,
         )
-        self.csrf = secrets.token_urlsafe(16)
 
-    def pair(self, pad: str = "") -> TokenPair:
-        """As the gate makes them for a session."""
+    def padded(self, pad: str) -> TokenPair:
+        """A pair of no session, whose access token is as long as wanted."""
         now = int(time.time())
-        claims = {"csrf": self.csrf} if self.rules.has_csrf else {}
-        claims |= {"pad": pad} if pad else {}
+        claims = {"csrf": "x" * 22} if self.rules.has_csrf else {}
+        claims |= {"pad": pad}
         access = token_of_claims(sub=SUBJECT, jti=secrets.token_hex(8), iat=now, exp=now + ACCESS_SECONDS, **claims)
         octets = secrets.token_bytes(60) + (now + SESSION_SECONDS).to_bytes(4, "big")
         refresh = "jgr_" + base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
@@ -186,7 +178,7 @@ class Site:
     def padded_pair(self, size: int) -> TokenPair:
         """One whose access cookie, attributes and all, is exactly so many bytes long."""
         for length in range(size // 2, size):
-            pair = self.pair("p" * length)
+            pair = self.padded("p" * length)
             reached = len(set_cookies(self.rules, pair, time.time())[0])
             if reached >= size:
                 assert reached == size, "base64 skips this length"
@@ -196,34 +188,16 @@ class Site:
     async def login(self, request: Any) -> Response:
         """Sets the cookies; ``?bytes=`` of the longest."""
         size = request.query_params.get("bytes")
-        return self.dressed(HTMLResponse(PAGE), self.pair() if size is None else self.padded_pair(int(size)))
-
-    async def refresh(self, request: Any) -> Response:
-        """As an endpoint does it: the cookie's CSRF rule first, then the token."""
-        asked = _request(request.scope)
-        rules = self.gate.decision.rules
-        try:
-            cross_site.check(asked, mode=rules.csrf, origins=rules.origins)
-            if rules.csrf == "double-submit":
-                cross_site.check_double_submit(asked, self.csrf)
-            found = rules.extraction.refresh_cookie_of(asked)
-        except JWTGateError as error:
-            return JSONResponse({"error": error.error}, error.status)
-        return Response(status_code=401) if found is None else self.dressed(JSONResponse({}), self.pair())
+        pair = await self.gate.aio.sessions.start(SUBJECT) if size is None else self.padded_pair(int(size))
+        check_size(self.rules, pair)
+        response = HTMLResponse(PAGE)
+        self.gate.set_cookies(response, pair)
+        return response
 
     async def logout(self, request: Any) -> Response:
-        """Clears the cookies."""
-        return self.headed(JSONResponse({}), clear_cookies(self.rules))
-
-    def dressed(self, response: Response, pair: TokenPair) -> Response:
-        """With the pair's cookies."""
-        check_size(self.rules, pair)
-        return self.headed(response, set_cookies(self.rules, pair, time.time()))
-
-    def headed(self, response: Response, values: tuple[str, ...]) -> Response:
-        """With these Set-Cookie values."""
-        for value in values:
-            response.headers.append("set-cookie", value)
+        """Clears the cookies, and leaves the session to the endpoint."""
+        response = JSONResponse({})
+        self.gate.clear_cookies(response)
         return response
 
 

@@ -7,14 +7,30 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from jwtgate.core.effects import Forget, LookUp, Lose, NextPage, OpenPages, Read, Renew, Restore, Roster, Write
+from jwtgate.core.effects import (
+    Forget,
+    ListSessions,
+    LookUp,
+    Lose,
+    NextPage,
+    OpenPages,
+    Read,
+    Renew,
+    Restore,
+    Roster,
+    Saw,
+    Write,
+)
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Watch, Worker, Written
 from jwtgate.core.rulings import Ruling, supersede
+from jwtgate.core.session_data import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,6 +38,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Repair
     from jwtgate.core.rulings import Change
+    from jwtgate.core.session_data import SessionChange
 
 MAX_SKEW_SECONDS = 60.0
 START = 1_700_000_000.0
@@ -80,6 +97,7 @@ class ScriptedServer:
         self.end: LogEnd | None = None
         self.record: Record | None = None
         self.registered: dict[str, Worker] = {}
+        self.sessions = SessionTable()
 
     def now(self) -> float:
         return self.time.now + self.skew
@@ -135,7 +153,7 @@ class ScriptedServer:
     def open_epoch(self, watch: Watch, *, is_own: bool | None = None) -> None:
         reach = max(watch.reach_seconds, 0.0 if self.record is None else self.record.epoch.reach_seconds)
         is_born_whole = self.is_own and self.record is None if is_own is None else is_own
-        name = f"E{next(self.serial):010d}"
+        name = urlsafe_b64encode(next(self.serial).to_bytes(8, "big")).decode().rstrip("=")
         self.registered = {}
         if self.end is None:
             self.log = []
@@ -184,17 +202,43 @@ class ScriptedStore:
             raise StoreUnavailable("the store does not answer")
         return self.server, self.server.current(self.watch)
 
-    def look_up(self, digests: Sequence[bytes]) -> Facts:
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         server, record = self.step()
-        return Facts(record.epoch, _end(server), tuple(server.rulings.get(digest) for digest in digests))
+        now = server.now()
+        sessions = tuple(server.sessions.find(sid, now, server.rulings) for sid in sids)
+        return Facts(record.epoch, _end(server), tuple(server.rulings.get(digest) for digest in digests), sessions, now)
 
-    def write(self, changes: Sequence[Change], now: float) -> Written:
+    def sessions_of(self, user: bytes) -> Facts:
+        server, record = self.step()
+        now = server.now()
+        return Facts(record.epoch, _end(server), (), server.sessions.of_user(user, now, server.rulings), now)
+
+    def saw(self, sids: Sequence[str]) -> None:
+        server, _ = self.step()
+        server.sessions.saw(sids, server.now())
+
+    def holds(self, guard: Guard) -> bool:
+        server = self.server
+        rulings = [Ruling.decode(server.rulings[each]) for each in guard.not_revoked if each in server.rulings]
+        if any(ruling.toggle is not None and ruling.toggle.is_revoked for ruling in rulings):
+            return False
+        return guard.user is None or server.sessions.sids_of(guard.user, server.now()) == guard.sids
+
+    def write(
+        self,
+        changes: Sequence[Change],
+        now: float,
+        sessions: Sequence[SessionChange] = (),
+        guard: Guard | None = None,
+    ) -> Written | None:
         server, record = self.step()
         here = server.now()
         if not abs(here - now) <= MAX_SKEW_SECONDS:
             raise StoreUnavailable("the clocks of the store and the caller are over 60 s apart")
         at = max(here, now)
         server.sweep(min(here, now))
+        if not self.holds(guard or Guard()) or not all(server.sessions.is_as_expected(each, here) for each in sessions):
+            return None
         texts: list[bytes] = []
         for change in changes:
             known = server.rulings.get(change.digest)
@@ -202,6 +246,7 @@ class ScriptedStore:
             ruling = supersede(None if known is None else Ruling.decode(known), change, record.epoch.name, position, at)
             texts.append(ruling.encode())
             server.put(change.digest, texts[-1], ruling.until)
+        server.sessions.change(sessions, f"{record.epoch.name}:{_end(server).position}", here)
         return Written(record.epoch, _end(server), at, tuple(texts), server.workers_now())
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
@@ -290,10 +335,14 @@ def _end(server: ScriptedServer) -> LogEnd:
 def perform(store: ScriptedStore, effect: Any) -> Any:
     """One effect in one atomic step. ``LookUp`` is answered with facts alone: the caller knows when it was sent."""
     match effect:
-        case LookUp(digests):
-            return store.look_up(digests)
-        case Write(changes, now):
-            return store.write(changes, now)
+        case LookUp(digests, sids):
+            return store.look_up(digests, sids)
+        case ListSessions(user):
+            return store.sessions_of(user)
+        case Write(changes, now, sessions, guard):
+            return store.write(changes, now, sessions, guard)
+        case Saw(sids):
+            return store.saw(sids)
         case Roster():
             return store.workers()
         case Renew(worker, epoch, healed, settled):

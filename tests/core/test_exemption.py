@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
-from jwtgate.core.exemption import Exemption, is_preflight, routed_path
+from jwtgate.core.exemption import Exemption, is_plain, is_preflight, routed_path
 from jwtgate.messages import Request
 
 EXEMPT = Exemption(("/health", "/public/*", "/.well-known/jwks.json", "/é"))
@@ -227,6 +227,12 @@ def test_exempt_path_is_under_a_pattern_and_plain(path: str, patterns: list[str]
         assert not {".", ".."} & set(path.split("/"))
         assert "//" not in path
         assert not set("\\%;\x00") & set(path)
+
+
+@given(PATHS | PATHS.map("/".__add__), st.none() | st.binary(max_size=20))
+def test_plain_is_what_the_widest_exemption_exempts(path: str, raw_path: bytes | None) -> None:
+    """One rule for all who answer a path without asking the application."""
+    assert is_plain(path, raw_path) == Exemption(("/*",)).matches(path, raw_path)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,15 @@ import pytest
 from core.scripted import ScriptedClock, ScriptedServer, ScriptedStore, Time, perform
 
 import jwtgate.core.following as following_module
-from jwtgate.core.effects import Forget, Lose, NextPage, OpenPages, Pause, Read, Renew, Restore
-from jwtgate.core.following import Following, _fault
+from jwtgate.core.effects import Forget, Lose, NextPage, OpenPages, Pause, Read, Renew, Restore, Saw
+from jwtgate.core.following import TELL_SECONDS, TOLD_AT_ONCE, Following, _fault
 from jwtgate.core.history import Entry, LogEnd, Watch, Worker
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rulings import Change, Ruling, Toggle
+from jwtgate.core.seen import SeenSessions
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable
+from jwtgate.messages import Token
 
 
 class Follower:
@@ -591,3 +593,52 @@ def test_toggle_of_this_store_is_what_is_applied() -> None:
     follower.after(Read)
     ruling = Ruling.decode(follower.view.rulings[b"a" * 16])
     assert ruling.toggle == Toggle(True, follower.view.epoch, 1, follower.server.now())
+
+
+# --- sessions seen
+
+
+def seen_by(follower: Follower, *sids: str) -> None:
+    """Tokens of these sessions were shown."""
+    follower.view.seen = SeenSessions(10_000)
+    for sid in sids:
+        token = Token({}, {}, "alice", None, "j", sid, frozenset(), 1.0, "header")
+        follower.view.seen.note(Admitted(token, 1.0, (), is_seen=False))
+
+
+def next_telling(follower: Follower, steps: int = 400) -> Saw | None:
+    """Steps, a tenth of a second each, until it wants to tell."""
+    for _ in range(steps):
+        if isinstance(follower.effect, Saw):
+            return follower.effect
+        follower.step(seconds=0.1)
+    return None
+
+
+def test_seen_sessions_are_told_every_few_seconds_in_batches() -> None:
+    """Off the request path: between two renewals, so many at once, the rest with the next."""
+    follower = Follower().live()
+    seen_by(follower, *(f"sid-{number}" for number in range(TOLD_AT_ONCE + 1)))
+    begun = follower.time.now
+    first = next_telling(follower)
+    assert first is not None and len(first.sids) == TOLD_AT_ONCE
+    assert TELL_SECONDS - 0.5 <= follower.time.now - begun <= TELL_SECONDS + 1.0
+    follower.step()
+    second = next_telling(follower)
+    assert second is not None and second.sids == (f"sid-{TOLD_AT_ONCE}",)
+    assert follower.time.now - begun < 2 * TELL_SECONDS
+    follower.step()
+    assert next_telling(follower) is None, "nothing was seen, nothing is told"
+    assert follower.is_live
+
+
+def test_store_that_fails_to_be_told_is_as_any_failure() -> None:
+    """The lease lapses by itself, and the follower resumes."""
+    follower = Follower().live()
+    seen_by(follower, "sid")
+    assert next_telling(follower) is not None
+    follower.store.is_down = True
+    follower.step(seconds=2.0)
+    assert not follower.is_live
+    follower.store.is_down = False
+    follower.live()

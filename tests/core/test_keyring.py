@@ -119,6 +119,16 @@ def test_listed_algorithms_of_a_family_share_the_key(pairs: Pairs) -> None:
     assert ring.candidates("RS256", None).is_own
 
 
+def test_public_key_can_be_published_and_a_secret_cannot(pairs: Pairs) -> None:
+    """RFC 7517 §4: the public members, with the key's own algorithm, and a kid only where it has one."""
+    members = jwk_of(pairs["rsa"])
+    named = ring_of(build(jwks=set_of(jwk_of(pairs["rsa"], kid="k"), secret_jwk(32, kid="s")), secret=SECRET))
+    published = {key.kid: key.public_jwk for key in named.keys}
+    assert published == {None: None, "s": None, "k": {**members, "kid": "k", "alg": "RS256", "use": "sig"}}
+    (nameless,) = ring_of(build(public_key=pairs["rsa"].public_pem)).keys
+    assert nameless.public_jwk == {**members, "alg": "RS256", "use": "sig"}
+
+
 def test_algorithm_is_bound_to_the_key(pairs: Pairs) -> None:
     """RFC 8725 §3.1: an algorithm that is allowed for one key is not thereby allowed for another."""
     jwks = set_of(jwk_of(pairs["rsa"], kid="r"), jwk_of(pairs["p256"], kid="e"))

@@ -34,7 +34,6 @@ from jwtgate.core.verification import (
     screen,
     select,
     stamp_of,
-    to_token,
     verify_signature,
 )
 from jwtgate.errors import (
@@ -385,33 +384,6 @@ def test_public_key_text_is_no_hmac_key(pairs: dict[str, Pair]) -> None:
     token = signing_input + b"." + segment(hmac.digest(pem.encode(), signing_input, "sha256"))
     with pytest.raises(UnknownKey):
         admit(token, replace(POLICY, keys=ring_of(public_key=pem)))
-
-
-def test_token_holds_what_was_verified() -> None:
-    """Interface §1: the registered claims by name, the rest in claims; what is absent is None."""
-    parsed = admit(token_with(scope="read  write "))
-    token = to_token(parsed, "header")
-    assert (token.claims, token.header, token.source) == (parsed.claims, parsed.header, "header")
-    assert (token.issuer, token.subject, token.token_id, token.session_id) == (ISSUER, "alice", "j", "s")
-    assert token.expires_at == 1_000_900
-    assert token.scopes == {"read", "write"}
-    bare = to_token(parse(craft(HEADER, {}), 8192), None)
-    assert (bare.issuer, bare.subject, bare.token_id, bare.session_id, bare.expires_at, bare.source) == (None,) * 6
-    assert bare.scopes == frozenset()
-
-
-def test_scopes_come_from_scope_or_scp() -> None:
-    """RFC 6749 §3.3: separated by spaces and by nothing else; some issuers send scp, or a list."""
-    for claims, scopes in (
-        ({"scope": "a b"}, {"a", "b"}),
-        ({"scope": ["a", "b c"]}, {"a", "b c"}),
-        ({"scp": "a b"}, {"a", "b"}),
-        ({"scp": ["a", ""]}, {"a"}),
-        ({"scope": "a", "scp": "b"}, {"a"}),
-        ({"scope": ""}, set()),
-        ({"scope": "a\u00a0b\tc"}, {"a\u00a0b\tc"}),
-    ):
-        assert to_token(parse(token_with(**claims), 8192), "cookie").scopes == scopes
 
 
 def test_what_we_sign_we_admit_and_so_does_pyjwt(pairs: dict[str, Pair]) -> None:

@@ -1,0 +1,40 @@
+"""``jwtgate env``: what can be set, what is, and never to what: values may be secrets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jwtgate.cli.answering import answering
+from jwtgate.cli.options import Json
+from jwtgate.cli.printing import dump
+from jwtgate.settings import variables
+
+if TYPE_CHECKING:
+    from jwtgate.settings import Variable
+
+__all__ = ["env"]
+
+
+@answering
+def env(*, as_json: Json = False) -> int:
+    """Show every variable, its default and meaning, and whether it is set here."""
+    if as_json:
+        dump([{**asdict(variable), "set_by": _set_by(variable)} for variable in variables()])
+        return 0
+    for variable in variables():
+        default = f"={variable.default}" if variable.default else " (no default)"
+        note = "" if variable.is_available else " In this version the default only."
+        setter = _set_by(variable)
+        mark = "" if setter is None else "    Is set.\n" if setter == variable.name else f"    Is set by {setter}.\n"
+        print(f"{variable.name}{default}\n    {variable.meaning}{note}\n    Takes {variable.allowed}.\n{mark}", end="")
+    return 0
+
+
+def _set_by(variable: Variable) -> str | None:
+    """The name in the environment that gives it a value, if any."""
+    names = [variable.name]
+    if not variable.name.endswith("_FILE"):
+        names.append(f"{variable.name}_FILE")
+    return next((name for name in names if name in os.environ), None)

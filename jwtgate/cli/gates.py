@@ -1,0 +1,52 @@
+"""The gate that a command opens: by the environment, for one errand, closed at its end."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jwtgate.cli.answering import Misuse
+from jwtgate.gate import Gate
+from jwtgate.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Visitor", "opened"]
+
+HEALING_LEASES = 4
+"""An epoch is healed after two leases of watching (L2); a slow machine may need twice that."""
+
+
+class Visitor(Gate):
+    """A gate without a follower (R4): it asks the store each time and registers nowhere, so that no receipt waits for it."""
+
+    def start(self) -> None:
+        """Starts nothing, whatever is decided."""
+
+    def wait_for_history(self) -> bool:
+        """Follows after all, until the store's history is healed (L2): where no worker runs, nobody else sees to it."""
+        super().start()
+        return self.ready(HEALING_LEASES * self.settings.lease)
+
+
+@contextmanager
+def opened(errand: str = "") -> Generator[Visitor]:
+    """A gate, closed in the end.
+
+    Args: errand: what it is for, where other processes must be reached: then ``memory://`` is refused.
+    Raises: SettingsError. Misuse.
+    """
+    settings = Settings.from_env()
+    if errand and settings.store == "memory://":
+        raise Misuse(f"JWTGATE_STORE is memory://, the memory of one process: there is nothing to {errand} from another one.")
+    gate = Visitor(settings)
+    logger = logging.getLogger("jwtgate")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # a store that does not answer is told once, by the command
+    try:
+        yield gate
+    finally:
+        gate.close()
+        logger.setLevel(level)

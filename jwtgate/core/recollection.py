@@ -1,0 +1,102 @@
+"""The tokens that were admitted before, and when memory alone may admit one again: the way of nearly every request.
+
+Invariant: only what the one decision put there is found, under the digest of the very bytes and of where they were; it
+is served under a live lease and before its deadline (R1), or, under ``ON_STORE_DOWN=cached``, within the grace (F2).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from jwtgate.core.extraction import CANONICAL_SCHEME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.effects import Clock
+    from jwtgate.core.lru import Admitted
+    from jwtgate.core.rules import Rules, Tally
+    from jwtgate.core.view import View
+    from jwtgate.messages import Source
+
+__all__ = ["Recollection"]
+
+
+class Recollection:
+    """See the module. Takes no lock."""
+
+    def __init__(self, rules: Rules, view: View, clock: Clock, store_is_down: Callable[[], bool], tally: Tally) -> None:
+        self.rules = rules
+        self.view = view
+        self.clock = clock
+        self.boot = clock.boot
+        self.store_is_down = store_is_down
+        self.tally = tally
+        self._nothing = sha256()
+        self._find = view.admitted.get
+        self._touch = view.admitted.touch
+        self._note = view.seen.note
+
+    def hit(self, authorization: bytes) -> Admitted | None:
+        """The hot path: a token admitted before, under a live lease and before its deadline; else None.
+
+        One digest, one clock read, two comparisons; no lock, no generator (design §2). Nothing is parsed: only the bytes of
+        a value that was once found well-formed and admitted lead anywhere.
+
+        Args: authorization: the field value, whole; its length is bounded by the caller.
+        """
+        digest = self._nothing.copy()
+        digest.update(authorization)
+        return self._recall(digest.digest())
+
+    def key_of(self, token: bytes, source: Source | None) -> bytes:
+        """SHA-256 of the token and where it was found: no bearer secret stays in memory.
+
+        For a header it is that of the whole canonical value, which the hot path need not take apart; for the other places
+        it is longer, so that no header's bytes can lead to a cookie's entry.
+        """
+        if source == "header":
+            return sha256(CANONICAL_SCHEME + token).digest()
+        return sha256(token).digest() + str(source).encode()
+
+    def forgo_hits(self) -> None:
+        """From now on a plan decides every request: ``hit`` could ask nobody. Swapped, so that no other gate pays a test."""
+        self.hit = _miss  # type: ignore[method-assign]  # shadows the method, in this object alone
+
+    def _recall(self, key: bytes) -> Admitted | None:
+        entry = self._find(key)
+        if entry is None:
+            return None
+        now = self.boot()
+        if now < entry.deadline and now < self.view.lease_until:
+            try:
+                self._touch(key)
+            except KeyError:  # evicted this instant
+                return None
+            self.tally.hits += 1
+            if not entry.is_seen:
+                self._note(entry)
+            return entry
+        return None
+
+    def _remembered(self, token: bytes, source: Source | None) -> Admitted | None:
+        if len(token) > self.rules.max_token_bytes:
+            return None
+        key = self.key_of(token, source)
+        return self._recall(key) or self._in_grace(key)
+
+    def _in_grace(self, key: bytes) -> Admitted | None:
+        """``cached``: a token admitted before, while the store is down and within the grace that was registered (F2)."""
+        if self.rules.on_store_down != "cached" or not self.store_is_down():
+            return None
+        entry = self._find(key)
+        now = self.boot()
+        if entry is None or now >= entry.deadline or now >= self.view.grace_until:
+            return None
+        self.tally.hits += 1
+        return entry
+
+
+def _miss(authorization: bytes) -> None:
+    """``Decision.hit`` of a gate that may decide nothing without asking."""

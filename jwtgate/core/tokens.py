@@ -1,0 +1,87 @@
+"""From a parsed token to the ``Token`` that the application receives, or that one of its checks is shown.
+
+What verified tokens have in common they share: names of claims, sets of scopes. Of a token that has not been verified
+nothing is kept. Refuses nothing: that is ``verification``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from jwtgate.claims import claims_of
+from jwtgate.messages import Token
+
+if TYPE_CHECKING:
+    from jwtgate.claims import Claims
+    from jwtgate.core.parsing import ParsedToken
+    from jwtgate.messages import Source
+
+__all__ = ["to_token", "to_unverified_token"]
+
+MAX_SHARED_NAMES = 1024
+_SHARED: dict[str, str] = {}
+
+_NO_SCOPE = frozenset({""})
+
+
+def to_token(parsed: ParsedToken, source: Source | None) -> Token:
+    """What the application receives; call it only once everything has been checked.
+
+    Args:
+        parsed: verified.
+        source: where the token was found; None from ``Gate.verify``.
+    """
+    claims = parsed.claims
+    shared = claims_of([(_shared(name), value) for name, value in claims.items()])
+    scope = _scope_of(claims)
+    scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
+    return _token(parsed, shared, scopes, source)
+
+
+def to_unverified_token(parsed: ParsedToken, source: Source | None) -> Token:
+    """What a check is shown before anything has been verified: made for it, and gone with it."""
+    scope = _scope_of(parsed.claims)
+    scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
+    return _token(parsed, parsed.claims, scopes, source)
+
+
+def _token(parsed: ParsedToken, claims: Claims, scopes: frozenset[str], source: Source | None) -> Token:
+    get = claims.get
+    return Token(
+        claims=claims,
+        header=parsed.header,
+        subject=get("sub"),
+        issuer=get("iss"),
+        token_id=get("jti"),
+        session_id=get("sid"),
+        scopes=scopes,
+        expires_at=get("exp"),
+        source=source,
+    )
+
+
+def _scope_of(claims: Claims) -> str | list[str]:
+    scope: str | list[str] = claims.get("scope") or claims.get("scp") or ""
+    return scope
+
+
+def _listed(scopes: list[str]) -> frozenset[str]:
+    """Some issuers send a list."""
+    return frozenset(scopes) - _NO_SCOPE
+
+
+def _scopes(scope: str) -> frozenset[str]:
+    """RFC 6749 §3.3: separated by spaces, and by nothing else."""
+    return frozenset(scope.split(" ")) - _NO_SCOPE
+
+
+_shared_scopes = lru_cache(maxsize=1024)(_scopes)
+"""Kept, since the tokens of one issuer share a few."""
+
+
+def _shared(name: str) -> str:
+    """One text for a claim's name in all admitted tokens."""
+    if len(_SHARED) >= MAX_SHARED_NAMES:
+        _SHARED.clear()
+    return _SHARED.setdefault(name, name)

@@ -1,0 +1,41 @@
+"""The answers of endpoints that are no refusals. Every one forbids caching (RFC 6749 §5.1, RFC 9111 §5.2.2.5)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.messages import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jwtgate.messages import Receipt
+
+__all__ = ["as_json", "empty", "receipt_members"]
+
+
+def as_json(members: Mapping[str, Any], cookies: Iterable[str] = (), *, media_type: str = "application/json") -> Response:
+    """200 with these members, ASCII whatever they hold. ``cookies``: values of ``Set-Cookie``, one line each."""
+    body = json.dumps(members, separators=(",", ":")).encode("ascii")
+    return Response(200, (("content-type", media_type), *_headers(body), *(("set-cookie", value) for value in cookies)), body)
+
+
+def empty() -> Response:
+    """200 with nothing (RFC 7009 §2.2)."""
+    return Response(200, _headers(b""), b"")
+
+
+def _headers(body: bytes) -> tuple[tuple[str, str], ...]:
+    return (("content-length", str(len(body))), ("cache-control", "no-store"))
+
+
+def receipt_members(*receipts: Receipt) -> dict[str, Any]:
+    """What the receipts can prove together: everywhere where all are, by the latest moment, through the fewest workers."""
+    ends = [receipt.effective_by for receipt in receipts]
+    known = [end for end in ends if end is not None]
+    return {
+        "effective_everywhere": all(receipt.effective_everywhere for receipt in receipts),
+        "effective_by": max(known) if len(known) == len(ends) else None,
+        "workers": min(receipt.workers for receipt in receipts),
+    }

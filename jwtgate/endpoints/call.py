@@ -1,0 +1,113 @@
+"""One call of an endpoint, and what every endpoint knows of the gate. Frozen data, and the one question that many ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from jwtgate.core.refresh_tokens import PREFIX
+from jwtgate.errors import InsufficientScope, MissingToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.effects import Plan
+    from jwtgate.core.operations import Operations
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.endpoints.clients import Clients
+    from jwtgate.endpoints.forms import Form
+    from jwtgate.messages import Credential, Request, Token, TokenPair
+
+__all__ = ["Call", "Cookies", "Rules"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    """How the gate's cookies are read and written, where ``LOCATIONS`` has cookie.
+
+    Attributes:
+        find_refresh_token: the refresh token's cookie in a request, or None. Raises: ``CredentialError``.
+        set: the ``Set-Cookie`` values of a pair.
+        clear: those that take all of our cookies away.
+    """
+
+    find_refresh_token: Callable[[Request], str | None]
+    set: Callable[[TokenPair], tuple[str, ...]]
+    clear: Callable[[], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided; see the settings of the same names.
+
+    Attributes:
+        policy: of the issuer to which the sessions belong; None where there can be none.
+        find_credential: the access token in a request, as the gate itself finds it; None where there is none.
+        cookies: None: no cookie is read, set or cleared.
+    """
+
+    policy: IssuerPolicy | None
+    find_credential: Callable[[Request], Credential | None]
+    csrf: Literal["fetch-metadata", "double-submit", "off"]
+    origins: frozenset[str]
+    clients: Clients
+    client_id: str | None
+    max_token_bytes: int
+    cookies: Cookies | None
+
+    def is_own(self, token: Token) -> bool:
+        """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
+        return self.policy is not None and self.policy.issuer in (None, token.issuer)
+
+    def is_refresh_token(self, token: str) -> bool:
+        """Whether it is to be taken for one of ours; where there are no sessions nothing is."""
+        return self.policy is not None and token.startswith(PREFIX)
+
+    def cleared(self) -> tuple[str, ...]:
+        """``Set-Cookie`` values that take our cookies away, if we have any."""
+        return () if self.cookies is None else self.cookies.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one endpoint.
+
+    Attributes:
+        form: the fields of its body; empty where the endpoint takes none.
+        sid: the last segment of the path where the endpoint's path has one.
+    """
+
+    request: Request
+    form: Form = field(repr=False)
+    sid: str = field(repr=False)
+    operations: Operations = field(repr=False)
+    rules: Rules = field(repr=False)
+
+    def token(self) -> Plan[Token | None]:
+        """The admitted access token of the call; None where it shows none.
+
+        ``EXEMPT`` and ``MODE=optional`` open paths of the application: whoever calls an endpoint is asked all the same.
+
+        Raises: ``CredentialError``: a bad token; the CSRF rule where it came in a cookie. ``StoreUnavailable``.
+        """
+        try:
+            entry = yield from self.operations.examine(self.request)
+            if entry is None and self.rules.find_credential(self.request) is not None:
+                entry = yield from self.operations.examine(replace(self.request, path=None))
+        except MissingToken:
+            return None
+        return None if entry is None else entry.token
+
+    def token_of_subject(self) -> Plan[tuple[Token, str]]:
+        """The admitted token and its ``sub``, whose sessions we keep.
+
+        Raises:
+            MissingToken: 401, there is none: showing one would help.
+            InsufficientScope: 403, a good token without ``sub`` or of another issuer: it will never do.
+        """
+        token = yield from self.token()
+        if token is None:
+            raise MissingToken("no token in the request")
+        if token.subject is None or not self.rules.is_own(token):
+            raise InsufficientScope
+        return token, token.subject

@@ -1,0 +1,87 @@
+"""What an endpoint may answer beside the errors of the gate: faults of the call itself, not of a token.
+
+RFC 9110 §15.5 for the statuses, RFC 6749 §5.2 for the codes. None has a challenge: another token would not help. Rendered
+like every other refusal (``core.challenge``), from the class alone.
+"""
+
+from __future__ import annotations
+
+from jwtgate.errors import JWTGateError
+
+__all__ = [
+    "BodyTooLarge",
+    "BodyTooSlow",
+    "CallError",
+    "MalformedCall",
+    "NoSuchSession",
+    "UnsupportedGrantType",
+    "WrongMediaType",
+    "WrongMethod",
+]
+
+
+class CallError(JWTGateError):
+    """The caller's fault."""
+
+
+class MalformedCall(CallError):
+    """A field is missing, repeated or unreadable, or two places contradict each other (RFC 6749 §3.1, §5.2)."""
+
+    status = 400
+    error = "invalid_request"
+    description = "The request lacks a parameter, repeats one, or is malformed."
+    reason = "malformed_call"
+
+
+class UnsupportedGrantType(CallError):
+    """``grant_type`` is none that the endpoint grants (RFC 6749 §5.2)."""
+
+    status = 400
+    error = "unsupported_grant_type"
+    description = "The grant type is not supported."
+    reason = "unsupported_grant_type"
+
+
+class NoSuchSession(CallError):
+    """None of the caller's own: unknown, ended, malformed or another's, told alike."""
+
+    status = 404
+    error = "not_found"
+    description = "There is no such session."
+    reason = "no_such_session"
+
+
+class WrongMethod(CallError):
+    """RFC 9110 §15.5.6; the answer names the right ones in ``Allow``."""
+
+    status = 405
+    error = "method_not_allowed"
+    description = "The method is not allowed here."
+    reason = "wrong_method"
+
+
+class BodyTooSlow(CallError):
+    """The body did not arrive in time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    error = "request_timeout"
+    description = "The request's body did not arrive in time."
+    reason = "body_too_slow"
+
+
+class BodyTooLarge(CallError):
+    """RFC 9110 §15.5.14."""
+
+    status = 413
+    error = "content_too_large"
+    description = "The request's body is too large."
+    reason = "body_too_large"
+
+
+class WrongMediaType(CallError):
+    """Not a form (RFC 9110 §15.5.16)."""
+
+    status = 415
+    error = "unsupported_media_type"
+    description = "The request's body must be application/x-www-form-urlencoded."
+    reason = "wrong_media_type"

@@ -1,0 +1,136 @@
+"""All endpoints at one glance, and which one a request is for.
+
+Only plain paths, exactly as they stand in the table, below the prefix: what two routers could read differently is never an
+endpoint, and what is not in the table goes to the application through the gate, so that it may have paths of its own there.
+CORS preflights (Fetch §4.8) and handshakes are the application's, too. A wrong method on a path of the table is 405.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from jwtgate.core.challenge import answer
+from jwtgate.core.exemption import is_plain, is_preflight
+from jwtgate.endpoints.call import Call
+from jwtgate.endpoints.forms import read_form
+from jwtgate.endpoints.introspection import introspect
+from jwtgate.endpoints.jwk_set import jwk_set
+from jwtgate.endpoints.logout import logout, logout_all
+from jwtgate.endpoints.own_sessions import end_own_session, list_own_sessions
+from jwtgate.endpoints.refresh import refresh
+from jwtgate.endpoints.refusals import WrongMethod
+from jwtgate.endpoints.revocation import revoke
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.effects import Plan
+    from jwtgate.core.operations import Operations
+    from jwtgate.endpoints.call import Rules
+    from jwtgate.messages import Request, Response
+
+__all__ = ["TABLE", "Endpoint", "Endpoints", "Row"]
+
+ANY_SID = "/sessions/{sid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One endpoint.
+
+    Attributes:
+        method: ``GET`` serves HEAD, too.
+        path: below the prefix.
+        plan: answers it.
+        takes_form: its body is read; no other is.
+        is_for_clients: it is there only where ``CLIENTS`` are configured, and they authenticate.
+    """
+
+    method: str
+    path: str
+    plan: Callable[[Call], Plan[Response]]
+    takes_form: bool = False
+    is_for_clients: bool = False
+
+
+TABLE = (
+    Row("POST", "/refresh", refresh, takes_form=True),
+    Row("POST", "/logout", logout, takes_form=True),
+    Row("POST", "/logout-all", logout_all, takes_form=True),
+    Row("GET", "/sessions", list_own_sessions),
+    Row("DELETE", ANY_SID, end_own_session),
+    Row("POST", "/introspect", introspect, takes_form=True, is_for_clients=True),
+    Row("POST", "/revoke", revoke, takes_form=True, is_for_clients=True),
+    Row("GET", "/jwks.json", jwk_set),
+)
+"""One method a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What one request has found.
+
+    Attributes:
+        takes_form: the body is wanted; it is then given to ``answer``, whole.
+    """
+
+    row: Row
+    request: Request = field(repr=False)
+    sid: str = field(repr=False)
+    operations: Operations = field(repr=False)
+    rules: Rules = field(repr=False)
+
+    @property
+    def takes_form(self) -> bool:
+        return self.row.takes_form and self._is_allowed
+
+    @property
+    def _is_allowed(self) -> bool:
+        return self.request.method == self.row.method or (self.request.method, self.row.method) == ("HEAD", "GET")
+
+    def answer(self, body: bytes = b"") -> Plan[Response]:
+        """The whole answer; for HEAD with the body that GET would have.
+
+        Raises: any ``JWTGateError``, to be rendered by ``core.challenge``.
+        """
+        if not self._is_allowed:
+            return _wrong_method(self.row)
+        form = read_form(self.request, body) if self.row.takes_form else {}
+        return (yield from self.row.plan(Call(self.request, form, self.sid, self.operations, self.rules)))
+
+
+class Endpoints:
+    """The endpoints of one gate."""
+
+    __slots__ = ("_operations", "_rows", "_rules", "_start")
+
+    def __init__(self, prefix: str, operations: Operations, rules: Rules) -> None:
+        """Args: prefix: such as ``/auth``. operations: the gate's plans. rules: what the operator decided."""
+        self._start = prefix + "/"
+        self._operations = operations
+        self._rules = rules
+        self._rows = {row.path: row for row in TABLE if rules.clients or not row.is_for_clients}
+
+    def find(self, request: Request) -> Endpoint | None:
+        """The endpoint that answers this request; None: it is the application's."""
+        path = request.path
+        if path is None or not path.startswith(self._start) or request.is_websocket or is_preflight(request):
+            return None
+        row, sid = self._row(path[len(self._start) - 1 :])
+        if row is None or not is_plain(path, request.raw_path):
+            return None
+        return Endpoint(row, request, sid, self._operations, self._rules)
+
+    def _row(self, path: str) -> tuple[Row | None, str]:
+        """The row of a path below the prefix. A sid may be any text, ``{sid}`` too: it is compared with the caller's own."""
+        parent, _, sid = path.rpartition("/")
+        if parent == "/sessions":
+            return (self._rows[ANY_SID], sid) if sid else (None, "")
+        return self._rows.get(path), ""
+
+
+def _wrong_method(row: Row) -> Response:
+    refusal = answer(WrongMethod(), realm="", retry_after_seconds=None)
+    allowed = "GET, HEAD" if row.method == "GET" else row.method
+    return replace(refusal, headers=(*refusal.headers, ("allow", allowed)))
