@@ -31,6 +31,11 @@ ROWS = {
     "rulings": "memory:rulings",
     "admitted": "memory:admitted",
     "forged": "memory:forged",
+    "sessions": "sessions:speed",
+    "double-refresh": "races:double_refreshes",
+    "rotations": "sessions:rotations",
+    "stolen": "sessions:stolen",
+    "left-behind": "sessions:left_behind",
 }
 
 

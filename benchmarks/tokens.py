@@ -10,13 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["SECRET", "forge", "mint", "settings_for", "verifying_key"]
+__all__ = ["SECRET", "forge", "mint", "settings_for", "signing_settings_for", "verifying_key"]
 
 SECRET = secrets.token_urlsafe(48)
 
@@ -36,6 +36,14 @@ def settings_for(algorithm: str) -> dict[str, str]:
     if algorithm == "HS256":
         return {"secret": SECRET}
     return {"public_key": _private_key().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()}
+
+
+def signing_settings_for(algorithm: str) -> dict[str, str]:
+    """What ``Settings`` takes to issue with: HS256, RS256 or ES256."""
+    if algorithm == "HS256":
+        return {"secret": SECRET}
+    key = _private_key() if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
+    return {"private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()}
 
 
 def mint(algorithm: str, count: int = 1, *, secret: str = SECRET) -> list[str]:

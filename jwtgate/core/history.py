@@ -104,7 +104,7 @@ class Written:
         epoch, end: after the write; ``end.position`` is that of its last entry.
         at: the time given to the rulings: the later of the store's and the caller's clock.
         rulings: the merged, encoded ruling per change, in order; change i stands at ``end.position - len(changes) + 1 + i``.
-        workers: all that were registered.
+        workers: all that were registered; none where all that was done is to put sessions: nobody must hear it.
     """
 
     epoch: Epoch

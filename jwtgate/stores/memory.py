@@ -101,7 +101,8 @@ class MemoryStore:
                 self._put(change.digest, text, ruling.until)
             self._sessions.change(sessions, f"{self._epoch.name}:{self._end.position}", here)
             self._changed.notify_all()
-            return Written(self._epoch, self._end, at, texts, tuple(self._workers.values()))
+            is_quiet = not changes and len(sessions) > 0 and all(each.record is not None for each in sessions)
+            return Written(self._epoch, self._end, at, texts, () if is_quiet else tuple(self._workers.values()))
 
     def _holds(self, guard: Guard, now: float) -> bool:
         toggles = [ruling.toggle for ruling in map(self._decoded, guard.not_revoked) if ruling is not None]

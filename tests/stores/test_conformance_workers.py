@@ -10,6 +10,7 @@ import pytest
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
+from jwtgate.core.session_data import SessionChange
 from jwtgate.stores import Feed, Store
 
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
@@ -67,6 +68,23 @@ def test_workers_are_told_as_they_are(store: Store, feed: Feed) -> None:
     assert set(told) == {worker, forever}
     assert set(store.workers()[2]) == set(told)
     assert set(store.write([Change(b"x")], time.time()).workers) == set(told)
+
+
+def test_write_tells_workers_unless_it_only_puts_sessions(store: Store, feed: Feed) -> None:
+    """W1: whoever must hear of a ruling or of an end is told in its step, also where it turns out that there is nothing."""
+    feed.renew(WORKER, None)
+    now = time.time()
+    put = SessionChange("one", b"u" * 16, record=b"first", ends_at=now + 60, seen_at=now)
+    ruled = (Change(b"x", revoked=True),)
+    written = [
+        store.write((), now, (put,)),
+        store.write(ruled, now, (replace(put, sid="two"),)),
+        store.write((), now, (replace(put, sid="three"), SessionChange("one", put.user))),
+        store.write((), now, (SessionChange("two", put.user),)),
+        store.write(ruled, now),
+        store.write((), now),
+    ]
+    assert [each and [worker.name for worker in each.workers] for each in written] == [[], *[["one"]] * 5]
 
 
 def test_epoch_is_not_healed_while_a_worker_heals(feed: Feed) -> None:

@@ -14,6 +14,7 @@ from servers import WATCH, Server
 
 from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change
+from jwtgate.core.session_data import SessionChange
 from jwtgate.stores import Store, open_store
 
 if TYPE_CHECKING:
@@ -60,6 +61,28 @@ def test_keys_are_as_documented(server_store: Store, client: Any) -> None:
     assert entry_id.decode() == written.end.cursor
     assert set(fields) == {b"link", b"previous", b"digest", b"ruling"}
     assert {key.decode() for key in client.scan_iter()} == {RULINGS, UNTIL, LOG, WORKERS}
+
+
+def test_list_of_sessions_lives_as_long_as_the_longest(server_store: Store, client: Any) -> None:
+    """A list never goes before a session on it, nor stays for ever; one that was lost comes back with the next rotation."""
+    now, user = time.time(), b"u" * 16
+    key = f"{{jwtgate:0}}:u:{user.hex()}"
+
+    def put(sid: str, seconds: float, expected: bytes | None = None) -> None:
+        session = SessionChange(sid, user, record=b"text", expected=expected, ends_at=now + seconds, seen_at=now)
+        assert server_store.write((), now, (session,)) is not None
+
+    for sid, seconds in (("one", 100.0), ("two", 300.0), ("three", 200.0)):
+        put(sid, seconds)
+    assert client.pexpiretime(key) == pytest.approx((now + 300) * 1000, abs=2)
+    put("two", 400.0, b"text")
+    assert client.pexpiretime(key) == pytest.approx((now + 400) * 1000, abs=2)
+    assert client.zscore(key, "two") == pytest.approx(now + 400, abs=1e-5)
+    assert client.pexpiretime("{jwtgate:0}:s:two") == pytest.approx((now + 400) * 1000, abs=2)
+    client.delete(key)
+    put("one", 100.0, b"text")
+    assert client.zrange(key, 0, -1) == [b"one"]
+    assert client.pexpiretime(key) == pytest.approx((now + 100) * 1000, abs=2)
 
 
 def test_prefixes_are_apart(server: Server, server_store: Store) -> None:

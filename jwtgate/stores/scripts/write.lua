@@ -3,7 +3,8 @@
 --   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''
 --   the guard's handles that may not be revoked; its user|''; the user's sessions
 --   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|''
--- W1: rulings, log entries, sessions and the reading of the workers are this one step.
+-- W1: rulings, log entries, sessions and the reading of the workers are this one step. A write that only puts sessions
+-- has nothing that a worker must hear: it sweeps no rulings, moves no end and tells no workers.
 -- Returns epoch, end, at, rulings, workers; nil: the guard or an expectation does not hold, and nothing was written.
 local MAX_SKEW_SECONDS = 60
 local TICK_SECONDS = 0.000001 -- between two toggles of one handle
@@ -36,7 +37,7 @@ local function take_session()
   local expected, record, handles, ends, seen, successors, ms = take(), take(), take(), take(), take(), take(), take()
   return {
     sid = sid, user = owner, is_put = true, expected = expected, record = record, handles = handles,
-    ends = tonumber(ends), seen = seen, successors = successors, ms = tonumber(ms)}
+    ends = tonumber(ends), ends_text = ends, seen = seen, successors = successors, ms = tonumber(ms)}
 end
 local changes, unless_revoked = take_list(take_change), take_list(take)
 local user = take()
@@ -45,11 +46,17 @@ local user_sids, sessions = take_list(take), take_list(take_session)
 local epoch, tail_text = current()
 local name, tail = cjson.decode(epoch).name, parse_end(tail_text)
 
+local is_quiet = #changes == 0 and #sessions > 0
+for _, session in ipairs(sessions) do is_quiet = is_quiet and session.is_put end
+
 -- A script is not rolled back, so a key of a wrong type must stop it before it wrote anything: each other key is read
 -- first, and the log is the first that is written to.
-local workers = all_workers()
--- By the earlier clock: ``until`` has its own margin, and a clock that runs ahead must not eat it.
-local expired = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. seconds(math.min(time, now)), 'LIMIT', 0, SWEPT)
+local workers, expired = {}, {}
+if not is_quiet then
+  workers = all_workers()
+  -- By the earlier clock: ``until`` has its own margin, and a clock that runs ahead must not eat it.
+  expired = redis.call('ZRANGEBYSCORE', UNTIL, '-inf', '(' .. seconds(math.min(time, now)), 'LIMIT', 0, SWEPT)
+end
 local known = {}
 for _, digest in ipairs(expired) do known[digest] = {} end
 
@@ -105,8 +112,8 @@ local function sessions_hold()
   local hold = true
   for _, session in ipairs(sessions) do
     local fields = redis.call('HMGET', session_key(session.sid), 'record', 'ends')
-    redis.call('ZCARD', user_key(session.user))
-    redis.call('STRLEN', successors_key(session.sid))
+    session.user_has = redis.call('ZCARD', user_key(session.user))
+    session.has_successors = redis.call('STRLEN', successors_key(session.sid)) > 0
     session.is_new, session.found, session.found_ends = not fields[2], fields[1], fields[2] and tonumber(fields[2])
     if session.is_put and (session.found or '') ~= session.expected then hold = false end
     if session.is_put and session.expected == '' and not session.is_new then hold = false end
@@ -134,18 +141,35 @@ for index, digest in ipairs(digests) do store(digest, rulings[index], known[dige
 
 local function milliseconds(moment) return string.format('%.0f', math.ceil(moment * 1000)) end
 
-local function put(session)
-  local key, users = session_key(session.sid), user_key(session.user)
-  redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', seconds(session.ends),
-    'seen', session.seen)
-  if session.is_new then redis.call('HSET', key, 'stamp', string.format('%s:%.0f', name, tail.position)) end
-  redis.call('PEXPIREAT', key, milliseconds(session.ends))
+-- The list goes when its last session ends. One that ends sooner never shortens it (GT; a new key has no end yet).
+local function list(session, ms)
+  local users = user_key(session.user)
   redis.call('ZREMRANGEBYSCORE', users, '-inf', seconds(time))
-  redis.call('ZADD', users, seconds(session.ends), session.sid)
-  redis.call('PEXPIREAT', users, milliseconds(tonumber(redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2])))
-  if session.ms then
-    redis.call('SET', successors_key(session.sid), session.successors, 'PX', string.format('%.0f', session.ms))
+  redis.call('ZADD', users, session.ends_text, session.sid)
+  if redis.call('PTTL', users) < 0 then
+    redis.call('PEXPIREAT', users, ms)
   else
+    redis.call('PEXPIREAT', users, ms, 'GT')
+  end
+end
+
+local function put(session)
+  local key = session_key(session.sid)
+  if session.is_new then
+    redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
+      'seen', session.seen, 'stamp', string.format('%s:%.0f', name, tail.position))
+  else
+    redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
+      'seen', session.seen)
+  end
+  if session.found_ends ~= session.ends or session.user_has == 0 then -- a rotation seldom moves the end
+    local ms = milliseconds(session.ends)
+    redis.call('PEXPIREAT', key, ms)
+    list(session, ms)
+  end
+  if session.ms then
+    redis.call('SET', successors_key(session.sid), session.successors, 'PX', session.ms)
+  elseif session.has_successors then
     redis.call('DEL', successors_key(session.sid))
   end
 end
@@ -162,4 +186,5 @@ end
 for _, session in ipairs(sessions) do
   if session.is_put then put(session) else finish(session) end
 end
-return {epoch, save_end(tail), seconds(at), rulings, workers}
+if not is_quiet then tail_text = save_end(tail) end
+return {epoch, tail_text, seconds(at), rulings, workers}
