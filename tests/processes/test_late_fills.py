@@ -50,8 +50,8 @@ class HeldStore:
         self._store = store
         self._hold = hold
 
-    def look_up(self, digests: Sequence[bytes]) -> Facts:
-        facts = self._store.look_up(digests)
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
+        facts = self._store.look_up(digests, sids)
         self._hold.stand()
         return facts  # type: ignore[no-any-return]
 
