@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import CookieRules, check_size
 from jwtgate.core.effects import Pause
-from jwtgate.core.endings import Endings
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
-from jwtgate.core.renewal import Renewal
 from jwtgate.core.revocation import Targets
-from jwtgate.core.rotation import Rotation
-from jwtgate.core.session_standing import Standing
-from jwtgate.core.sessions import SessionRules, Sessions
+from jwtgate.core.sessions.endings import Endings
+from jwtgate.core.sessions.login import Login, SessionRules
+from jwtgate.core.sessions.renewal import Renewal
+from jwtgate.core.sessions.rotation import Rotation
+from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
 from jwtgate.mounting import mounted
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.renewal import Renewed
     from jwtgate.core.rulings import Change
+    from jwtgate.core.sessions.renewal import Renewed
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
     from jwtgate.settings import Settings
@@ -87,10 +87,10 @@ class Plans:
         policy = _policy_of_sessions(settings.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker)
-        self._sessions: Sessions | None = None
+        self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
-            self._sessions = Sessions(
+            self._login = Login(
                 _session_rules(settings),
                 self.issuer,
                 self.standing,
@@ -98,7 +98,7 @@ class Plans:
                 draw_text=lambda: secrets.token_urlsafe(16),
                 check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
             )
-            self._rotation = Rotation(self._sessions, self.revoker, provider)
+            self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
@@ -166,7 +166,9 @@ class Plans:
 
     def start_session(self, sub: str, **more: Any) -> Plan[TokenPair]:
         """See ``Sessions.start``."""
-        return self._ours(self._of_sessions().start(sub, **more))
+        if self._login is None:
+            raise SettingsError(NO_SESSIONS)
+        return self._ours(self._login.start(sub, **more))
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
         """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""
@@ -197,11 +199,11 @@ class Plans:
 
     def sessions_of(self, sub: str) -> Plan[list[Session]]:
         """See ``Sessions.list``."""
-        return self._ours(self._of_sessions().sessions_of(sub))
+        return self._ours(self._standing().sessions_of(sub))
 
     def session_of(self, refresh_token: str) -> Plan[Session]:
         """The session of a refresh token that could be used now."""
-        return self._ours(self._of_sessions().session_of(refresh_token))
+        return self._ours(self._standing().session_of(refresh_token))
 
     def end_session(self, sid: str, *, wait: bool) -> Plan[Receipt]:
         """See ``Sessions.end``."""
@@ -229,15 +231,13 @@ class Plans:
         """The session that a refresh token belongs to, used or not."""
         return self._ours(self.endings.by_refresh_token(refresh_token, wait=wait))
 
-    def _of_sessions(self) -> Sessions:
-        if self._sessions is None:
-            raise SettingsError(NO_SESSIONS)
-        return self._sessions
-
-    def _policy(self) -> IssuerPolicy:
+    def _standing(self) -> Standing:
         if self.standing is None:
             raise SettingsError(NO_SESSIONS)
-        return self.standing.policy
+        return self.standing
+
+    def _policy(self) -> IssuerPolicy:
+        return self._standing().policy
 
     # --- the rest
 

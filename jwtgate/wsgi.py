@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.renewal import Renewed
+    from jwtgate.core.sessions.renewal import Renewed
 
     OptExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 

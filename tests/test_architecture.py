@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
-    "stores": ("errors", "core.history", "core.rulings", "core.session_data"),
+    "stores": ("errors", "core.history", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "mounting": ("core", "endpoints", "settings"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "mounting"),
@@ -48,7 +48,7 @@ PURE = frozenset(
 
 CORE_ALSO: dict[str, frozenset[str]] = {
     "core.key_material": frozenset({"jwt", "cryptography"}),
-    "core.refresh_tokens": frozenset({"cryptography"}),
+    "core.sessions.refresh_tokens": frozenset({"cryptography"}),
     "core.signing": frozenset({"jwt"}),
 }
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.core.parsing import parse
-from jwtgate.core.refresh_tokens import RefreshToken
+from jwtgate.core.sessions.refresh_tokens import RefreshToken
 
 if TYPE_CHECKING:
     from jwtgate.messages import TokenPair

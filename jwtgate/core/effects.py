@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jwtgate.core.session_data import Guard, SessionChange
+from jwtgate.core.sessions.stored import Guard, SessionChange
 from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:

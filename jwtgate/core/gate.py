@@ -37,7 +37,7 @@ from jwtgate.core.judgement import (
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
 from jwtgate.core.recollection import Recollection
-from jwtgate.core.refresh_tokens import is_session_id
+from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.core.view import Known, View

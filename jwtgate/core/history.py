@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jwtgate.core.session_data import StoredSession
+    from jwtgate.core.sessions.stored import StoredSession
 
 __all__ = ["Entry", "Epoch", "Facts", "LogEnd", "Renewal", "Repair", "Watch", "Worker", "Written"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jwtgate.core.refresh_tokens import is_session_id
 from jwtgate.core.rulings import Issued, Ruling, UnreadableRuling
-from jwtgate.core.session_data import SUBJECT_PLACE
+from jwtgate.core.sessions.refresh_tokens import is_session_id
+from jwtgate.core.sessions.stored import SUBJECT_PLACE
 from jwtgate.core.verification import issued_of
 from jwtgate.errors import Revoked, StoreUnavailable
 

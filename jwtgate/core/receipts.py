@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Epoch, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import SessionChange
+    from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
 
 __all__ = ["Revoker"]

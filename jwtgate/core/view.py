@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core.history import Entry, LogEnd, Written
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
-from jwtgate.core.seen import SeenSessions
+from jwtgate.core.sessions.seen import SeenSessions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.core.refresh_tokens import PREFIX
+from jwtgate.core.sessions.refresh_tokens import PREFIX
 from jwtgate.errors import InsufficientScope, MissingToken
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
-from jwtgate.core.session_data import StoredSession
+from jwtgate.core.sessions.stored import StoredSession
 
 __all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "written"]
 

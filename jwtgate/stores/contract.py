@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import Guard, SessionChange
+    from jwtgate.core.sessions.stored import Guard, SessionChange
 
 __all__ = ["Feed", "Store"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
 from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
-from jwtgate.core.session_data import Guard
+from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.memory_sessions import SessionTable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Repair, Watch, Worker
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import SessionChange
+    from jwtgate.core.sessions.stored import SessionChange
 
 __all__ = ["MemoryFeed", "MemoryStore"]
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
-from jwtgate.core.session_data import MOST_LISTED, StoredSession
+from jwtgate.core.sessions.stored import MOST_LISTED, StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jwtgate.core.session_data import SessionChange
+    from jwtgate.core.sessions.stored import SessionChange
 
 __all__ = ["SessionTable"]
 

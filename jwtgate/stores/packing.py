@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import Guard, SessionChange
+    from jwtgate.core.sessions.stored import Guard, SessionChange
     from jwtgate.stores.wire import Argument
 
 __all__ = ["reach", "time", "write"]

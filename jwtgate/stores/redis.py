@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from jwtgate.core.session_data import Guard
+from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import answers, packing
 from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import SessionChange
+    from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]

@@ -28,7 +28,7 @@ from jwtgate.core.effects import (
 )
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Watch, Worker, Written
 from jwtgate.core.rulings import Ruling, supersede
-from jwtgate.core.session_data import Guard
+from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.memory_sessions import SessionTable
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Repair
     from jwtgate.core.rulings import Change
-    from jwtgate.core.session_data import SessionChange
+    from jwtgate.core.sessions.stored import SessionChange
 
 MAX_SKEW_SECONDS = 60.0
 START = 1_700_000_000.0

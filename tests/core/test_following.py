@@ -15,7 +15,7 @@ from jwtgate.core.following import TELL_SECONDS, TOLD_AT_ONCE, Following, _fault
 from jwtgate.core.history import Entry, LogEnd, Watch, Worker
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rulings import Change, Ruling, Toggle
-from jwtgate.core.seen import SeenSessions
+from jwtgate.core.sessions.seen import SeenSessions
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Token

@@ -11,7 +11,7 @@ import pytest
 
 from jwtgate.core.history import Facts, Worker
 from jwtgate.core.rulings import Change, Ruling
-from jwtgate.core.session_data import Guard, SessionChange, StoredSession
+from jwtgate.core.sessions.stored import Guard, SessionChange, StoredSession
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Store
 

@@ -10,7 +10,7 @@ import pytest
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import SessionChange
+from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.stores import Feed, Store
 
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)

@@ -14,7 +14,7 @@ from servers import WATCH, Server
 
 from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import SessionChange
+from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.stores import Store, open_store
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a login makes, and which sessions there are (core.sessions, core.session_standing)."""
+"""What a login makes, and which sessions there are (core.sessions, core.sessions.standing)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import jwt
 import pytest
-from core.session_world import DAY, SECRET, START, World, claims_of
+from core.sessions.session_world import DAY, SECRET, START, World, claims_of
 from cryptography.hazmat.primitives.asymmetric import ec
 from keymaking import pair_of
 
 from jwtgate.core.effects import ListSessions, Write
-from jwtgate.core.refresh_tokens import RefreshToken
+from jwtgate.core.sessions.refresh_tokens import RefreshToken
 from jwtgate.errors import GrantError, SettingsError, StoreUnavailable, SubjectSuspended
 
 
@@ -141,7 +141,7 @@ def test_pair_that_no_cookie_holds_is_refused_before_anything_is_written() -> No
     def check(pair: object) -> None:
         raise ValueError("5000 bytes")
 
-    world.sessions.check_size = check
+    world.login.check_size = check
     with pytest.raises(ValueError, match="5000"):
         world.start()
     assert world.effects == []
@@ -410,7 +410,7 @@ def test_nothing_is_granted_while_the_history_heals() -> None:
         world.refresh(pair)
     assert world.start("carol")
     with pytest.raises(StoreUnavailable):
-        world.run(world.sessions.session_of(pair.refresh_token))
+        world.run(world.standing.session_of(pair.refresh_token))
     with pytest.raises((GrantError, StoreUnavailable)):
         world.refresh(ended)
 
@@ -435,11 +435,11 @@ def test_refresh_token_that_could_be_used_tells_its_session() -> None:
     """Introspection changes nothing; a spent one is of no use."""
     world = World()
     pair = world.start(device="phone")
-    assert world.run(world.sessions.session_of(pair.refresh_token)).device == "phone"
+    assert world.run(world.standing.session_of(pair.refresh_token)).device == "phone"
     fresh = world.refresh(pair)
     with pytest.raises(GrantError):
-        world.run(world.sessions.session_of(pair.refresh_token))
-    assert world.run(world.sessions.session_of(fresh.refresh_token)).sid == pair.session_id
+        world.run(world.standing.session_of(pair.refresh_token))
+    assert world.run(world.standing.session_of(fresh.refresh_token)).sid == pair.session_id
     assert len(world.writes()) == 2
 
 

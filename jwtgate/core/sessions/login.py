@@ -3,8 +3,8 @@
 Invariant: nothing else makes a session, and its record, its place in the subject's list, the ends of those that must go to
 make room, and its stamp are one step of the store. A subject that is suspended in that very step gets none.
 
-Which session is live is decided in ``core.session_standing``, rotation in ``core.rotation``, ending in ``core.endings``. Does
-no I/O and draws nothing. Sources: RFC 6749 §5.1, RFC 9068 §2.
+Which session is live is decided in ``standing``, how its refresh token rotates in ``rotation``, how it ends in ``endings``.
+Does no I/O and draws nothing. Sources: RFC 6749 §5.1, RFC 9068 §2.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import is_utf8, scope_text, suspends
-from jwtgate.core.refresh_tokens import RefreshToken
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
-from jwtgate.core.session_record import Record
-from jwtgate.core.session_standing import session_handles
-from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
-from jwtgate.messages import Session, TokenPair
+from jwtgate.core.sessions.record import Record
+from jwtgate.core.sessions.refresh_tokens import RefreshToken
+from jwtgate.core.sessions.standing import session_handles
+from jwtgate.core.sessions.stored import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
+from jwtgate.errors import StoreUnavailable, SubjectSuspended
+from jwtgate.messages import TokenPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.history import Facts, Written
     from jwtgate.core.issuance import Issuer
-    from jwtgate.core.session_standing import Standing
+    from jwtgate.core.sessions.standing import Standing
 
-__all__ = ["ATTEMPTS", "SessionRules", "Sessions", "pair_of"]
+__all__ = ["ATTEMPTS", "Login", "SessionRules", "pair_of"]
 
 ATTEMPTS = 32
 """Of a compare-and-set. Each failure means that somebody else's succeeded."""
@@ -52,7 +52,7 @@ class SessionRules:
     has_csrf: bool
 
 
-class Sessions:
+class Login:
     """Of one gate."""
 
     def __init__(
@@ -182,23 +182,6 @@ class Sessions:
         if len(listed) >= MOST_LISTED:
             return changes, ends, Guard(not_revoked=(subject,))
         return changes, (*ends, put), Guard(not_revoked=(subject,), user=put.user, sids=listed)
-
-    def sessions_of(self, sub: str) -> Plan[list[Session]]:
-        """Live sessions, newest first."""
-        looked: Looked = yield ListSessions(self.standing.user(sub))
-        live, _ = self.standing.sorted_out(looked.facts)
-        return [each.session for each in live]
-
-    def session_of(self, refresh_token: str) -> Plan[Session]:
-        """The live session of a refresh token that could be used now; changes nothing.
-
-        Raises: GrantError: it is spent, or of no live session. StoreUnavailable.
-        """
-        shown = RefreshToken.decode(refresh_token)
-        live = yield from self.standing.found(shown)
-        if shown.digest != live.record.current:
-            raise GrantError("the refresh token is spent")
-        return live.session
 
 
 def pair_of(access_token: str, refresh_token: RefreshToken, payload: Mapping[str, Any]) -> TokenPair:

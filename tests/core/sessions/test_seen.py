@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.session_world import World
+from core.sessions.session_world import World
 
 from jwtgate.core.lru import Admitted
-from jwtgate.core.seen import SeenSessions
+from jwtgate.core.sessions.seen import SeenSessions
 from jwtgate.messages import Token
 
 

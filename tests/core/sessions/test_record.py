@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.session_record import REMEMBERED, Record, Spent, UnreadableRecord
+from jwtgate.core.sessions.record import REMEMBERED, Record, Spent, UnreadableRecord
 
 TIMES = st.floats(0, 4e9)
 TEXTS = st.none() | st.text(st.characters(exclude_categories=("Cs",)), max_size=30)

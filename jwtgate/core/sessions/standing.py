@@ -16,12 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.effects import Clock, ListSessions, Looked, LookUp, Plan
 from jwtgate.core.judgement import readable
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Issued, digest_of
-from jwtgate.core.session_data import SUBJECT_PLACE
-from jwtgate.core.session_record import Record, UnreadableRecord
+from jwtgate.core.sessions.record import Record, UnreadableRecord
+from jwtgate.core.sessions.refresh_tokens import RefreshToken
+from jwtgate.core.sessions.stored import SUBJECT_PLACE
 from jwtgate.core.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Facts
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.refresh_tokens import RefreshToken
-    from jwtgate.core.session_data import StoredSession
+    from jwtgate.core.sessions.stored import StoredSession
     from jwtgate.core.view import View
 
 __all__ = ["Live", "Standing", "session_handles"]
@@ -116,6 +116,23 @@ class Standing:
         if stored is None and _may_be_lost(shown, facts):
             raise StoreUnavailable("the session may have been lost with the store's history")
         raise GrantError("unknown: of no session that is live")
+
+    def sessions_of(self, sub: str) -> Plan[list[Session]]:
+        """Live sessions, newest first."""
+        looked: Looked = yield ListSessions(self.user(sub))
+        live, _ = self.sorted_out(looked.facts)
+        return [each.session for each in live]
+
+    def session_of(self, refresh_token: str) -> Plan[Session]:
+        """The live session of a refresh token that could be used now; changes nothing.
+
+        Raises: GrantError: it is spent, or of no live session. StoreUnavailable.
+        """
+        shown = RefreshToken.decode(refresh_token)
+        live = yield from self.found(shown)
+        if shown.digest != live.record.current:
+            raise GrantError("the refresh token is spent")
+        return live.session
 
     def sorted_out(self, facts: Facts) -> tuple[list[Live], list[str]]:
         """Of listed sessions the live ones, newest first, and the names of those that a ruling has killed.

@@ -13,15 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan
-from jwtgate.core.refresh_tokens import RefreshToken, is_session_id
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import MOST_LISTED, SessionChange
+from jwtgate.core.sessions.refresh_tokens import RefreshToken, is_session_id
+from jwtgate.core.sessions.stored import MOST_LISTED, SessionChange
 from jwtgate.errors import GrantError, StoreUnavailable
 
 if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.receipts import Revoker
-    from jwtgate.core.session_standing import Standing
+    from jwtgate.core.sessions.standing import Standing
     from jwtgate.messages import Receipt
 
 __all__ = ["Endings"]

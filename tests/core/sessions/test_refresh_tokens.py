@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.refresh_tokens import PREFIX, RefreshToken, is_session_id, seal, unseal
+from jwtgate.core.sessions.refresh_tokens import PREFIX, RefreshToken, is_session_id, seal, unseal
 from jwtgate.errors import GrantError
 
 EPOCH = urlsafe_b64encode(b"8 octets").decode().rstrip("=")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from core.session_world import START, World
+from core.sessions.session_world import START, World
 from cryptography.hazmat.primitives.asymmetric import ec
 from keymaking import pair_of
 
 from jwtgate.core.effects import ListSessions, LookUp, Write
-from jwtgate.core.endings import Endings
 from jwtgate.core.rulings import Change, Ruling, digest_of
+from jwtgate.core.sessions.endings import Endings
 from jwtgate.errors import GrantError, StoreUnavailable
 
 

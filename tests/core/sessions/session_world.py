@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from core.scripted import START, ScriptedClock, ScriptedServer, ScriptedStore, Time, perform
 
 from jwtgate.core.effects import AskClaims, ListSessions, Looked, LookUp, Write
-from jwtgate.core.endings import Endings
 from jwtgate.core.history import Watch
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.parsing import parse
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
-from jwtgate.core.rotation import Rotation
-from jwtgate.core.session_record import Record
-from jwtgate.core.session_standing import Standing
-from jwtgate.core.sessions import SessionRules, Sessions
+from jwtgate.core.sessions.endings import Endings
+from jwtgate.core.sessions.login import Login, SessionRules
+from jwtgate.core.sessions.record import Record
+from jwtgate.core.sessions.rotation import Rotation
+from jwtgate.core.sessions.standing import Standing
 from jwtgate.core.view import View
 from jwtgate.settings import Settings
 
@@ -77,7 +77,7 @@ class World:
         self.revoker = Revoker(self.view, self.clock, 1.0, lambda: None)
         self.provider: Callable[[Session], Any] | None = None
         self.sizes: list[TokenPair] = []
-        self.sessions = Sessions(
+        self.login = Login(
             self.rules,
             self.issuer,
             self.standing,
@@ -85,7 +85,7 @@ class World:
             draw_text=self.draw_text,
             check_size=self.sizes.append,
         )
-        self.rotation = Rotation(self.sessions, self.revoker, lambda: self.provider)
+        self.rotation = Rotation(self.login, self.revoker, lambda: self.provider)
         self.endings = Endings(self.standing, self.revoker)
         self.targets = Targets(self.settings.policies, 8192, 30 * DAY)
         self.effects: list[Any] = []
@@ -130,7 +130,7 @@ class World:
 
     def start(self, sub: str = "alice", **more: Any) -> TokenPair:
         given = {"claims": None, "scope": None, "device": None, "ip": None, "user_agent": None, **more}
-        pair: TokenPair = self.run(self.sessions.start(sub, **given))
+        pair: TokenPair = self.run(self.login.start(sub, **given))
         return pair
 
     def refresh(self, pair: TokenPair, **more: Any) -> TokenPair:
@@ -138,7 +138,7 @@ class World:
         return fresh
 
     def list(self, sub: str = "alice") -> list[Session]:
-        sessions: list[Session] = self.run(self.sessions.sessions_of(sub))
+        sessions: list[Session] = self.run(self.standing.sessions_of(sub))
         return sessions
 
     def end(self, sid: str) -> Receipt:

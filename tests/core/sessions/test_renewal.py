@@ -15,9 +15,9 @@ from jwtgate.core.history import Epoch, LogEnd, Written
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
-from jwtgate.core.renewal import Renewal, Renewed
 from jwtgate.core.rulings import Change, Ruling, Toggle, digest_of
-from jwtgate.core.session_data import Guard
+from jwtgate.core.sessions.renewal import Renewal, Renewed
+from jwtgate.core.sessions.stored import Guard
 from jwtgate.core.tokens import to_token
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable

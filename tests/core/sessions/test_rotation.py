@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 import pytest
-from core.session_world import START, World, claims_of
+from core.sessions.session_world import START, World, claims_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jwtgate.core.effects import AskClaims, LookUp, Write
-from jwtgate.core.refresh_tokens import RefreshToken
 from jwtgate.core.rulings import Ruling
-from jwtgate.core.session_record import REMEMBERED
+from jwtgate.core.sessions.record import REMEMBERED
+from jwtgate.core.sessions.refresh_tokens import RefreshToken
 from jwtgate.errors import (
     CrossSiteRequest,
     GrantError,

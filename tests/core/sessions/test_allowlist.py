@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from core.scripted import perform
-from core.session_world import DAY, START, World, claims_of
+from core.sessions.session_world import DAY, START, World, claims_of
 
 from jwtgate.core.effects import Looked, LookUp
 from jwtgate.core.exemption import Exemption

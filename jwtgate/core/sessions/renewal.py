@@ -22,7 +22,7 @@ from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Change, digest_of
-from jwtgate.core.session_data import Guard
+from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:

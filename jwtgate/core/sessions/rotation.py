@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import scope_text
 from jwtgate.core.judgement import readable
-from jwtgate.core.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
 from jwtgate.core.rulings import Change
-from jwtgate.core.session_data import SUBJECT_PLACE, SessionChange
-from jwtgate.core.session_record import REMEMBERED
-from jwtgate.core.session_standing import session_handles
-from jwtgate.core.sessions import ATTEMPTS, Sessions, pair_of
+from jwtgate.core.sessions.login import ATTEMPTS, Login, pair_of
+from jwtgate.core.sessions.record import REMEMBERED
+from jwtgate.core.sessions.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
+from jwtgate.core.sessions.standing import session_handles
+from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
 from jwtgate.core.verification import issued_of
 from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import TokenPair
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Provider
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.receipts import Revoker
-    from jwtgate.core.session_record import Record
-    from jwtgate.core.session_standing import Live
+    from jwtgate.core.sessions.record import Record
+    from jwtgate.core.sessions.standing import Live
 
 __all__ = ["Rotation"]
 
@@ -55,12 +55,12 @@ Place = Literal["current", "racer", "recent predecessor", "older lineage"]
 class Rotation:
     """Of one gate."""
 
-    def __init__(self, sessions: Sessions, revoker: Revoker, provider: Callable[[], Provider | None]) -> None:
+    def __init__(self, login: Login, revoker: Revoker, provider: Callable[[], Provider | None]) -> None:
         """Args: provider: what the application gave to be asked for a session's claims of today, if anything."""
-        self.sessions = sessions
-        self.standing = sessions.standing
-        self.issuer = sessions.issuer
-        self.rules = sessions.rules
+        self.login = login
+        self.standing = login.standing
+        self.issuer = login.issuer
+        self.rules = login.rules
         self.revoker = revoker
         self.provider = provider
 
@@ -110,16 +110,16 @@ class Rotation:
         stored, facts = live.stored, live.facts
         claims = yield from self._claims_of_today(live)
         ends_at = live.record.ends_at(facts.at)
-        successor = shown.next(self.sessions.draw, facts.epoch.name, live.record.generation + 1, ends_at)
+        successor = shown.next(self.login.draw, facts.epoch.name, live.record.generation + 1, ends_at)
         record = live.record.rotated(successor.digest, facts.at, claims)
-        payload = self.sessions.payload(record, stored.sid, claims, ends_at)
+        payload = self.login.payload(record, stored.sid, claims, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")
         access_token, parsed = self.issuer.signed(self.standing.policy, payload, f"{facts.epoch.name}:{facts.end.position}")
         handles = session_handles(self.standing.policy, parsed)
         yield from self._refuse_what_would_be_dead(parsed, handles, live)
         pair = pair_of(access_token, successor, payload)
-        self.sessions.check_size(pair)
+        self.login.check_size(pair)
         put = SessionChange(
             stored.sid,
             handles[1],
@@ -131,7 +131,7 @@ class Rotation:
             successors=self._successors(shown, pair, record, live),
             successors_seconds=self.rules.grace_seconds,
         )
-        written = yield Write((), self.sessions.clock.wall(), (put,))
+        written = yield Write((), self.login.clock.wall(), (put,))
         return None if written is None else pair
 
     def _claims_of_today(self, live: Live) -> Plan[Mapping[str, Any]]:
@@ -179,7 +179,7 @@ class Rotation:
         in_grace = {spent.digest for spent in record.spent if live.facts.at - spent.at < self.rules.grace_seconds}
         kept = {digest: text for digest, text in sealed.items() if digest in in_grace}
         text = json.dumps([pair.access_token, pair.refresh_token, pair.expires_in, pair.session_id])
-        kept[shown.digest] = seal(shown, text.encode(), self.sessions.draw(NONCE_BYTES))
+        kept[shown.digest] = seal(shown, text.encode(), self.login.draw(NONCE_BYTES))
         return json.dumps(kept, separators=(",", ":")).encode()
 
     def _current_pair(self, shown: RefreshToken, live: Live) -> TokenPair:
