@@ -231,7 +231,9 @@ def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
 
     async def send_renewing(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in message.get("headers", ())]
+            lines = list(message.get("headers", ()))  # any iterable, perhaps one that is read once
+            message = {**message, "headers": lines}
+            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in lines]
             renewed = await nonblocking.run(gate.plans.renew(entry, headers), gate.waiter)
             if renewed is not None:
                 more = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in renewed.added_to(headers)]

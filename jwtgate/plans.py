@@ -107,9 +107,9 @@ class Plans:
 
     # --- tokens
 
-    def examine(self, request: Request) -> Plan[Admitted | None]:
-        """The decision about a request."""
-        return self._ours(self.decision.examine(request), is_counted=True)
+    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
+        """The decision about a request. ``is_endpoint``: no exemption counts."""
+        return self._ours(self.decision.examine(request, is_endpoint=is_endpoint), is_counted=True)
 
     def verify(self, token: str) -> Plan[Admitted]:
         """The decision about one token."""

@@ -18,10 +18,14 @@ class CookieResponse(Protocol):
 
 
 def add_cookies(response: CookieResponse, values: Iterable[str]) -> None:
-    """One ``Set-Cookie`` for each. Raises: TypeError: the response cannot hold several."""
+    """One ``Set-Cookie`` for each, and that nobody may store them (RFC 6749 §5.1).
+
+    Raises: TypeError: the response cannot hold several.
+    """
     headers = getattr(response, "headers", None)
     add = getattr(headers, "append", None) or getattr(headers, "add", None)
     if add is None or isinstance(headers, list):
         raise TypeError("the response must be Starlette's or Werkzeug's: headers that append or add a Set-Cookie")
     for value in values:
         add("Set-Cookie", value)
+    response.headers["Cache-Control"] = "no-store"

@@ -81,13 +81,14 @@ class Decision(Recollection):
         self.forgo_hits()
         self.checks.add(check, before=before)
 
-    def examine(self, request: Request) -> Plan[Admitted | None]:
+    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
         """The whole way of a request. None: it goes on anonymously (exempt path, preflight, optional mode).
 
+        Args: is_endpoint: the path is the gate's own, so neither exempt nor a preflight's.
         Raises: any ``CredentialError``; ``UnavailableError``.
         """
         rules = self.rules
-        if is_preflight(request) or rules.exemption.matches(request.path, request.raw_path):
+        if not is_endpoint and (is_preflight(request) or rules.exemption.matches(request.path, request.raw_path)):
             return None
         credential = rules.extraction.find(request)
         if credential is None:

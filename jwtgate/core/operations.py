@@ -19,8 +19,11 @@ __all__ = ["Operations"]
 class Operations(Protocol):
     """Every plan may raise ``StoreUnavailable``; none answers it with anything else."""
 
-    def examine(self, request: Request) -> Plan[Admitted | None]:
-        """The decision about the request's access token. None: anonymous. Raises: ``CredentialError``."""
+    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
+        """The decision about the request's access token. None: anonymous. Raises: ``CredentialError``.
+
+        Args: is_endpoint: ``EXEMPT`` is about paths of the application, and this one is ours.
+        """
         ...
 
     def verify(self, token: str) -> Plan[Admitted]:

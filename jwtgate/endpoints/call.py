@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core.sessions.refresh_tokens import PREFIX
@@ -91,9 +91,7 @@ class Call:
         Raises: ``CredentialError``: a bad token; the CSRF rule where it came in a cookie. ``StoreUnavailable``.
         """
         try:
-            entry = yield from self.operations.examine(self.request)
-            if entry is None and self.rules.find_credential(self.request) is not None:
-                entry = yield from self.operations.examine(replace(self.request, path=None))
+            entry = yield from self.operations.examine(self.request, is_endpoint=True)
         except MissingToken:
             return None
         return None if entry is None else entry.token

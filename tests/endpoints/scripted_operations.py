@@ -101,8 +101,8 @@ class ScriptedOperations:
         self.find = Extraction(self.locations, COOKIE, 8192).find
         self.exemption = Exemption(self.exempt)
 
-    def examine(self, request: Request) -> Any:
-        if is_preflight(request) or self.exemption.matches(request.path, request.raw_path):
+    def examine(self, request: Request, *, is_endpoint: bool = False) -> Any:
+        if not is_endpoint and (is_preflight(request) or self.exemption.matches(request.path, request.raw_path)):
             return None
         credential = self.find(request)
         if credential is None:

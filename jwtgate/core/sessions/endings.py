@@ -95,7 +95,7 @@ class Endings:
         standing = self._standing()
         try:
             shown = RefreshToken.decode(refresh_token)
-            live = yield from standing.found(shown)
+            live = yield from standing.found(shown, also_suspended=True)
         except GrantError:
             return None
         until = standing.remembered_until(live.record, live.facts.at)

@@ -13,6 +13,7 @@ Does no I/O: it yields ``LookUp``.
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,9 +97,10 @@ class Standing:
         """How long a ruling that ends a session must be remembered: as long as its access tokens may live."""
         return now + record.access_seconds + self.policy.leeway_seconds + MARGIN_SECONDS
 
-    def found(self, shown: RefreshToken) -> Plan[Live]:
+    def found(self, shown: RefreshToken, *, also_suspended: bool = False) -> Plan[Live]:
         """The live session that a refresh token belongs to, spent or not.
 
+        Args: also_suspended: its subject may be suspended: the session lives on when that is lifted.
         Raises: GrantError: there is none. SubjectSuspended. StoreUnavailable: it cannot be known.
         """
         looked: Looked = yield LookUp((self.policy.everything,), (shown.sid,))
@@ -107,9 +109,11 @@ class Standing:
             raise StoreUnavailable("the store's answer came later than one lease")
         if stored is not None and not stored.is_ended:
             record = self._read(stored)
-            self._refuse_what_is_ruled(stored, record, facts, self.view.known(stored.handles).rulings)
+            with suppress(SubjectSuspended) if also_suspended else nullcontext():
+                self._refuse_what_is_ruled(stored, record, facts, self.view.known(stored.handles).rulings)
             if facts.epoch.is_healed:
-                self._refuse_what_is_ruled(stored, record, facts, stored.rulings)
+                with suppress(SubjectSuspended) if also_suspended else nullcontext():
+                    self._refuse_what_is_ruled(stored, record, facts, stored.rulings)
                 return Live(stored, record, facts)
         if not facts.epoch.is_healed:
             raise StoreUnavailable("the store's history is healing")
