@@ -17,14 +17,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from jwtgate.configuring import reach_of, rules_of
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
 from jwtgate.core.cookies import clear_cookies, set_cookies
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
-from jwtgate.core.rules import Rules, Tally
+from jwtgate.core.rules import Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
@@ -73,10 +72,10 @@ class Gate:
             raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
         self.settings = settings
         self.clock = SystemClock()
-        self.reach_seconds = _reach(settings)
+        self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
         self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
-        self._rules = _rules(settings)
+        self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
         self.checks = Checks()
@@ -397,37 +396,6 @@ class AsyncGate:
 
     async def _run(self, plan: Plan[T]) -> T:
         return await nonblocking.run(plan, self._gate.waiter)
-
-
-def _reach(settings: Settings) -> float:
-    """F2: how long this process may act on old knowledge."""
-    match settings.on_store_down:
-        case "admit":
-            return math.inf
-        case "cached":
-            return settings.lease + settings.grace
-        case _:
-            return settings.lease
-
-
-def _rules(settings: Settings) -> Rules:
-    return Rules(
-        policies=settings.policies,
-        extraction=Extraction(
-            tuple(settings.locations),
-            settings.cookie,
-            settings.max_token_bytes,
-            refresh_cookie_name=settings.refresh_cookie,
-        ),
-        exemption=Exemption(tuple(settings.exempt or ())),
-        csrf=settings.csrf,
-        origins=frozenset(settings.origins or ()),
-        is_optional=settings.mode == "optional",
-        verifies_first=settings.order == "verify-first",
-        max_token_bytes=settings.max_token_bytes,
-        on_store_down=settings.on_store_down,
-        is_allowlist=settings.validity == "allowlist",
-    )
 
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()

@@ -11,22 +11,22 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, session_rules_of
 from jwtgate.core import cross_site
-from jwtgate.core.cookies import CookieRules, check_size
+from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
-from jwtgate.core.sessions.login import Login, SessionRules
+from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
-from jwtgate.mounting import mounted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from jwtgate.core.effects import Clock, Plan, Provider
     from jwtgate.core.gate import Decision
@@ -77,21 +77,15 @@ class Plans:
             max_token_bytes=settings.max_token_bytes,
             draw_token_id=lambda: secrets.token_urlsafe(16),
         )
-        self.cookies = CookieRules(
-            settings.cookie,
-            settings.refresh_cookie,
-            is_secure=settings.cookie_secure,
-            refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
-            has_csrf=settings.csrf == "double-submit",
-        )
-        policy = _policy_of_sessions(settings.policies)
+        self.cookies = cookie_rules_of(settings)
+        policy = policy_of_sessions(settings.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker)
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
             self._login = Login(
-                _session_rules(settings),
+                session_rules_of(settings),
                 self.issuer,
                 self.standing,
                 draw=os.urandom,
@@ -107,13 +101,18 @@ class Plans:
 
     # --- tokens
 
-    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
-        """The decision about a request. ``is_endpoint``: no exemption counts."""
-        return self._ours(self.decision.examine(request, is_endpoint=is_endpoint), is_counted=True)
+    def examine(self, request: Request, *, is_endpoint: bool = False, is_checked: bool = True) -> Plan[Admitted | None]:
+        """The decision about a request; see ``Decision.examine``."""
+        plan = self.decision.examine(request, is_endpoint=is_endpoint, is_checked=is_checked)
+        return self._ours(plan, is_counted=True)
 
     def verify(self, token: str) -> Plan[Admitted]:
         """The decision about one token."""
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
+
+    def introspect(self, token: str) -> Plan[Admitted]:
+        """The decision about one token, without the checks, which are about requests."""
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_checked=False), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""
@@ -201,9 +200,15 @@ class Plans:
         """See ``Sessions.list``."""
         return self._ours(self._standing().sessions_of(sub))
 
+    def session_named(self, sid: str) -> Plan[Session | None]:
+        """The session of that name."""
+        return self._ours(self._standing().session_named(sid))
+
     def session_of(self, refresh_token: str) -> Plan[Session]:
         """The session of a refresh token that could be used now."""
-        return self._ours(self._standing().session_of(refresh_token))
+        if self._rotation is None:
+            raise SettingsError(NO_SESSIONS)
+        return self._ours(self._rotation.session_of(refresh_token))
 
     def end_session(self, sid: str, *, wait: bool) -> Plan[Receipt]:
         """See ``Sessions.end``."""
@@ -270,26 +275,6 @@ class Plans:
 
 
 NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
-
-
-def _policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
-    """The issuer that signs, or the only one: a process that verifies alone may still end sessions."""
-    for policy in policies.values():
-        if policy.keys.signer is not None:
-            return policy
-    return next(iter(policies.values())) if len(policies) == 1 else None
-
-
-def _session_rules(settings: Settings) -> SessionRules:
-    return SessionRules(
-        access_seconds=settings.access_ttl,
-        session_seconds=settings.refresh_ttl,
-        idle_seconds=settings.idle_ttl,
-        grace_seconds=settings.refresh_grace,
-        most=settings.max_sessions,
-        client_id=settings.client_id,
-        has_csrf=settings.csrf == "double-submit",
-    )
 
 
 def _check_nothing(_pair: TokenPair) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from servers import Server
-from shells import Sent, Sink, ask_asgi, ask_wsgi, gate_of, scope_of
+from shells import COOKIE, Sent, Sink, ask_asgi, ask_wsgi, gate_of, scope_of
 from starlette.responses import Response as StarletteResponse
 from test_endpoints_with_gate import AS_CLIENT, REFRESH_COOKIE, SAME_ORIGIN, World, bearer, cookies_of, json_of
 from test_shells_served import COMMANDS, Served
@@ -22,8 +22,8 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from jwtgate import Gate
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.checks import fresh_login, scope
-from jwtgate.core.renewal import Renewal
-from jwtgate.core.session_data import MOST_LISTED
+from jwtgate.core.sessions.renewal import Renewal
+from jwtgate.core.sessions.stored import MOST_LISTED
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -147,8 +147,8 @@ def test_exempt_endpoints_tell_own_checks_the_path(shell: str) -> None:
     """A check of the application that looks at the path is asked with the path, whatever is exempt."""
     seen: list[Any] = []
     with world_of(shell, lambda _token, request: seen.append(request.path), exempt=("/auth/*",)) as world:
-        assert world.call("POST", "/logout", bearer(world.login().access_token)).status == 200
-        assert seen == ["/auth/logout"]
+        assert world.call("GET", "/sessions", bearer(world.login().access_token)).status == 200
+        assert seen == ["/auth/sessions"]
 
 
 def test_stale_login_can_still_log_out(shell: str) -> None:
@@ -160,16 +160,26 @@ def test_stale_login_can_still_log_out(shell: str) -> None:
 
 
 def test_browser_logs_out_when_its_access_cookie_has_ended(shell: str) -> None:
-    """Who comes back after ACCESS_TTL and logs out is logged out: no refresh cookie of thirty days is left behind alive."""
+    """The refresh cookie goes to the refresh path alone, so a page that comes back late refreshes first: then all is over."""
     with world_of(shell) as world:
         pair = world.login()
-        answer = world.call("POST", "/refresh", ("cookie", f"{REFRESH_COOKIE}={pair.refresh_token}"), SAME_ORIGIN)
-        refresh_token = cookies_of(answer)[REFRESH_COOKIE]
-        shown = ("cookie", f"{REFRESH_COOKIE}={refresh_token}")
-        is_sent = "/auth/logout".startswith(world.gate.plans.cookies.refresh_path)  # RFC 6265 §5.1.4, nearly
-        lines = (shown,) if is_sent else ()
-        world.call("POST", "/logout", *lines, SAME_ORIGIN)
-        assert world.call("POST", "/refresh", shown, SAME_ORIGIN).status == 400
+        shown = ("cookie", f"{REFRESH_COOKIE}={pair.refresh_token}")
+        assert world.call("POST", "/logout", SAME_ORIGIN).status == 401
+        fresh = cookies_of(world.call("POST", "/refresh", shown, SAME_ORIGIN))
+        kept = ("cookie", f"{COOKIE}={fresh[COOKIE]}")
+        assert world.call("POST", "/logout", kept, SAME_ORIGIN).status == 200
+        for token in (pair.refresh_token, fresh[REFRESH_COOKIE]):
+            assert world.call("POST", "/refresh", ("cookie", f"{REFRESH_COOKIE}={token}"), SAME_ORIGIN).status == 400
+
+
+def test_dead_access_token_hides_no_refresh_token(shell: str) -> None:
+    """Who shows both and logs out is logged out, however long the access token has been dead."""
+    with world_of(shell) as world:
+        pair = world.login()
+        world.gate.revoke(token=pair.access_token, wait=True)
+        answer = world.call("POST", "/logout", bearer(pair.access_token), refresh_token=pair.refresh_token)
+        assert answer.status == 200
+        assert world.call("POST", "/refresh", refresh_token=pair.refresh_token).status == 400
 
 
 def test_own_session_can_be_ended_however_many_there_are(shell: str) -> None:

@@ -24,7 +24,7 @@ from shells import (
 from jwtgate import Gate
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.core.gate import Decision
-from jwtgate.errors import Revoked, StoreUnavailable
+from jwtgate.errors import InvalidToken, Revoked, StoreUnavailable
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 
@@ -271,8 +271,8 @@ def test_two_racers_do_not_fork(made: Any, ask: Any) -> None:
     assert gate.verify(new[0]).subject == "alice"
 
 
-def test_store_that_fails_meanwhile_fails_no_request(made: Any, ask: Any, monkeypatch: Any, caplog: Any) -> None:
-    """The response comes without a new token; the next one has it."""
+def test_store_that_fails_meanwhile_leaves_a_token_that_works(made: Any, ask: Any, monkeypatch: Any, caplog: Any) -> None:
+    """Nobody knows whether the old one was revoked, so the response carries the new one: two for a while, never none."""
     gate = made(1)
     old = gate.sessions.start("alice").access_token
 
@@ -282,8 +282,14 @@ def test_store_that_fails_meanwhile_fails_no_request(made: Any, ask: Any, monkey
     with monkeypatch.context() as patched:
         patched.setattr(gate.store, "write", down)
         answer = ask(gate, bearer(old))
-        assert answer.status == 200 and answer.header("x-access-token") is None
-    assert ask(gate, bearer(old)).header("x-access-token")
+    new = answer.header("x-access-token")
+    assert answer.status == 200 and new is not None and new != old
+    for token in (new, old):
+        assert gate.verify(token)
+    assert ask(gate, bearer(old)).header("x-access-token"), "asked again, it is revoked as ever"
+    with pytest.raises(InvalidToken):
+        gate.verify(old)
+    assert gate.verify(new)
     assert old not in caplog.text
 
 

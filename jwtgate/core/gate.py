@@ -81,10 +81,15 @@ class Decision(Recollection):
         self.forgo_hits()
         self.checks.add(check, before=before)
 
-    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
+    def examine(self, request: Request, *, is_endpoint: bool = False, is_checked: bool = True) -> Plan[Admitted | None]:
         """The whole way of a request. None: it goes on anonymously (exempt path, preflight, optional mode).
 
-        Args: is_endpoint: the path is the gate's own, so neither exempt nor a preflight's.
+        Args:
+            request: with its headers.
+            is_endpoint: the path is the gate's own, so neither exempt nor a preflight's.
+            is_checked: ask the application's checks. Whoever only gives something up is not asked: no rule on how fresh a
+                login must be, or from where, keeps anybody from logging out.
+
         Raises: any ``CredentialError``; ``UnavailableError``.
         """
         rules = self.rules
@@ -97,27 +102,27 @@ class Decision(Recollection):
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-        entry, unasked = yield from self._decided(credential.token, credential.source, request)
+        entry, unasked = yield from self._decided(credential.token, credential.source, request, is_checked=is_checked)
         if credential.source == "cookie" and rules.csrf == "double-submit":
             cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
         yield from ask(unasked, entry.token, request)
         return entry
 
-    def decide(self, token: bytes, source: Source | None) -> Plan[Admitted]:
+    def decide(self, token: bytes, source: Source | None, *, is_checked: bool = True) -> Plan[Admitted]:
         """Whether one token may pass now, with no request to look at.
 
-        Args: token: as found, nothing in it trusted. source: where it was found.
+        Args: token: as found, nothing in it trusted. source: where it was found. is_checked: ask the application's checks.
         Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``; what a check refuses with.
         """
-        entry, unasked = yield from self._decided(token, source, None)
+        entry, unasked = yield from self._decided(token, source, None, is_checked=is_checked)
         yield from ask(unasked, entry.token, None)
         return entry
 
     def _decided(
-        self, token: bytes, source: Source | None, request: Request | None
+        self, token: bytes, source: Source | None, request: Request | None, *, is_checked: bool
     ) -> Plan[tuple[Admitted, tuple[Check, ...]]]:
         """What is known of the token alone, and the checks that are still to be asked about it."""
-        before, after = tuple(self.checks.before), tuple(self.checks.after)
+        before, after = (tuple(self.checks.before), tuple(self.checks.after)) if is_checked else ((), ())
         entry = self._remembered(token, source)
         if entry is not None:
             return entry, before + after

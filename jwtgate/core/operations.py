@@ -19,15 +19,21 @@ __all__ = ["Operations"]
 class Operations(Protocol):
     """Every plan may raise ``StoreUnavailable``; none answers it with anything else."""
 
-    def examine(self, request: Request, *, is_endpoint: bool = False) -> Plan[Admitted | None]:
+    def examine(self, request: Request, *, is_endpoint: bool = False, is_checked: bool = True) -> Plan[Admitted | None]:
         """The decision about the request's access token. None: anonymous. Raises: ``CredentialError``.
 
-        Args: is_endpoint: ``EXEMPT`` is about paths of the application, and this one is ours.
+        Args:
+            request: with its headers.
+            is_endpoint: ``EXEMPT`` is about paths of the application, and this one is ours.
+            is_checked: ask the application's checks; not where the caller only gives something up.
         """
         ...
 
-    def verify(self, token: str) -> Plan[Admitted]:
-        """The decision about one access token. Raises: ``InvalidToken`` and its kin."""
+    def introspect(self, token: str) -> Plan[Admitted]:
+        """The decision about one access token, without the checks, which are about requests.
+
+        Raises: ``InvalidToken`` and its kin.
+        """
         ...
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
@@ -42,7 +48,11 @@ class Operations(Protocol):
         ...
 
     def sessions_of(self, sub: str) -> Plan[list[Session]]:
-        """Live sessions, newest first."""
+        """Live sessions, newest first; the thousand that end last."""
+        ...
+
+    def session_named(self, sid: str) -> Plan[Session | None]:
+        """The session of that name, if it is there and has not ended."""
         ...
 
     def end_session(self, sid: str, *, wait: bool) -> Plan[Receipt]:
@@ -54,7 +64,7 @@ class Operations(Protocol):
         ...
 
     def session_of(self, refresh_token: str) -> Plan[Session]:
-        """The live session of a refresh token that could be used now; changes nothing. Raises: ``GrantError``."""
+        """The live session of a refresh token that ``refresh`` would take now; changes nothing. Raises: ``GrantError``."""
         ...
 
     def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:

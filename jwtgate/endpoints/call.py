@@ -83,27 +83,31 @@ class Call:
     operations: Operations = field(repr=False)
     rules: Rules = field(repr=False)
 
-    def token(self) -> Plan[Token | None]:
+    def token(self, *, is_checked: bool = True) -> Plan[Token | None]:
         """The admitted access token of the call; None where it shows none.
+
+        Args: is_checked: ask the application's checks; not where the caller only gives something up.
 
         ``EXEMPT`` and ``MODE=optional`` open paths of the application: whoever calls an endpoint is asked all the same.
 
         Raises: ``CredentialError``: a bad token; the CSRF rule where it came in a cookie. ``StoreUnavailable``.
         """
         try:
-            entry = yield from self.operations.examine(self.request, is_endpoint=True)
+            entry = yield from self.operations.examine(self.request, is_endpoint=True, is_checked=is_checked)
         except MissingToken:
             return None
         return None if entry is None else entry.token
 
-    def token_of_subject(self) -> Plan[tuple[Token, str]]:
+    def token_of_subject(self, *, is_checked: bool = True) -> Plan[tuple[Token, str]]:
         """The admitted token and its ``sub``, whose sessions we keep.
+
+        Args: is_checked: as for ``token``.
 
         Raises:
             MissingToken: 401, there is none: showing one would help.
             InsufficientScope: 403, a good token without ``sub`` or of another issuer: it will never do.
         """
-        token = yield from self.token()
+        token = yield from self.token(is_checked=is_checked)
         if token is None:
             raise MissingToken("no token in the request")
         if token.subject is None or not self.rules.is_own(token):

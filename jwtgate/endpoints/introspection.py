@@ -39,7 +39,7 @@ def introspect(call: Call) -> Plan[Response]:
 
 
 def _of_access_token(call: Call, token: str) -> Plan[dict[str, Any]]:
-    admitted = (yield from call.operations.verify(token)).token
+    admitted = (yield from call.operations.introspect(token)).token
     claims = admitted.claims
     members = {name: claims[name] for name in _CLAIMS if claims.get(name) is not None}
     return {**_scope(admitted), "token_type": "Bearer", **members}

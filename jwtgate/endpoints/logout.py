@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core import cross_site
 from jwtgate.endpoints.answers import as_json, receipt_members
 from jwtgate.endpoints.refusals import MalformedCall
-from jwtgate.errors import CrossSiteRequest, GrantError, MissingToken
+from jwtgate.errors import CrossSiteRequest, GrantError, InvalidToken, MissingToken
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
@@ -29,12 +29,17 @@ def logout(call: Call) -> Plan[Response]:
 
     Raises:
         MissingToken: nothing is shown.
-        InvalidToken and its kin: the access token is dead; then nothing is ended.
+        InvalidToken and its kin: the access token is dead, and nothing else is shown.
         GrantError: the refresh token is of no known session, and nothing else is shown.
         StoreUnavailable: not written, or not confirmed.
     """
-    token = yield from call.token()
     refresh_token = call.form.get("refresh_token")
+    try:
+        token = yield from call.token(is_checked=False)
+    except InvalidToken:
+        if refresh_token is None:
+            raise
+        token = None
     if token is None and refresh_token is None:
         raise MissingToken("neither an access token nor a refresh token")
     receipts: list[Receipt | None] = []
@@ -79,7 +84,7 @@ def logout_all(call: Call) -> Plan[Response]:
     wanted = _BOOLEANS.get(call.form.get("keep_current", "0"))
     if wanted is None:
         raise MalformedCall("keep_current is neither true nor false")
-    token, sub = yield from call.token_of_subject()
+    token, sub = yield from call.token_of_subject(is_checked=False)
     keep = token.session_id if wanted else None
     receipt = yield from call.operations.end_all(sub, keep, wait=True)
     return as_json(receipt_members(receipt), call.rules.cleared() if keep is None else ())

@@ -101,7 +101,7 @@ class ScriptedOperations:
         self.find = Extraction(self.locations, COOKIE, 8192).find
         self.exemption = Exemption(self.exempt)
 
-    def examine(self, request: Request, *, is_endpoint: bool = False) -> Any:
+    def examine(self, request: Request, *, is_endpoint: bool = False, is_checked: bool = True) -> Any:
         if not is_endpoint and (is_preflight(request) or self.exemption.matches(request.path, request.raw_path)):
             return None
         credential = self.find(request)
@@ -111,10 +111,10 @@ class ScriptedOperations:
             raise MissingToken
         if credential.source == "cookie" and self.csrf != "off":
             cross_site.check(request, mode=self.csrf, origins=frozenset())
-        return (yield from self.verify(credential.token.decode()))
+        return (yield from self.introspect(credential.token.decode()))
 
-    def verify(self, token: str) -> Any:
-        yield from self._ask("verify")
+    def introspect(self, token: str) -> Any:
+        yield from self._ask("introspect")
         names = {text: name for name, text in tokens().items() if not text.startswith("jgr_")}
         if token not in names:
             raise InvalidToken("none of ours")
@@ -133,6 +133,10 @@ class ScriptedOperations:
     def sessions_of(self, sub: str) -> Any:
         yield from self._ask("sessions_of", sub)
         return [session for session in SESSIONS.values() if session.subject == sub]
+
+    def session_named(self, sid: str) -> Any:
+        yield from self._ask("session_named", sid)
+        return SESSIONS.get(sid)
 
     def end_session(self, sid: str, *, wait: bool) -> Any:
         yield from self._ask("end_session", sid, wait)
@@ -159,7 +163,7 @@ class ScriptedOperations:
         return self.receipt
 
     def _ask(self, name: str, *arguments: Any) -> Any:
-        if name != "verify":
+        if name != "introspect":
             self.calls.append((name, *arguments))
         yield Pause(0.0)
         if name in self.failing or "everything" in self.failing:

@@ -103,8 +103,8 @@ class Renewal:
         change = Change(handle, revoked=True, until=until)
         try:
             written: Written | None = yield Write((change,), self.clock.wall(), guard=Guard(not_revoked=(handle,)))
-        except StoreUnavailable:
-            return None
+        except StoreUnavailable:  # nobody knows whether it was written: better two for a while than none
+            return renewed
         if written is None:
             return None
         self.view.learn(written, (handle,))

@@ -36,7 +36,7 @@ from jwtgate.core.sessions.standing import session_handles
 from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
 from jwtgate.core.verification import issued_of
 from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
-from jwtgate.messages import TokenPair
+from jwtgate.messages import Session, TokenPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,6 +91,17 @@ class Rotation:
             if pair is not None:
                 return pair
         raise StoreUnavailable("other refreshes of the same session kept coming first")
+
+    def session_of(self, refresh_token: str) -> Plan[Session]:
+        """The live session of a refresh token that ``refresh`` would take now; changes nothing.
+
+        Raises: GrantError: it is spent, or of no live session. StoreUnavailable.
+        """
+        shown = RefreshToken.decode(refresh_token)
+        live = yield from self.standing.found(shown)
+        if self._place_of(shown, live) not in {"current", "racer"}:
+            raise GrantError("the refresh token is spent")
+        return live.session
 
     def _place_of(self, shown: RefreshToken, live: Live) -> Place:
         record, digest = live.record, shown.digest

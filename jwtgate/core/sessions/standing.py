@@ -22,7 +22,7 @@ from jwtgate.core.judgement import readable
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Issued, digest_of
 from jwtgate.core.sessions.record import Record, UnreadableRecord
-from jwtgate.core.sessions.refresh_tokens import RefreshToken
+from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
 from jwtgate.core.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Facts
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.sessions.refresh_tokens import RefreshToken
     from jwtgate.core.sessions.stored import StoredSession
     from jwtgate.core.view import View
 
@@ -127,16 +128,14 @@ class Standing:
         live, _ = self.sorted_out(looked.facts)
         return [each.session for each in live]
 
-    def session_of(self, refresh_token: str) -> Plan[Session]:
-        """The live session of a refresh token that could be used now; changes nothing.
-
-        Raises: GrantError: it is spent, or of no live session. StoreUnavailable.
-        """
-        shown = RefreshToken.decode(refresh_token)
-        live = yield from self.found(shown)
-        if shown.digest != live.record.current:
-            raise GrantError("the refresh token is spent")
-        return live.session
+    def session_named(self, sid: str) -> Plan[Session | None]:
+        """The session of that name, if it is there and has not ended; None also for a name that is none of ours."""
+        if not is_session_id(sid):
+            return None
+        looked: Looked = yield LookUp((), (sid,))
+        stored = looked.facts.sessions[0]
+        record = self.read(stored)
+        return None if stored is None or record is None else Live(stored, record, looked.facts).session
 
     def sorted_out(self, facts: Facts) -> tuple[list[Live], list[str]]:
         """Of listed sessions the live ones, newest first, and the names of those that a ruling has killed.

@@ -410,7 +410,7 @@ def test_nothing_is_granted_while_the_history_heals() -> None:
         world.refresh(pair)
     assert world.start("carol")
     with pytest.raises(StoreUnavailable):
-        world.run(world.standing.session_of(pair.refresh_token))
+        world.run(world.rotation.session_of(pair.refresh_token))
     with pytest.raises((GrantError, StoreUnavailable)):
         world.refresh(ended)
 
@@ -435,11 +435,13 @@ def test_refresh_token_that_could_be_used_tells_its_session() -> None:
     """Introspection changes nothing; a spent one is of no use."""
     world = World()
     pair = world.start(device="phone")
-    assert world.run(world.standing.session_of(pair.refresh_token)).device == "phone"
+    assert world.run(world.rotation.session_of(pair.refresh_token)).device == "phone"
     fresh = world.refresh(pair)
+    assert world.run(world.rotation.session_of(pair.refresh_token)).sid == pair.session_id, "a racer's is taken, too"
+    world.time.now += 31
     with pytest.raises(GrantError):
-        world.run(world.standing.session_of(pair.refresh_token))
-    assert world.run(world.standing.session_of(fresh.refresh_token)).sid == pair.session_id
+        world.run(world.rotation.session_of(pair.refresh_token))
+    assert world.run(world.rotation.session_of(fresh.refresh_token)).sid == pair.session_id
     assert len(world.writes()) == 2
 
 

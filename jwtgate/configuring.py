@@ -1,0 +1,127 @@
+"""From settings to what the rooms of the core and the endpoints are told, once per gate. Decides nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
+from jwtgate.core.exemption import Exemption
+from jwtgate.core.extraction import Extraction
+from jwtgate.core.rules import Rules as RequestRules
+from jwtgate.core.sessions.login import SessionRules
+from jwtgate.endpoints.call import Cookies, Rules
+from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.routing import Endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwtgate.core.effects import Clock
+    from jwtgate.core.operations import Operations
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.settings import Settings
+
+__all__ = ["cookie_rules_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
+
+
+def mounted(
+    settings: Settings,
+    operations: Operations,
+    policy: IssuerPolicy | None,
+    cookies: CookieRules,
+    rules: RequestRules,
+    clock: Clock,
+) -> Endpoints | None:
+    """The endpoints under ``ENDPOINTS``; None where it is unset.
+
+    Args:
+        settings: of the gate.
+        operations: its plans.
+        policy: of the issuer to which its sessions belong.
+        cookies: how they are written.
+        rules: of its requests.
+        clock: its own.
+    """
+    if settings.endpoints is None:
+        return None
+    in_cookies = Cookies(
+        find_refresh_token=rules.extraction.refresh_cookie_of,
+        set=lambda pair: set_cookies(cookies, pair, clock.wall()),
+        clear=lambda: clear_cookies(cookies),
+    )
+    known = Rules(
+        policy=policy,
+        find_credential=rules.extraction.find,
+        csrf=settings.csrf,
+        origins=rules.origins,
+        clients=Clients(settings.clients or ()),
+        client_id=settings.client_id,
+        max_token_bytes=settings.max_token_bytes,
+        cookies=in_cookies if "cookie" in settings.locations else None,
+    )
+    return Endpoints(settings.endpoints, operations, known)
+
+
+def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
+    """The issuer that signs, or the only one: a process that verifies alone may still end sessions."""
+    for policy in policies.values():
+        if policy.keys.signer is not None:
+            return policy
+    return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def session_rules_of(settings: Settings) -> SessionRules:
+    """What holds for sessions."""
+    return SessionRules(
+        access_seconds=settings.access_ttl,
+        session_seconds=settings.refresh_ttl,
+        idle_seconds=settings.idle_ttl,
+        grace_seconds=settings.refresh_grace,
+        most=settings.max_sessions,
+        client_id=settings.client_id,
+        has_csrf=settings.csrf == "double-submit",
+    )
+
+
+def cookie_rules_of(settings: Settings) -> CookieRules:
+    """How cookies are written."""
+    return CookieRules(
+        settings.cookie,
+        settings.refresh_cookie,
+        is_secure=settings.cookie_secure,
+        refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
+        has_csrf=settings.csrf == "double-submit",
+    )
+
+
+def reach_of(settings: Settings) -> float:
+    """F2: how long this process may act on old knowledge."""
+    match settings.on_store_down:
+        case "admit":
+            return math.inf
+        case "cached":
+            return settings.lease + settings.grace
+        case _:
+            return settings.lease
+
+
+def rules_of(settings: Settings) -> RequestRules:
+    """What holds for requests."""
+    return RequestRules(
+        policies=settings.policies,
+        extraction=Extraction(
+            tuple(settings.locations),
+            settings.cookie,
+            settings.max_token_bytes,
+            refresh_cookie_name=settings.refresh_cookie,
+        ),
+        exemption=Exemption(tuple(settings.exempt or ())),
+        csrf=settings.csrf,
+        origins=frozenset(settings.origins or ()),
+        is_optional=settings.mode == "optional",
+        verifies_first=settings.order == "verify-first",
+        max_token_bytes=settings.max_token_bytes,
+        on_store_down=settings.on_store_down,
+        is_allowlist=settings.validity == "allowlist",
+    )
