@@ -100,6 +100,12 @@ local function guard_holds()
   return #live == #user_sids
 end
 
+-- What stands there need not be ours, and an error below would leave half a step behind. Nil: no moment of this age.
+local function moment_of(text)
+  local moment = tonumber(text)
+  return moment and math.abs(moment) < 1e12 and moment or nil
+end
+
 -- Whether each session is as expected; reads every key that is written to below.
 local function sessions_hold()
   local hold = true
@@ -107,7 +113,7 @@ local function sessions_hold()
     local fields = redis.call('HMGET', session_key(session.sid), 'record', 'ends')
     redis.call('ZCARD', user_key(session.user))
     redis.call('STRLEN', successors_key(session.sid))
-    session.is_new, session.found, session.found_ends = not fields[2], fields[1], fields[2] and tonumber(fields[2])
+    session.is_new, session.found, session.found_ends = not fields[2], fields[1], moment_of(fields[2] or '')
     if session.is_put and (session.found or '') ~= session.expected then hold = false end
     if session.is_put and session.expected == '' and not session.is_new then hold = false end
   end
@@ -142,7 +148,8 @@ local function put(session)
   redis.call('PEXPIREAT', key, milliseconds(session.ends))
   redis.call('ZREMRANGEBYSCORE', users, '-inf', seconds(time))
   redis.call('ZADD', users, seconds(session.ends), session.sid)
-  redis.call('PEXPIREAT', users, milliseconds(tonumber(redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2])))
+  local latest = moment_of(redis.call('ZRANGE', users, -1, -1, 'WITHSCORES')[2]) or session.ends
+  redis.call('PEXPIREAT', users, milliseconds(latest))
   if session.ms then
     redis.call('SET', successors_key(session.sid), session.successors, 'PX', string.format('%.0f', session.ms))
   else
@@ -154,6 +161,8 @@ local function finish(session)
   redis.call('ZREM', user_key(session.user), session.sid)
   if session.found then
     redis.call('DEL', session_key(session.sid), successors_key(session.sid))
+  end
+  if session.found and session.found_ends then
     redis.call('HSET', session_key(session.sid), 'ended', 1, 'ends', seconds(session.found_ends))
     redis.call('PEXPIREAT', session_key(session.sid), milliseconds(session.found_ends))
   end
