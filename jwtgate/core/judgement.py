@@ -105,6 +105,8 @@ def session_seconds_left(case: Case, facts: Facts) -> float:
         stamp = case.issued().stamp
         if stamp is not None and stamp[0] != facts.epoch.name:
             raise LostSession("the session may have been lost with the store's history")
+    if stored is not None and not stored.is_ended and not (stored.record and len(stored.handles) > SUBJECT_PLACE):
+        raise StoreUnavailable("a stored session cannot be read")
     if stored is None or stored.is_ended or not {stored.handles[0], stored.handles[SUBJECT_PLACE]} <= set(case.handles):
         raise Revoked("its session is not live")
     return stored.ends_at - facts.at

@@ -64,11 +64,13 @@ class Targets:
             return (self.token(token, now),)
         policy = self.policy(issuer)
         until = self._until(policy, now, expires_at)
+        # A cut-off ends sessions, too, and is remembered as long as the longest one lives, whatever is known of the tokens.
+        cut_until = max(until, self._until(policy, now, None))
         if everything:
-            return (Change(digest_of(policy.namespace, "all", ""), cuts_off=True, until=until),)
+            return (Change(digest_of(policy.namespace, "all", ""), cuts_off=True, until=cut_until),)
         if claim is not None:
             kind, value = _pair(claim, policy)
-            return (self._change(policy, kind, value, until, cuts_off=True),)
+            return (self._change(policy, kind, value, cut_until, cuts_off=True),)
         if sub is not None:
             access = self._change(policy, "sub", sub, until, cuts_off=True)
             return (access,) if access_only else (access, self._sessions(policy, sub, now))

@@ -46,8 +46,18 @@ def _workers(flat: list[bytes]) -> tuple[Worker, ...]:
 def facts(answer: Any) -> Facts:
     """Of look_up.lua and sessions_of.lua."""
     epoch, end, rulings, sessions, at = answer
-    found = tuple(None if session is None else _session(session) for session in sessions)
+    found = tuple(None if session is None else _readable(session) for session in sessions)
     return Facts(_epoch(epoch), _end(end), tuple(rulings), found, float(at) if at else 0.0)
+
+
+def _readable(answer: Any) -> StoredSession:
+    """One that is not ours is found without a record and without handles, which the core calls unreadable: it shares its
+    answer with other requests, and is no failure of the store.
+    """
+    try:
+        return _session(answer)
+    except (ValueError, TypeError):
+        return StoredSession(str(answer[0], "ascii", "replace"), b"", "", 0.0, 0.0, False, b"", (), ())
 
 
 def _session(answer: Any) -> StoredSession:

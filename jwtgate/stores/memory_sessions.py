@@ -94,7 +94,7 @@ class SessionTable:
             now + change.successors_seconds,
         )
         self._users.setdefault(change.user, set()).add(change.sid)
-        if known is None or known.ends_at != change.ends_at:
+        if known is None:
             heappush(self._ends, (change.ends_at, change.sid, change.user))
 
     def _end(self, change: SessionChange) -> None:
@@ -111,13 +111,15 @@ class SessionTable:
                 del self._users[user]
 
     def _sweep(self, now: float) -> None:
-        """An end that was moved since it was noted counts no more."""
+        """An end that was moved since it was noted is noted anew: one note a session, however often it moves."""
         for _ in range(SWEPT_PER_CHANGE):
             if not self._ends or self._ends[0][0] > now:
                 return
-            ends_at, sid, user = heappop(self._ends)
+            _, sid, user = heappop(self._ends)
             row = self._rows.get(sid)
-            if row is not None and row.ends_at == ends_at:
+            if row is not None and row.ends_at > now:
+                heappush(self._ends, (row.ends_at, sid, user))
+            elif row is not None:
                 del self._rows[sid]
                 self._unlist(user, sid)
 

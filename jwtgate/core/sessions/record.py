@@ -18,6 +18,9 @@ __all__ = ["REMEMBERED", "Record", "Spent", "UnreadableRecord"]
 REMEMBERED = 8
 """Spent refresh tokens that are told from all earlier ones: those that racers may still be asking with."""
 
+MOST_ROTATIONS = 2**32 - 1
+"""What a refresh token has room to count."""
+
 
 class UnreadableRecord(ValueError):
     """Text under a session's key that no jwtgate wrote."""
@@ -107,7 +110,7 @@ class Record:
                 ip=_text_or_none(shape["ip"]),
                 user_agent=_text_or_none(shape["agent"]),
                 current=_text(shape["current"]),
-                generation=int(shape["generation"]),
+                generation=_count(shape["generation"]),
                 spent=tuple(Spent(_text(digest), float(at)) for digest, at in shape["spent"]),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -116,6 +119,13 @@ class Record:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
+        raise UnreadableRecord
+    value.encode()  # a lone surrogate is a ValueError
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < MOST_ROTATIONS:
         raise UnreadableRecord
     return value
 

@@ -110,6 +110,8 @@ class Standing:
             raise StoreUnavailable("the store's answer came later than one lease")
         if stored is not None and not stored.is_ended:
             record = self._read(stored)
+            if not self._is_own(stored):
+                raise GrantError("unknown: of a session of another issuer")
             with suppress(SubjectSuspended) if also_suspended else nullcontext():
                 self._refuse_what_is_ruled(stored, record, facts, self.view.known(stored.handles).rulings)
             if facts.epoch.is_healed:
@@ -159,10 +161,19 @@ class Standing:
         return sorted(live, key=lambda each: each.record.created_at, reverse=True), dead
 
     def read(self, stored: StoredSession | None) -> Record | None:
-        """The record of a session that is there and has not ended."""
-        return None if stored is None or stored.is_ended else self._read(stored)
+        """The record of a session of this issuer that is there and has not ended."""
+        if stored is None or stored.is_ended:
+            return None
+        record = self._read(stored)
+        return record if self._is_own(stored) else None
+
+    def _is_own(self, stored: StoredSession) -> bool:
+        """Whether it is of this issuer: others may share the store, and a subject of theirs is somebody else."""
+        return stored.handles[0] == self.sid_handle(stored.sid)
 
     def _read(self, stored: StoredSession) -> Record:
+        if len(stored.handles) <= SUBJECT_PLACE:
+            raise StoreUnavailable("a stored session cannot be read")
         try:
             return Record.decode(stored.record)
         except UnreadableRecord as error:

@@ -17,9 +17,10 @@ local function rulings_on(handles)
   return redis.call('HMGET', RULINGS, unpack(digests))
 end
 
--- What StoredSession holds, or false.
+-- What StoredSession holds, or false. A key of a wrong type is that session's fault alone: others share this step.
 local function find_session(sid)
-  local fields = redis.call('HMGET', session_key(sid), 'record', 'stamp', 'seen', 'ends', 'ended', 'handles')
+  local fields = redis.pcall('HMGET', session_key(sid), 'record', 'stamp', 'seen', 'ends', 'ended', 'handles')
+  if fields.err then return {sid, '', '', '', 'of a wrong type', false, '', '', {}} end
   if not fields[4] then return false end
   local successors = fields[1] and redis.call('GET', successors_key(sid))
   local handles = fields[6] or ''

@@ -6,6 +6,10 @@ local now = seconds(server_time())
 local sessions = {}
 for _, sid in ipairs(redis.call('ZRANGE', user_key(ARGV[5]), '+inf', '(' .. now, 'BYSCORE', 'REV', 'LIMIT', 0, MOST)) do
   local session = find_session(sid)
-  if session and session[2] then sessions[#sessions + 1] = session end
+  if session and session[2] then
+    sessions[#sessions + 1] = session
+  else -- evicted or deleted: a login that compares the list must not wait for its end
+    redis.call('ZREM', user_key(ARGV[5]), sid)
+  end
 end
 return {epoch, tail_text, {}, sessions, now}

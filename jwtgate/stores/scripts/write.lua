@@ -107,6 +107,12 @@ local function guard_holds()
   return #live == #user_sids
 end
 
+-- What stands there need not be ours, and an error below would leave half a step behind. Nil: no moment of this age.
+local function moment_of(text)
+  local moment = tonumber(text)
+  return moment and math.abs(moment) < 1e12 and moment or nil
+end
+
 -- Whether each session is as expected; reads every key that is written to below.
 local function sessions_hold()
   local hold = true
@@ -114,7 +120,7 @@ local function sessions_hold()
     local fields = redis.call('HMGET', session_key(session.sid), 'record', 'ends')
     session.user_has = redis.call('ZCARD', user_key(session.user))
     session.has_successors = redis.call('STRLEN', successors_key(session.sid)) > 0
-    session.is_new, session.found, session.found_ends = not fields[2], fields[1], fields[2] and tonumber(fields[2])
+    session.is_new, session.found, session.found_ends = not fields[2], fields[1], moment_of(fields[2] or '')
     if session.is_put and (session.found or '') ~= session.expected then hold = false end
     if session.is_put and session.expected == '' and not session.is_new then hold = false end
   end
@@ -178,6 +184,8 @@ local function finish(session)
   redis.call('ZREM', user_key(session.user), session.sid)
   if session.found then
     redis.call('DEL', session_key(session.sid), successors_key(session.sid))
+  end
+  if session.found and session.found_ends then
     redis.call('HSET', session_key(session.sid), 'ended', 1, 'ends', seconds(session.found_ends))
     redis.call('PEXPIREAT', session_key(session.sid), milliseconds(session.found_ends))
   end
