@@ -37,6 +37,9 @@ on it ends them, where one on ``sub`` ends access tokens only."""
 VERSION_LIMIT = 10**14
 """Versions stay below: the store's scripts compute in doubles and print 14 digits."""
 
+MAX_SKEW_SECONDS = 60.0
+"""Between the clocks of two of our processes, or one and the store: a write from further apart is refused."""
+
 TICK_SECONDS = 0.000001
 """Between two toggles of one handle: above the resolution of a double that holds a NumericDate (0.24 microseconds)."""
 
@@ -158,7 +161,9 @@ class Ruling:
 
         Same epoch on both sides: dead if and only if issued before the cut-off. Only the cut-off is of the current epoch:
         dead. Only the token is: lives. Else by time, where the ambiguous second is refused:
-        ``iat <= ceil(cut-off) + leeway``, and a token without iat is dead under any cut-off.
+        ``iat <= ceil(cut-off) + leeway``, and a token without iat is dead under any cut-off. Where the clocks of our own
+        processes may be what makes it look younger, the position decides, which goes on from epoch to epoch unless the
+        history was lost.
         """
         if self.toggle is not None and self.toggle.is_revoked:
             return True
@@ -175,7 +180,10 @@ class Ruling:
                 return True
             if epoch == current_epoch:
                 return False
-        return issued.at is None or issued.at <= math.ceil(cut.at) + leeway_seconds
+        latest = math.ceil(cut.at) + leeway_seconds
+        if issued.at is None or issued.at <= latest:
+            return True
+        return issued.stamp is not None and issued.stamp[1] < cut.position and issued.at <= latest + MAX_SKEW_SECONDS
 
 
 def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:

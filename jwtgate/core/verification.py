@@ -13,7 +13,6 @@ from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import Issued
 from jwtgate.core.token_types import check_type
@@ -22,12 +21,14 @@ from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jwtgate.claims import Claims
     from jwtgate.core.keys import Key
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
 
 __all__ = [
     "check_claims",
+    "claim_handles",
     "expires_from",
     "handles_of",
     "issued_of",
@@ -202,16 +203,22 @@ def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
         handles = [_digest(prefixes["signing_input"], sha256(parsed.signing_input).hexdigest())]
     else:
         handles = [_digest(prefixes["jti"], jti)]
-    for kind in _BUILT_IN_CLAIMS:
-        value = claims.get(kind)
-        if value is not None:
-            handles.append(_digest(prefixes[kind], value))
+    return tuple(dict.fromkeys((*handles, *claim_handles(claims, policy))))  # a list may name a value twice
+
+
+def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes]:
+    """Those of a Claims Set but the token's own: of its session, subject and client, of everything, of configured claims.
+
+    Raises: MalformedToken: as ``handles_of``.
+    """
+    prefixes = policy.prefixes
+    handles = [_digest(prefixes[kind], claims[kind]) for kind in _BUILT_IN_CLAIMS if claims.get(kind) is not None]
     handles.append(policy.everything)
     for kind in policy.handle_claims:
         value = claims.get(kind)
         if value is not None:
             handles += [_digest(prefixes[kind], each) for each in _values_of(value)]
-    return tuple(dict.fromkeys(handles))  # a list may name a value twice
+    return handles
 
 
 def _digest(prefix: bytes, value: str) -> bytes:
@@ -221,7 +228,7 @@ def _digest(prefix: bytes, value: str) -> bytes:
 
 
 def _values_of(value: object) -> list[str]:
-    values: list[Any] = value if isinstance(value, ClaimsList) else [value]
+    values: list[Any] = value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType] - of JSON
     if len(values) > MAX_ELEMENTS:
         raise MalformedToken(f"a claim of JWTGATE_HANDLES holds more than {MAX_ELEMENTS} values")
     if not all(type(each) is str or type(each) is int for each in values):

@@ -66,10 +66,16 @@ def test_only_the_token_of_the_current_epoch_lives() -> None:
         (None, 0.0, True),
     ],
 )
-@pytest.mark.parametrize("stamp", [None, (OLDER, 99), (OLDER, 0)])
+@pytest.mark.parametrize("stamp", [None, (OLDER, 99)])
 def test_both_old_or_no_stamp_goes_by_time(iat, leeway: float, dead: bool, stamp) -> None:
     """Dead if iat <= ceil(cut-off) + leeway; a token without iat is dead under any cut-off."""
     assert cut(OLD).kills(Issued(stamp, iat), NOW, leeway) is dead
+
+
+@pytest.mark.parametrize(("iat", "dead"), [(999.0, True), (1001.5, True), (1061.0, True), (1061.5, False), (9999.0, False)])
+def test_both_old_and_an_earlier_position_is_dead_within_the_skew(iat: float, dead: bool) -> None:
+    """A minute is what our own clocks may be apart: within it the log's position says which came first."""
+    assert cut(OLD).kills(Issued((OLDER, 0), iat), NOW, 0.0) is dead
 
 
 def test_no_stamp_goes_by_time_in_the_current_epoch_too() -> None:

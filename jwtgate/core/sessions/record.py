@@ -7,16 +7,19 @@ digest. What does not fit what this module writes was not written by it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["REMEMBERED", "Record", "Spent", "UnreadableRecord"]
+__all__ = ["REMEMBERED", "REMEMBERED_IN_GRACE", "Record", "Spent", "UnreadableRecord"]
 
-REMEMBERED = 8
-"""Spent refresh tokens that are told from all earlier ones: those that racers may still be asking with."""
+REMEMBERED = 4
+"""Spent refresh tokens that are told from all earlier ones, however long ago they were used."""
+
+REMEMBERED_IN_GRACE = 64
+"""Those that racers may still be asking with: two rotations a second for half a minute, by one browser."""
 
 MOST_ROTATIONS = 2**32 - 1
 """What a refresh token has room to count."""
@@ -30,6 +33,13 @@ class Spent(NamedTuple):
     """A refresh token that was used: digest, and when, by the store's clock."""
 
     digest: str
+    at: float
+
+
+class Joined(NamedTuple):
+    """When a handle came to a session after its login: ``"<epoch>:<position>"``, and the time."""
+
+    stamp: str
     at: float
 
 
@@ -48,6 +58,8 @@ class Record:
         current: digest of the refresh token that may be used.
         generation: its number.
         spent: the last few before it, oldest first.
+        joined: handles in hex that its claims brought after the login, as when it moved into a tenant: a cut-off on one of
+            them before that is none of its concern.
     """
 
     subject: str
@@ -62,6 +74,7 @@ class Record:
     current: str = ""
     generation: int = 0
     spent: tuple[Spent, ...] = ()
+    joined: Mapping[str, Joined] = field(default_factory=dict[str, Joined])
 
     def __repr__(self) -> str:
         """Shows nothing of it."""
@@ -71,10 +84,14 @@ class Record:
         """When it is gone if it was last refreshed now."""
         return self.absolute_end if self.idle_seconds is None else min(self.absolute_end, now + self.idle_seconds)
 
-    def rotated(self, digest: str, now: float, claims: Mapping[str, Any]) -> Record:
+    def rotated(
+        self, digest: str, now: float, grace_seconds: float, claims: Mapping[str, Any], joined: Mapping[str, Joined]
+    ) -> Record:
         """With another current refresh token; the one before it is the latest spent one."""
-        spent = (*self.spent, Spent(self.current, now))[-REMEMBERED:]
-        return replace(self, current=digest, generation=self.generation + 1, spent=spent, claims=claims)
+        spent = (*self.spent, Spent(self.current, now))[-REMEMBERED_IN_GRACE:]
+        old, last = spent[:-REMEMBERED], spent[-REMEMBERED:]
+        spent = (*(each for each in old if now - each.at < grace_seconds), *last)
+        return replace(self, current=digest, generation=self.generation + 1, spent=spent, claims=claims, joined=joined)
 
     def encode(self) -> bytes:
         """The store's form."""
@@ -91,6 +108,7 @@ class Record:
             "current": self.current,
             "generation": self.generation,
             "spent": self.spent,
+            "joined": self.joined,
         }
         return json.dumps(shape, separators=(",", ":"), allow_nan=False).encode()
 
@@ -112,8 +130,9 @@ class Record:
                 current=_text(shape["current"]),
                 generation=_count(shape["generation"]),
                 spent=tuple(Spent(_text(digest), float(at)) for digest, at in shape["spent"]),
+                joined={str(handle): Joined(_text(stamp), float(at)) for handle, (stamp, at) in shape["joined"].items()},
             )
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise UnreadableRecord("a stored session cannot be read") from error
 
 

@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import scope_text
-from jwtgate.core.judgement import readable
+from jwtgate.core.judgement import is_dead, readable
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.login import ATTEMPTS, Login, pair_of
-from jwtgate.core.sessions.record import REMEMBERED
+from jwtgate.core.sessions.record import REMEMBERED_IN_GRACE, Joined
 from jwtgate.core.sessions.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
-from jwtgate.core.sessions.standing import session_handles
+from jwtgate.core.sessions.standing import login_of, session_handles
 from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
-from jwtgate.core.verification import issued_of
+from jwtgate.core.verification import claim_handles, issued_of
 from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session, TokenPair
 
@@ -122,13 +122,13 @@ class Rotation:
         claims = yield from self._claims_of_today(live)
         ends_at = live.record.ends_at(facts.at)
         successor = shown.next(self.login.draw, facts.epoch.name, live.record.generation + 1, ends_at)
-        record = live.record.rotated(successor.digest, facts.at, claims)
-        payload = self.login.payload(record, stored.sid, claims, ends_at)
+        payload = self.login.payload(live.record, stored.sid, claims, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")
         access_token, parsed = self.issuer.signed(self.standing.policy, payload, f"{facts.epoch.name}:{facts.end.position}")
         handles = session_handles(self.standing.policy, parsed)
-        yield from self._refuse_what_would_be_dead(parsed, handles, live)
+        joined = yield from self._joined(parsed, handles, live)
+        record = live.record.rotated(successor.digest, facts.at, self.rules.grace_seconds, claims, joined)
         pair = pair_of(access_token, successor, payload)
         self.login.check_size(pair)
         put = SessionChange(
@@ -161,23 +161,37 @@ class Rotation:
             fresh["scope"] = None if scope is None else scope_text(scope)
         return {name: value for name, value in {**claims, **fresh}.items() if value is not None}
 
-    def _refuse_what_would_be_dead(self, parsed: ParsedToken, handles: tuple[bytes, ...], live: Live) -> Plan[None]:
-        """What is issued, the same gate admits: a version too low, a tenant that was just cut off.
+    def _joined(self, parsed: ParsedToken, handles: tuple[bytes, ...], live: Live) -> Plan[dict[str, Joined]]:
+        """Judges the new access token, and handles that the session did not have; returns since when it has each late one.
+
+        What is issued, the same gate admits: no version too low, no tenant that was just cut off. A handle that only the
+        settings made one is the session's since its login; one that its claims brought today, since today.
 
         Raises: GrantError; SubjectSuspended.
         """
-        known = dict(zip(live.stored.handles, live.stored.rulings, strict=True))
-        unknown = tuple(handle for handle in handles if handle not in known)
-        if unknown:
-            looked: Looked = yield LookUp(unknown)
-            known.update(zip(unknown, looked.facts.rulings, strict=True))
+        stored, record, policy, facts = live.stored, live.record, self.standing.policy, live.facts
+        known = dict(zip(stored.handles, stored.rulings, strict=True))
+        new = tuple(handle for handle in handles if handle not in known)
+        if new:
+            looked: Looked = yield LookUp(new)
+            known.update(zip(new, looked.facts.rulings, strict=True))
+        self._refuse_what_would_be_dead(parsed, [known[handle] for handle in handles], facts.epoch.name)
+        had = set(claim_handles({**record.claims, "sub": record.subject, "sid": stored.sid}, policy)) if new else set[bytes]()
+        if is_dead(policy, login_of(stored, record), [known[handle] for handle in new if handle in had], facts.epoch.name):
+            raise GrantError("a ruling ends the session")
+        now = Joined(f"{facts.epoch.name}:{facts.end.position}", facts.at)
+        kept = {handle.hex(): record.joined.get(handle.hex()) for handle in handles}
+        kept |= {handle.hex(): now for handle in new if handle not in had}
+        return {handle: joined for handle, joined in kept.items() if joined is not None}
+
+    def _refuse_what_would_be_dead(self, parsed: ParsedToken, rulings: list[bytes | None], epoch: str) -> None:
         policy = self.standing.policy
         issued = issued_of(parsed, policy.keys.candidates(parsed.header["alg"], parsed.header.get("kid")), policy)
         subject_sessions = 1
-        for place, ruling in enumerate(readable(known[handle] for handle in handles)):
+        for place, ruling in enumerate(readable(rulings)):
             if ruling is None or place == subject_sessions:
                 continue
-            if ruling.kills(issued, live.facts.epoch.name, policy.leeway_seconds):
+            if ruling.kills(issued, epoch, policy.leeway_seconds):
                 if place == SUBJECT_PLACE and ruling.toggle is not None and ruling.toggle.is_revoked:
                     raise SubjectSuspended("the subject is suspended")
                 raise GrantError("a ruling would kill the new access token at once")
@@ -197,7 +211,7 @@ class Rotation:
         """Follows the sealed pairs to the one whose refresh token is still good."""
         sealed = _read_successors(live.stored.successors)
         token = shown
-        for _ in range(REMEMBERED):
+        for _ in range(REMEMBERED_IN_GRACE):
             text = unseal(token, sealed.get(token.digest, ""))
             if text is None:
                 break

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import StoredSession
     from jwtgate.core.view import View
 
-__all__ = ["Live", "Standing", "session_handles"]
+__all__ = ["Live", "Standing", "login_of", "session_handles"]
 
 
 def session_handles(policy: IssuerPolicy, access_token: ParsedToken) -> tuple[bytes, ...]:
@@ -183,17 +183,29 @@ class Standing:
         self, stored: StoredSession, record: Record, facts: Facts, rulings: Iterable[bytes | None]
     ) -> None:
         """Raises: GrantError: a ruling kills the session. SubjectSuspended: nothing else does."""
-        issued = Issued(read_stamp(stored.stamp), record.created_at)
         is_suspended = False
-        for place, ruling in enumerate(readable(rulings)):
+        for place, (handle, ruling) in enumerate(zip(stored.handles, readable(rulings), strict=True)):
             if ruling is None:
                 continue
             if place == SUBJECT_PLACE:
                 is_suspended = ruling.toggle is not None and ruling.toggle.is_revoked
-            elif ruling.kills(issued, facts.epoch.name, self.policy.leeway_seconds):
+            elif ruling.kills(_joined(stored, record, handle), facts.epoch.name, self.policy.leeway_seconds):
                 raise GrantError("a ruling ends the session")
         if is_suspended:
             raise SubjectSuspended("the subject is suspended")
+
+
+def _joined(stored: StoredSession, record: Record, handle: bytes) -> Issued:
+    """Since when a handle is the session's: since its login, unless its claims changed later."""
+    joined = record.joined.get(handle.hex())
+    if joined is None:
+        return login_of(stored, record)
+    return Issued(read_stamp(joined.stamp), joined.at)
+
+
+def login_of(stored: StoredSession, record: Record) -> Issued:
+    """When a session began, for rulings to compare with."""
+    return Issued(read_stamp(stored.stamp), record.created_at)
 
 
 def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:

@@ -7,7 +7,7 @@ last seen. So a change is one compare-and-set, and every rule about sessions sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "SessionChange", "StoredSession"]
 
@@ -36,12 +36,12 @@ class StoredSession:
     """
 
     sid: str
-    record: bytes
+    record: bytes = field(repr=False)
     stamp: str
     seen_at: float
     ends_at: float
     is_ended: bool
-    successors: bytes
+    successors: bytes = field(repr=False)
     handles: tuple[bytes, ...]
     rulings: tuple[bytes | None, ...]
 
@@ -64,12 +64,12 @@ class SessionChange:
 
     sid: str
     user: bytes
-    record: bytes | None = None
-    expected: bytes | None = None
+    record: bytes | None = field(default=None, repr=False)
+    expected: bytes | None = field(default=None, repr=False)
     handles: tuple[bytes, ...] = ()
     ends_at: float = 0.0
     seen_at: float = 0.0
-    successors: bytes = b""
+    successors: bytes = field(default=b"", repr=False)
     successors_seconds: float = 0.0
 
 

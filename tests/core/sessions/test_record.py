@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.sessions.record import REMEMBERED, Record, Spent, UnreadableRecord
+from jwtgate.core.sessions.record import REMEMBERED, REMEMBERED_IN_GRACE, Joined, Record, Spent, UnreadableRecord
 
 TIMES = st.floats(0, 4e9)
 TEXTS = st.none() | st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
@@ -26,6 +26,7 @@ RECORDS = st.builds(
     current=st.text("abc", max_size=5),
     generation=st.integers(0, 2**32),
     spent=st.lists(st.builds(Spent, st.text("abc", max_size=5), TIMES), max_size=REMEMBERED).map(tuple),
+    joined=st.dictionaries(st.text("0123456789abcdef", max_size=4), st.builds(Joined, st.text("abc:", max_size=5), TIMES)),
 )
 RECORD = Record("alice", 1000.0, 5000.0, None, 900.0, {"roles": ["a"]}, "phone", "::1", "Agent/1", "digest0")
 
@@ -48,26 +49,34 @@ def test_junk_is_told(text: bytes) -> None:
         Record.decode(text)
 
 
-def test_size_does_not_grow_with_rotations() -> None:
-    """State per lineage is bounded however often it rotates."""
+def rotated(record: Record, digest: str, now: float, claims: dict[str, object] | None = None) -> Record:
+    """Under a grace of ten seconds."""
+    return record.rotated(digest, now, 10.0, record.claims if claims is None else claims, {})
+
+
+@pytest.mark.parametrize(("gap_seconds", "kept"), [(60.0, REMEMBERED), (1.0, 10), (0.01, REMEMBERED_IN_GRACE)])
+def test_size_does_not_grow_with_rotations(gap_seconds: float, kept: int) -> None:
+    """State per lineage is bounded however often it rotates, and small where it rotates seldom."""
     record = RECORD
     sizes = []
     for number in range(1000):
-        record = record.rotated(f"digest{number % 10}", 1000.0 + number, RECORD.claims)
+        record = rotated(record, f"digest{number % 10}", 1000.0 + number * gap_seconds)
         sizes.append(len(record.encode()))
-    assert len(record.spent) == REMEMBERED
-    assert max(sizes[100:]) - min(sizes[100:]) < 20
+    assert len(record.spent) == kept
+    assert max(sizes[100:]) - min(sizes[100:]) < 12 * kept
     assert record.generation == 1000
 
 
-def test_rotation_remembers_the_last_few() -> None:
+def test_rotation_remembers_the_last_few_and_all_within_their_grace() -> None:
     """Oldest first, each with the time at which it was used."""
     record = RECORD
-    for number in range(1, REMEMBERED + 3):
-        record = record.rotated(f"digest{number}", float(number), {"n": number})
-    assert [spent.digest for spent in record.spent] == [f"digest{number}" for number in range(2, REMEMBERED + 2)]
-    assert record.spent[-1].at == REMEMBERED + 2
-    assert (record.current, record.claims) == (f"digest{REMEMBERED + 2}", {"n": REMEMBERED + 2})
+    for number in range(1, 21):
+        record = rotated(record, f"digest{number}", float(number), {"n": number})
+    assert [spent.digest for spent in record.spent] == [f"digest{number}" for number in range(10, 20)]
+    assert record.spent[-1].at == 20
+    assert (record.current, record.claims) == ("digest20", {"n": 20})
+    later = rotated(record, "late", 1000.0)
+    assert [spent.digest for spent in later.spent] == ["digest17", "digest18", "digest19", "digest20"]
 
 
 def test_session_ends_at_the_earlier_of_both_ends() -> None:
@@ -81,7 +90,7 @@ def test_session_ends_at_the_earlier_of_both_ends() -> None:
 def test_nan_is_never_written() -> None:
     """What JSON has no word for would not come back."""
     with pytest.raises(ValueError, match="JSON"):
-        Record.decode(RECORD.encode()).rotated("x", float("nan"), {}).encode()
+        rotated(Record.decode(RECORD.encode()), "x", float("nan"), {}).encode()
 
 
 def test_repr_shows_nothing() -> None:
