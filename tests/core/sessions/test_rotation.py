@@ -377,6 +377,46 @@ def test_new_tenant_is_judged_too() -> None:
         world.refresh(fresh)
 
 
+def test_tenant_cut_off_before_the_session_came_to_it_is_none_of_its_concern() -> None:
+    """Moved after the cut-off, it goes on, however often it refreshes; cut off again, it ends."""
+    world = World(handles=["tenant"])
+    pair = world.start(claims={"tenant": "old"})
+    world.revoke(claim=("tenant", "new"))
+    world.provider = lambda session: {"tenant": "new"}
+    pair = world.refresh(pair)
+    pair = world.refresh(pair)
+    assert claims_of(pair)["tenant"] == "new"
+    world.revoke(claim=("tenant", "new"))
+    with pytest.raises(GrantError):
+        world.refresh(pair)
+
+
+def test_handle_that_the_settings_made_one_is_of_the_login() -> None:
+    """HANDLES came after the login: the claim was there all the time, and a cut-off after the login ends the session."""
+    before = World()
+    pair = before.start(claims={"tenant": "acme"})
+    world = World(before.server, seed=2, handles=["tenant"])
+    other = world.start("bob", claims={"tenant": "acme"})
+    world.revoke(claim=("tenant", "acme"))
+    for shown in (pair, other):
+        with pytest.raises(GrantError):
+            world.refresh(shown)
+    later = world.start("carol", claims={"tenant": "acme"})
+    assert world.refresh(world.refresh(later))
+
+
+def test_what_joined_is_forgotten_with_the_claim() -> None:
+    """The record holds only what the session has now."""
+    world = World(handles=["tenant"])
+    pair = world.start(claims={"tenant": "old"})
+    world.provider = lambda session: {"tenant": "new"}
+    pair = world.refresh(pair)
+    assert len(world.record(pair).joined) == 1
+    world.provider = lambda session: {"tenant": None}
+    pair = world.refresh(pair)
+    assert world.record(pair).joined == {}
+
+
 def test_check_comes_before_any_change() -> None:
     """A cookie sent by another site rotates nothing and ends nothing."""
     world = World(has_csrf=True)
