@@ -18,8 +18,9 @@ __all__ = ["REMEMBERED", "REMEMBERED_IN_GRACE", "Record", "Spent", "UnreadableRe
 REMEMBERED = 4
 """Spent refresh tokens that are told from all earlier ones, however long ago they were used."""
 
-REMEMBERED_IN_GRACE = 64
-"""Those that racers may still be asking with: two rotations a second for half a minute, by one browser."""
+REMEMBERED_IN_GRACE = 16
+"""Those that racers may still be asking with: a page that is loaded over and over for half a minute. Each keeps its sealed
+successor, about 700 bytes, until its grace is over."""
 
 MOST_ROTATIONS = 2**32 - 1
 """What a refresh token has room to count."""
