@@ -35,7 +35,7 @@ from jwtgate.core.sessions.refresh_tokens import NONCE_BYTES, RefreshToken, seal
 from jwtgate.core.sessions.standing import login_of, session_handles
 from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
 from jwtgate.core.verification import claim_handles, issued_of
-from jwtgate.errors import GrantError, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
+from jwtgate.errors import GrantError, MalformedToken, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session, TokenPair
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Provider
     from jwtgate.core.parsing import ParsedToken
+    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.receipts import Revoker
     from jwtgate.core.sessions.record import Record
     from jwtgate.core.sessions.standing import Live
@@ -176,7 +177,7 @@ class Rotation:
             looked: Looked = yield LookUp(new)
             known.update(zip(new, looked.facts.rulings, strict=True))
         self._refuse_what_would_be_dead(parsed, [known[handle] for handle in handles], facts.epoch.name)
-        had = set(claim_handles({**record.claims, "sub": record.subject, "sid": stored.sid}, policy)) if new else set[bytes]()
+        had = _handles_so_far(live, policy) if new else frozenset[bytes]()
         if is_dead(policy, login_of(stored, record), [known[handle] for handle in new if handle in had], facts.epoch.name):
             raise GrantError("a ruling ends the session")
         now = Joined(f"{facts.epoch.name}:{facts.end.position}", facts.at)
@@ -228,6 +229,14 @@ class Rotation:
         until = self.standing.remembered_until(live.record, live.facts.at)
         changes = (Change(stored.handles[0], revoked=True, until=until),)
         yield from self.revoker.revoke(changes, wait=False, sessions=(SessionChange(stored.sid, stored.handles[1]),))
+
+
+def _handles_so_far(live: Live, policy: IssuerPolicy) -> frozenset[bytes]:
+    """What the session's claims name under the settings of today; nothing, where one is of a shape that names nothing."""
+    try:
+        return frozenset(claim_handles({**live.record.claims, "sub": live.record.subject, "sid": live.stored.sid}, policy))
+    except MalformedToken:
+        return frozenset()
 
 
 def _read_successors(text: bytes) -> dict[str, str]:

@@ -405,6 +405,15 @@ def test_handle_that_the_settings_made_one_is_of_the_login() -> None:
     assert world.refresh(world.refresh(later))
 
 
+def test_claim_of_a_shape_that_names_nothing_ends_no_refresh() -> None:
+    """HANDLES came later, and the claim was an object then: what the application says today counts."""
+    before = World()
+    pair = before.start(claims={"tenant": {"odd": 1}})
+    world = World(before.server, seed=2, handles=["tenant"])
+    world.provider = lambda session: {"tenant": "acme"}
+    assert claims_of(world.refresh(pair))["tenant"] == "acme"
+
+
 def test_what_joined_is_forgotten_with_the_claim() -> None:
     """The record holds only what the session has now."""
     world = World(handles=["tenant"])
