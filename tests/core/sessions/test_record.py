@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.sessions.record import REMEMBERED, REMEMBERED_IN_GRACE, Joined, Record, Spent, UnreadableRecord
+from jwtgate.core.sessions.record import (
+    MOST_ROTATIONS,
+    REMEMBERED,
+    REMEMBERED_IN_GRACE,
+    Joined,
+    Record,
+    Spent,
+    UnreadableRecord,
+)
 
 TIMES = st.floats(0, 4e9)
 TEXTS = st.none() | st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
@@ -24,7 +32,7 @@ RECORDS = st.builds(
     ip=TEXTS,
     user_agent=TEXTS,
     current=st.text("abc", max_size=5),
-    generation=st.integers(0, 2**32),
+    generation=st.integers(0, MOST_ROTATIONS - 1),
     spent=st.lists(st.builds(Spent, st.text("abc", max_size=5), TIMES), max_size=REMEMBERED).map(tuple),
     joined=st.dictionaries(st.text("0123456789abcdef", max_size=4), st.builds(Joined, st.text("abc:", max_size=5), TIMES)),
 )
@@ -47,6 +55,15 @@ def test_junk_is_told(text: bytes) -> None:
     """Whatever another program put there."""
     with pytest.raises(UnreadableRecord):
         Record.decode(text)
+
+
+@pytest.mark.parametrize("generation", [-1, MOST_ROTATIONS, 2**64, 1.5, True, "1"])
+def test_generation_is_what_a_refresh_token_can_count(generation: object) -> None:
+    """The next one must still fit its field of 32 bits; anything else was not written here."""
+    shape = {**json.loads(RECORD.encode()), "generation": generation}
+    with pytest.raises(UnreadableRecord):
+        Record.decode(json.dumps(shape).encode())
+    assert Record.decode(json.dumps({**shape, "generation": MOST_ROTATIONS - 1}).encode()).generation == MOST_ROTATIONS - 1
 
 
 def rotated(record: Record, digest: str, now: float, claims: dict[str, object] | None = None) -> Record:
