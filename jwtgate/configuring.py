@@ -13,6 +13,7 @@ from jwtgate.core.sessions.login import SessionRules
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import Endpoints
+from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.settings import Settings
 
-__all__ = ["cookie_rules_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
+__all__ = ["cookie_rules_of", "durability_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
 
 
 def mounted(
@@ -125,3 +126,9 @@ def rules_of(settings: Settings) -> RequestRules:
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
     )
+
+
+def durability_of(settings: Settings) -> Durability:
+    """``DURABILITY`` as the store is told."""
+    kind, _, count = settings.durability.partition(":")
+    return Durability(replicas=int(count or 0), is_synced=kind == "fsync")

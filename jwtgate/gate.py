@@ -17,7 +17,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from jwtgate.configuring import reach_of, rules_of
+from jwtgate.configuring import durability_of, reach_of, rules_of
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
 from jwtgate.core.cookies import clear_cookies, set_cookies
@@ -74,7 +74,13 @@ class Gate:
         self.clock = SystemClock()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
-        self.store: Store = open_store(settings.store, prefix=settings.prefix, watch=watch)
+        self.store: Store = open_store(
+            settings.store,
+            prefix=settings.prefix,
+            watch=watch,
+            poll_seconds=settings.poll,
+            durability=durability_of(settings),
+        )
         self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
@@ -98,7 +104,7 @@ class Gate:
             logger.warning("JWTGATE_STRICT: the store could not be audited at start: %s", error)
             return
         if weaknesses:
-            raise SettingsError(*(f"JWTGATE_STORE: {each} JWTGATE_STRICT=1 refuses it." for each in weaknesses))
+            raise SettingsError(*(f"JWTGATE_STORE: {each} (JWTGATE_STRICT=1 refuses it.)" for each in weaknesses))
 
     def _compose(self) -> None:
         """Everything that a forked child must have of its own."""

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
     "stores": ("errors", "core.history", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "configuring": ("core", "endpoints", "settings"),
+    "configuring": ("core", "endpoints", "settings", "stores.contract"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
@@ -56,8 +56,8 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 FOREIGN: dict[str, frozenset[str]] = {
     "identity": frozenset({"starlette"}),
     "settings.environment": frozenset({"environs"}),
-    "stores.redis": frozenset({"redis"}),
-    "stores.wire": frozenset({"redis"}),
+    "stores.redis.store": frozenset({"redis"}),
+    "stores.redis.wire": frozenset({"redis"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 

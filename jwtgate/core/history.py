@@ -105,6 +105,8 @@ class Written:
         at: the time given to the rulings: the later of the store's and the caller's clock.
         rulings: the merged, encoded ruling per change, in order; change i stands at ``end.position - len(changes) + 1 + i``.
         workers: all that were registered; none where all that was done is to put sessions: nobody must hear it.
+        replicas: how many had it before the answer; None: nobody asked (``JWTGATE_DURABILITY``).
+        fsyncs: how many servers had it on disk before the answer; None: nobody asked.
     """
 
     epoch: Epoch
@@ -112,6 +114,8 @@ class Written:
     at: float
     rulings: tuple[bytes, ...]
     workers: tuple[Worker, ...]
+    replicas: int | None = None
+    fsyncs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

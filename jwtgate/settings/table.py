@@ -23,10 +23,12 @@ from jwtgate.settings.vocabulary import (
     CLIENT_ID,
     CLIENTS,
     COOKIE_NAME,
+    DURABILITY,
     ENDPOINTS,
     EXEMPT,
     HANDLES,
     ISSUER,
+    JOURNAL,
     JWKS_FILE,
     LEEWAY,
     LOCATIONS,
@@ -54,7 +56,7 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
 MASKED = ("secret", "private_key", "public_key", "issuers")
-MASKED_URLS = ("store", "jwks_url")
+MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
 
@@ -103,6 +105,7 @@ class Settings:
         "Seconds; tokens that expire further ahead are refused, and open-ended rulings kept so long.",
     )
     store: str = _row("memory://", STORE, "URL of the store of rulings and sessions.")
+    journal: str | None = _row(None, JOURNAL, "URL of an SQL database that remembers what a Redis may forget.")
     prefix: str = _row("jwtgate", PREFIX, "Of the store's keys and tables: applications that must not share rulings.")
     validity: Literal["denylist", "allowlist"] = _row(
         "denylist",
@@ -133,6 +136,8 @@ class Settings:
     )
     exempt: Sequence[str] | None = _row(None, EXEMPT, "Paths that need no token; /a/* is /a/ and all below.")
     lease: float = _row(1.0, Number(0.05, 60), "Seconds a view may be trusted; the same for all processes of a store.")
+    poll: float = _row(0.25, Number(0.01, 60), "Seconds between two looks at the change log of an SQL store.")
+    durability: str = _row("0", DURABILITY, "What a receipt needs besides the store's word: replicas:N or fsync (Redis).")
     cache_size: int = _row(65536, Whole(1, 10_000_000), "Admitted tokens kept.")
     view_limit: int = _row(200000, Whole(0, 100_000_000), "Rulings kept in memory.")
     on_store_down: Literal["refuse", "cached", "admit"] = _row(

@@ -13,9 +13,10 @@ from urllib.parse import unquote, urlsplit
 from jwtgate.settings.allowed import Unfit, later
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from urllib.parse import SplitResult
 
-__all__ = ["STORES_ALLOWED", "mask_url", "normal_origin", "normal_store"]
+__all__ = ["JOURNALS_ALLOWED", "STORES_ALLOWED", "mask_url", "normal_journal", "normal_origin", "normal_store"]
 
 MASK = "***"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -23,7 +24,11 @@ UNSAFE = re.compile(r"[\s\x00-\x1f\x7f\\]")
 SECRET_NAMES = ("pass", "pwd", "secret", "token", "auth", "key", "cred")
 """A query parameter whose name holds one of these is masked: password, sentinel_password, ssl_keyfile_password, …"""
 
-STORES_ALLOWED = "memory://, redis://host:port/db, rediss://host:port/db or unix:///path/of/socket"
+STORES_ALLOWED = (
+    "memory://, redis://host:port/db, rediss://host:port/db, unix:///path/of/socket, redis+sentinel://host,host/service, "
+    "redis+cluster://host,host, sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
+)
+JOURNALS_ALLOWED = "sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -73,26 +78,105 @@ def normal_store(url: str) -> str:
 
     Raises: Unfit: naming the scheme; the URL itself only masked.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or not SCHEME.fullmatch(scheme):
-        raise Unfit("is not a URL (value not shown)")
+    scheme = _scheme(url)
     if scheme in later("store"):
         raise Unfit(f"has the scheme {scheme}://, which is not available in this version")
-    if scheme not in ("memory", "redis", "rediss", "unix"):
+    if scheme not in _COMPLETE:
         raise Unfit(f"has the unknown scheme {scheme}://")
-    if UNSAFE.search(url) or not _is_complete(scheme, rest, _split(url)):
+    return _complete(scheme, url)
+
+
+def normal_journal(url: str) -> str:
+    """The journal's URL as given: an SQL database.
+
+    Raises: Unfit: naming the scheme; the URL itself only masked.
+    """
+    scheme = _scheme(url)
+    if _COMPLETE.get(scheme) not in (_is_file, _is_database):
+        raise Unfit(f"has the scheme {scheme}://, which is no SQL database")
+    return _complete(scheme, url)
+
+
+def _scheme(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or not SCHEME.fullmatch(scheme):
+        raise Unfit("is not a URL (value not shown)")
+    return scheme
+
+
+def _complete(scheme: str, url: str) -> str:
+    if UNSAFE.search(url) or not _COMPLETE[scheme](url.partition("://")[2]):
         raise Unfit(f"is {mask_url(url)}, which is not complete")
     return url
 
 
-def _is_complete(scheme: str, rest: str, parts: SplitResult | None) -> bool:
-    if scheme == "memory" or parts is None:
-        return scheme == "memory" and not rest
-    if parts.fragment:
-        return False
-    if scheme == "unix":
-        return parts.path.startswith("/") and len(parts.path) > 1 and not parts.hostname
-    return bool(parts.hostname) and re.fullmatch(r"(/[0-9]{0,4})?", parts.path) is not None
+def _is_nothing(rest: str) -> bool:
+    """As in memory:// alone."""
+    return not rest
+
+
+def _is_server(rest: str) -> bool:
+    """As in host:port/db."""
+    parts = _split(f"x://{rest}")
+    return parts is not None and not parts.fragment and bool(parts.hostname) and _is_number(parts.path)
+
+
+def _is_socket(rest: str) -> bool:
+    """As in /path/of/socket."""
+    parts = _split(f"x://{rest}")
+    return parts is not None and not parts.fragment and _is_path(parts.path) and not parts.hostname
+
+
+def _is_sentinel(rest: str) -> bool:
+    """As in user:password@host:port,host:port/service/db."""
+    hosts, slash, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    return "#" not in rest and bool(slash) and _are_hosts(hosts) and re.fullmatch(r"[^/]+(/[0-9]{0,4})?", path) is not None
+
+
+def _is_cluster(rest: str) -> bool:
+    """As in user:password@host:port,host:port."""
+    hosts, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    return "#" not in rest and _are_hosts(hosts) and path in ("", "0")
+
+
+def _is_file(rest: str) -> bool:
+    """As in /path."""
+    return _is_path(rest) and "?" not in rest and "#" not in rest
+
+
+def _is_database(rest: str) -> bool:
+    """As in user:password@host:port/database."""
+    parts = _split(f"x://{rest}")
+    return parts is not None and not parts.fragment and re.fullmatch(r"/[^/]+", parts.path) is not None
+
+
+_COMPLETE: dict[str, Callable[[str], bool]] = {
+    "memory": _is_nothing,
+    "redis": _is_server,
+    "rediss": _is_server,
+    "unix": _is_socket,
+    "redis+sentinel": _is_sentinel,
+    "redis+cluster": _is_cluster,
+    "sqlite": _is_file,
+    "postgresql+psycopg": _is_database,
+    "mysql+pymysql": _is_database,
+    "mariadb+pymysql": _is_database,
+}
+"""Scheme to whether what follows it names all that is needed."""
+
+
+def _is_number(path: str) -> bool:
+    return re.fullmatch(r"(/[0-9]{0,4})?", path) is not None
+
+
+def _is_path(path: str) -> bool:
+    return path.startswith("/") and len(path) > 1
+
+
+def _are_hosts(hosts: str) -> bool:
+    """host:port,host:port, ports left out or not."""
+    parts = [_split(f"x://{host}") for host in hosts.split(",")]
+    return all(part is not None and part.hostname and not part.username for part in parts)
 
 
 def _split(url: str) -> SplitResult | None:

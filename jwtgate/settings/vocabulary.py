@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
-from jwtgate.settings.urls import STORES_ALLOWED, normal_origin, normal_store
+from jwtgate.settings.urls import JOURNALS_ALLOWED, STORES_ALLOWED, normal_journal, normal_origin, normal_store
 
 __all__ = [
     "ALGORITHMS",
@@ -14,10 +14,12 @@ __all__ = [
     "CLIENTS",
     "CLIENT_ID",
     "COOKIE_NAME",
+    "DURABILITY",
     "ENDPOINTS",
     "EXEMPT",
     "HANDLES",
     "ISSUER",
+    "JOURNAL",
     "JWKS_FILE",
     "LEEWAY",
     "LOCATIONS",
@@ -112,6 +114,8 @@ CLIENTS = Texts(
     )
 )
 STORE = Text(STORES_ALLOWED, is_shown=False, normal=normal_store)
+JOURNAL = Text(JOURNALS_ALLOWED, is_shown=False, normal=normal_journal)
+DURABILITY = Text("0, fsync, or replicas:N with N from 1 to 99", re.compile(r"0|fsync|replicas:[1-9][0-9]?"))
 PREFIX = Text(
     "1 to 64 letters, digits and _ . : - (it stands in a Redis hash tag, so no braces)",
     re.compile(r"[A-Za-z0-9_.:-]{1,64}"),

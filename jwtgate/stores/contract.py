@@ -16,6 +16,7 @@ F2  A ``Feed`` speaks over one connection, so that registration precedes the rea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,7 +26,36 @@ if TYPE_CHECKING:
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
 
-__all__ = ["Feed", "Store"]
+__all__ = ["Durability", "Feed", "Store", "Weakness"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """One thing about a store, or about the settings, that would break the promise.
+
+    Attributes:
+        problem: one sentence.
+        remedy: the line that mends it: a command, a line of the server's configuration, a setting.
+    """
+
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.problem} Remedy: {self.remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """What must have happened to a ruling before its receipt is given (``JWTGATE_DURABILITY``).
+
+    Attributes:
+        replicas: how many must have it.
+        is_synced: the server that took it must have written it to its disk.
+    """
+
+    replicas: int = 0
+    is_synced: bool = False
 
 
 class Feed(Protocol):
@@ -121,8 +151,8 @@ class Store(Protocol):
         """Deregisters ``worker`` if its beat is still the same."""
         ...
 
-    def audit(self) -> tuple[str, ...]:
-        """Each thing about the server that would break the promise, one sentence each."""
+    def audit(self) -> tuple[Weakness, ...]:
+        """Each thing about the server that would break the promise; several round trips."""
         ...
 
     def reset_after_fork(self) -> None:

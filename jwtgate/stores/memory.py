@@ -19,6 +19,7 @@ from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
 from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.contract import Weakness
 from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
@@ -168,9 +169,10 @@ class MemoryStore:
             if known is not None and known.beat == worker.beat:
                 del self._workers[worker.name]
 
-    def audit(self) -> tuple[str, ...]:
+    def audit(self) -> tuple[Weakness, ...]:
         """What this store is not."""
-        return ("Rulings live in the memory of one process: other processes do not see them and a restart loses them.",)
+        problem = "Rulings live in the memory of one process: other processes do not see them and a restart loses them."
+        return (Weakness(problem, "JWTGATE_STORE=redis://host:6379/0, or sqlite:///path for the processes of one machine"),)
 
     def close(self) -> None:
         """Nothing to close; what is known stays."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jwtgate.errors import SettingsError
+from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
     from jwtgate.core.history import Watch
@@ -15,13 +16,22 @@ __all__ = ["open_store"]
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
-def open_store(url: str, *, prefix: str, watch: Watch) -> Store:
+def open_store(
+    url: str,
+    *,
+    prefix: str,
+    watch: Watch,
+    poll_seconds: float = 0.25,  # noqa: ARG001  # for stores that are polled
+    durability: Durability = Durability(),  # noqa: B008  # frozen
+) -> Store:
     """The store that ``url`` names; no connection is made yet.
 
     Args:
         url: memory://, redis://, rediss:// or unix://.
         prefix: what keys begin with; no braces, which Redis reads as a hash tag.
         watch: the lease and the reach of this process.
+        poll_seconds: between two looks at a change log that cannot wake its readers.
+        durability: what a ruling needs besides the server's word.
 
     Raises: SettingsError, which never repeats the URL: it may hold a password.
     """
@@ -35,4 +45,4 @@ def open_store(url: str, *, prefix: str, watch: Watch) -> Store:
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
-    return RedisStore(url, prefix=prefix, watch=watch)
+    return RedisStore(url, prefix=prefix, watch=watch, durability=durability)

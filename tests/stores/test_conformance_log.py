@@ -177,4 +177,4 @@ def test_closed_store_opens_again(store: Store) -> None:
 def test_audit_says_sentences(store: Store) -> None:
     """Each finding is one sentence; these stores keep nothing on disk."""
     findings = store.audit()
-    assert findings and all(finding.endswith(".") for finding in findings)
+    assert findings and all(finding.problem.endswith(".") and finding.remedy for finding in findings)

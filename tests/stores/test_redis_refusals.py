@@ -114,7 +114,7 @@ def test_replica_is_refused(own_server: Server) -> None:
     for step in steps:
         with pytest.raises(StoreUnavailable, match="READONLY|MASTERDOWN|read only"):
             step()
-    assert any("replica" in finding for finding in store.audit())
+    assert any("replica" in finding.problem for finding in store.audit())
     store.close()
 
 
@@ -202,12 +202,12 @@ def test_acl_user_needs_only_our_keys(own_server: Server) -> None:
     assert len([pair for page in feed.pages(10) for pair in page]) == 2
     feed.lose(epoch)
     feed.close()
-    assert any("CONFIG is not permitted" in finding for finding in store.audit())
+    assert any("CONFIG is not permitted" in finding.problem for finding in store.audit())
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "gate", "-info")
     with pytest.raises(StoreUnavailable):
         store.look_up([])
-    assert any("INFO is not permitted" in finding for finding in store.audit())
+    assert any("INFO is not permitted" in finding.problem for finding in store.audit())
     store.close()
 
 
@@ -218,8 +218,8 @@ def test_audit_names_what_breaks_the_promise(own_server: Server) -> None:
     with own_server.client() as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         findings = store.audit()
-        assert any("maxmemory-policy is allkeys-lru" in finding for finding in findings)
-        assert any("persisted" in finding for finding in findings)
+        assert any("maxmemory-policy is allkeys-lru" in finding.problem for finding in findings)
+        assert any("persisted" in finding.problem for finding in findings)
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("appendonly", "yes")
     assert store.audit() == ()

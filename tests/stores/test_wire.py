@@ -15,7 +15,7 @@ from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Store, open_store
-from jwtgate.stores.wire import MAX_LINES, TIMEOUT_SECONDS, Line, Script, dial_settings
+from jwtgate.stores.redis.wire import MAX_LINES, TIMEOUT_SECONDS, Line, Script, dial_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

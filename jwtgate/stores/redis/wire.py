@@ -53,7 +53,7 @@ class Script(NamedTuple):
     @classmethod
     def load(cls, name: str, *shared: str) -> Script:
         """Reads ``scripts/<name>.lua`` with what it shares put behind its first line, which must stay the first."""
-        folder = resources.files("jwtgate.stores") / "scripts"
+        folder = resources.files("jwtgate.stores.redis") / "scripts"
         first_line, _, body = (folder / f"{name}.lua").read_bytes().partition(b"\n")
         source = b"\n".join((first_line, *[(folder / f"{each}.lua").read_bytes() for each in ("prelude", *shared)], body))
         return cls(sha1(source, usedforsecurity=False).hexdigest().encode(), source)

@@ -23,8 +23,9 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores import answers, packing
-from jwtgate.stores.wire import Answer, Line, Lines, Script, dial_settings
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.redis import answers, packing
+from jwtgate.stores.redis.wire import Answer, Line, Lines, Script, dial_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
-    from jwtgate.stores.wire import Argument, Dial
+    from jwtgate.stores.contract import Durability
+    from jwtgate.stores.redis.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]
 
@@ -46,11 +48,12 @@ OLDEST_MAJOR = 7
 class RedisStore:
     """A ``Store`` on one Redis or Valkey server, or on what stands behind one address."""
 
-    def __init__(self, url: str, *, prefix: str, watch: Watch) -> None:
+    def __init__(self, url: str, *, prefix: str, watch: Watch, durability: Durability) -> None:
         """Connects to nothing yet. Raises: SettingsError where the URL cannot be used."""
         self._dial = dial_settings(url)
         self._lines = Lines(self._dial)
         self._layout = _Layout(prefix, watch)
+        self._durability = durability
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """One script."""
@@ -84,34 +87,47 @@ class RedisStore:
         """HDEL if the beat is the same."""
         self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
-    def audit(self) -> tuple[str, ...]:
+    def audit(self) -> tuple[Weakness, ...]:
         """Role, version, eviction and persistence; several round trips."""
         return (*self._audit_identity(), *self._audit_configuration())
 
-    def _audit_identity(self) -> Iterator[str]:
+    def _audit_identity(self) -> Iterator[Weakness]:
         info = self._inquire("INFO", answers.info)
         if info is None:
-            yield "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared."
+            yield Weakness(
+                "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared.",
+                "ACL SETUSER <the gate's user> +info",
+            )
             return
         if not info.get("run_id") or not info.get("master_replid"):
-            yield "INFO hides run_id or master_replid, and without them no look-up works."
+            yield Weakness("INFO hides run_id or master_replid, and without them no look-up works.", "a server that shows them")
         if info.get("role") not in (None, "master"):
-            yield "The server is a replica: it takes no writes and can be behind."
+            yield Weakness(
+                "The server is a replica: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
+            )
         version = info.get("redis_version", "0")
         major = version.partition(".")[0]
         if not major.isdecimal() or int(major) < OLDEST_MAJOR:
-            yield f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed."
+            yield Weakness(f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed.", "Redis 7.0 or later, or Valkey")
 
-    def _audit_configuration(self) -> Iterator[str]:
+    def _audit_configuration(self) -> Iterator[Weakness]:
         settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")
         if settings is None:
-            yield "CONFIG is not permitted, so eviction and persistence could not be checked."
+            yield Weakness(
+                "CONFIG is not permitted, so eviction and persistence could not be checked.",
+                "ACL SETUSER <the gate's user> +config|get",
+            )
             return
         policy = settings.get("maxmemory-policy", "")
         if policy != "noeviction":
-            yield f"maxmemory-policy is {policy}: the server may evict rulings; it should be noeviction."
+            yield Weakness(
+                f"maxmemory-policy is {policy}: the server may evict rulings.", "CONFIG SET maxmemory-policy noeviction"
+            )
         if settings.get("appendonly") == "no" and not settings.get("save"):
-            yield "Nothing is persisted: after a restart only running processes know what was revoked."
+            yield Weakness(
+                "Nothing is persisted: after a restart only running processes know what was revoked.",
+                "CONFIG SET appendonly yes",
+            )
 
     def _inquire(self, command: str, decode: Callable[[Any], dict[str, str]], *arguments: str) -> dict[str, str] | None:
         """The answer, or None where the server refuses the command."""
