@@ -22,7 +22,8 @@ def _epoch(text: bytes) -> Epoch:
     """Cached: the record is the same for hours."""
     record = json.loads(text)
     lease, reach = float(record["lease"]), _reach(float(record["reach"]))
-    return Epoch(str(record["name"]), lease, reach, record["healed"] == 1, record["settled"] == 1)
+    healed, settled = record["healed"] == 1, record["settled"] == 1
+    return Epoch(str(record["name"]), lease, reach, healed, settled, float(record["birth"]))
 
 
 @lru_cache(maxsize=8)
