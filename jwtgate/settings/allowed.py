@@ -50,7 +50,6 @@ NOT_YET: dict[str, NotYet] = {
     "durability": NotYet(allowed="0"),
     "poll": NotYet(allowed="0.25"),
     "locations": NotYet(("subprotocol",)),
-    "partitions": NotYet(allowed="1"),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""
 
