@@ -56,7 +56,9 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 FOREIGN: dict[str, frozenset[str]] = {
     "identity": frozenset({"starlette"}),
     "settings.environment": frozenset({"environs"}),
-    "stores.redis.store": frozenset({"redis"}),
+    "stores.redis.auditing": frozenset({"redis"}),
+    "stores.redis.inspecting": frozenset({"redis"}),
+    "stores.redis.probing": frozenset({"redis"}),
     "stores.redis.wire": frozenset({"redis"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
