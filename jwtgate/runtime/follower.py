@@ -187,7 +187,10 @@ class _Run:
             return
         self._is_audited = True
         for weakness in weaknesses:
-            logger.warning("unsafe store: %s", weakness)
+            if weakness.severity == "problem":
+                logger.warning("unsafe store: %s", weakness)
+            else:
+                logger.info("advice on the store: %s", weakness)
 
     def _close_feed(self) -> None:
         feed, self._feed = self._feed, None

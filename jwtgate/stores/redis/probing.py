@@ -114,7 +114,7 @@ class Probing:
         denied = [(command, text) for command, text in refusals if _is_denied(text)]
         if not denied:
             return
-        commands = list(dict.fromkeys(command[0] for command, text in denied if not _is_about_keys(text)))
+        commands = list(dict.fromkeys(_denied(command, text) for command, text in denied if not _is_about_keys(text)))
         keys = [f"~{{{self.prefix}:*}}:*"] if any(_is_about_keys(text) for _, text in denied) else []
         told = ", ".join([*commands, *(f"the keys {key[1:]}" for key in keys)])
         line = " ".join([*keys, *(f"+{command.lower()}" for command in commands)])
@@ -165,6 +165,12 @@ class Probing:
 def _is_denied(text: str) -> bool:
     """By an ACL, in the words of Redis 7 or of Valkey, on the wire or in a script."""
     return "NOPERM" in text or "ACL failure" in text or "The user executing the script can't" in text
+
+
+def _denied(command: Sequence[str], text: str) -> str:
+    """Which one it was: making the connection can need another one, SELECT."""
+    named = re.search(r"run the '([^']+)' command", text)
+    return named[1].upper() if named else command[0]
 
 
 def _is_about_keys(text: str) -> bool:
