@@ -35,7 +35,7 @@ PLACEHOLDERS = re.compile(
 )
 """Words of documentation and templates. The longer ones never, the shorter ones hardly ever stand in random text."""
 
-NEW_SECRET = "<what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'>"
+NEW_RANDOM = "<what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'>"
 
 _SEPARATOR = "; allowed: "
 
@@ -79,7 +79,7 @@ def _remedy(about: str, problem: str, allowed: str) -> str:
     if allowed.startswith("leaving it unset"):
         return f"unset {about}{allowed.removeprefix('leaving it unset').replace(',', '  #', 1)}"
     if about == "JWTGATE_SECRET" or about.endswith(".secret"):
-        return f"{about}={NEW_SECRET}"
+        return f"{about}={NEW_RANDOM}"
     return f"{about}=<{allowed or 'see jwtgate env'}>"
 
 
@@ -89,7 +89,7 @@ def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Weaknes
         if _is_guessable(secret):
             yield Weakness(
                 f"{name} can be guessed, having a word of a template or few distinct letters: whoever does makes any token.",
-                f"{name}={NEW_SECRET}",
+                f"{name}={NEW_RANDOM}",
                 about=name,
             )
     names = list(secrets)
@@ -98,7 +98,7 @@ def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Weaknes
         if twin is not None:
             yield Weakness(
                 f"{name} is the same as {twin}: either issuer can make the other's tokens.",
-                f"{name}={NEW_SECRET}",
+                f"{name}={NEW_RANDOM}",
                 about=name,
             )
     if len(settings.policies) > 1 and secrets:

@@ -215,7 +215,7 @@ class Auditing:
         if self.dial.arguments.get("password"):
             return
         bound = settings.get("bind", "127.0.0.1").split()
-        is_open = settings.get("protected-mode") == "no" and not all(map(_is_loopback, bound))
+        is_open = settings.get("protected-mode") == "no" and (not bound or not all(map(_is_loopback, bound)))
         if is_open or self._is_remote:
             yield Weakness(
                 "The server asks for no password and listens on the network: whoever reaches it can lift any revocation.",

@@ -46,7 +46,7 @@ OUR_TYPES = SINGLE_TYPES | {"s": "hash", "g": "string", "u": "zset"}
 
 PLAIN = re.compile(rb"[\w.:{}@/+=-]+")
 LOG_ENTRIES = 1000
-SCANS, KEYS_PER_SCAN = 10, 1000
+SCANS, KEYS_PER_SCAN = 10, 500
 TOLD = 20
 """Keys of one audit: more would not help."""
 
