@@ -55,19 +55,19 @@ def _as_dict(finding: Weakness) -> dict[str, str]:
 def _tell(finding: Weakness) -> None:
     """The remedy keeps to one line, however narrow the terminal, since it is copied."""
     columns = min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else sys.maxsize
-    text = f"{finding.severity:9}{plain(finding.problem)}"
-    for line in textwrap.wrap(text, columns, subsequent_indent=INDENT, break_on_hyphens=False):
-        say(line, STYLES[finding.severity])
-    say(f"{INDENT}{plain(finding.remedy)}")
+    lines = textwrap.wrap(plain(finding.problem), columns - len(INDENT), break_on_hyphens=False)
+    for mark, line in zip((f"{finding.severity:9}", *([INDENT] * len(lines))), lines, strict=False):
+        say(line, STYLES[finding.severity], mark=mark)
+    say(INDENT + plain(finding.remedy), "cyan")
     say("")
 
 
 def _sum_up(examination: Examination) -> None:
     findings, condition = examination.findings, examination.condition
     if any(OF_SERVER.match(finding.remedy) for finding in findings):
-        say("Lines in capitals are for redis-cli, as a user who may.", "dim")
+        say("CONFIG, ACL and DEL lines are for redis-cli, as a user who may do so.", "dim")
     if any(LASTING.match(finding.remedy) for finding in findings):
-        say("CONFIG REWRITE and ACL SAVE make them outlast a restart.", "dim")
+        say("CONFIG REWRITE and ACL SAVE make them outlast a restart of the server.", "dim")
     if not findings:
         say(f"Nothing found. {condition}.", "green")
         return

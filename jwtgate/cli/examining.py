@@ -23,7 +23,7 @@ from jwtgate.stores.contract import Weakness
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from jwtgate.core.history import Epoch, LogEnd, Worker
+    from jwtgate.core.history import Epoch
     from jwtgate.stores.contract import Store
 
 __all__ = ["Examination", "examine"]
@@ -33,6 +33,9 @@ LONGEST_WATCH_SECONDS = 5.0
 
 HEALING_LEASES = 4
 """An epoch is healed after two leases of watching (L2); a slow machine may need twice that."""
+
+RENEWED_BY_LEASE = 0.5
+"""Of a lease: by then a worker has renewed, whose reads last 0.3 of it."""
 
 LOOK_SECONDS = 0.05
 
@@ -113,15 +116,17 @@ class _Watched:
 
     Attributes:
         epoch: as it was in the end.
-        live: who renewed meanwhile.
+        live: who renewed meanwhile; where the lease is too long to wait for that, all that are registered.
         silent: who did not: stopped without a farewell, or cut off.
         behind: how many of the live had not acknowledged the log's end of the beginning.
+        is_long: whether the lease was waited for.
     """
 
     epoch: Epoch
     live: int
     silent: int
     behind: int
+    is_long: bool
 
     def weaknesses(self, lease_seconds: float) -> Generator[Weakness]:
         """What of it is no mere information."""
@@ -135,7 +140,7 @@ class _Watched:
             )
         if self.live and not self.epoch.is_healed:
             yield Weakness(
-                f"The store's history is not healed after {HEALING_LEASES} leases, though workers run: requests get 503.",
+                "The store's history has not been healed for seconds, though workers run: requests get 503.",
                 "jwtgate doctor  # again; the workers' logs say what keeps them",
                 about="history",
             )
@@ -143,7 +148,7 @@ class _Watched:
     def __str__(self) -> str:
         """For the last line."""
         healed = "healed" if self.epoch.is_healed else "not healed yet, which the first worker sees to"
-        parts = [healed, f"{self.live} worker{'' if self.live == 1 else 's'} live"]
+        parts = [healed, f"{self.live} worker{'' if self.live == 1 else 's'} {'live' if self.is_long else 'registered'}"]
         parts += [f"{self.silent} silent"] if self.silent else []
         parts += [f"{self.behind} behind"] if self.behind else []
         return ", ".join([*parts, f"lease {span(self.epoch.lease_seconds)}"])
@@ -152,29 +157,21 @@ class _Watched:
 def _watch(store: Store, lease_seconds: float) -> _Watched:
     """Looks until every worker has renewed and the history is healed, or nobody is left to wait for."""
     began = time.monotonic()
-    epoch, end, first = store.workers()
-    workers = first
-    while workers:
-        live = _live(first, workers)
+    epoch, end, workers = store.workers()
+    beats = {worker.name: worker.beat for worker in workers}
+    lease = max(lease_seconds, epoch.lease_seconds)
+    while True:
+        live = [worker for worker in workers if beats.get(worker.name) != worker.beat]
+        behind = sum(worker.acknowledged < end.position for worker in live)
         waited = time.monotonic() - began
-        is_long = waited > min(max(lease_seconds, epoch.lease_seconds), LONGEST_WATCH_SECONDS)
-        is_healing = live and not epoch.is_healed and waited < min(HEALING_LEASES * lease_seconds, 2 * LONGEST_WATCH_SECONDS)
-        if (len(live) == len(workers) or is_long) and not is_healing and (is_long or not _behind(live, end)):
+        patience = lease if epoch.is_healed or not live else HEALING_LEASES * lease
+        is_done = len(live) == len(workers) and not behind and epoch.is_healed
+        if not workers or is_done or waited > min(patience, LONGEST_WATCH_SECONDS):
             break
         time.sleep(LOOK_SECONDS)
         epoch, _, workers = store.workers()
-    live = _live(first, workers)
-    return _Watched(epoch, len(live), len(workers) - len(live), _behind(live, end))
-
-
-def _live(first: tuple[Worker, ...], workers: tuple[Worker, ...]) -> list[Worker]:
-    """Who has renewed since, or come."""
-    beats = {worker.name: worker.beat for worker in first}
-    return [worker for worker in workers if beats.get(worker.name) != worker.beat]
-
-
-def _behind(live: list[Worker], end: LogEnd) -> int:
-    return sum(worker.acknowledged < end.position for worker in live)
+    is_long = not workers or waited >= RENEWED_BY_LEASE * lease or len(live) == len(workers)
+    return _Watched(epoch, len(live if is_long else workers), len(workers) - len(live) if is_long else 0, behind, is_long)
 
 
 def _unusable(url: str, error: StoreUnavailable) -> Weakness:

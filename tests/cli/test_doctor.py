@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,45 @@ def test_another_lease_than_the_workers_is_a_problem(sound: Server, good: dict[s
     status, found = findings(**good, STORE=sound.url, LEASE="2")
     gate.close()
     assert (status, [finding["remedy"] for finding in found]) == (1, ["JWTGATE_LEASE=1"])
+
+
+def registered(server: Server, lease_seconds: float, stop: threading.Event) -> None:
+    """A worker that renews, and heals without an end."""
+    store = open_store(server.url, prefix="jwtgate", watch=Watch(lease_seconds, lease_seconds))
+    feed, beat = store.feed(), 0
+    while True:
+        beat += 1
+        feed.renew(Worker("one", lease_seconds, 0, beat, is_healing=True), store.look_up([]).epoch.name)
+        if stop.wait(0.1):
+            break
+    feed.close()
+    store.close()
+
+
+def test_history_that_is_not_healed_though_workers_run_is_a_problem(sound: Server, good: dict[str, str]) -> None:
+    """It lasts two leases where all is well."""
+    stop = threading.Event()
+    worker = threading.Thread(target=registered, args=(sound, 0.5, stop))
+    worker.start()
+    status, found = findings(**good, STORE=sound.url, LEASE="0.5")
+    stop.set()
+    worker.join()
+    assert (status, [finding["about"] for finding in found]) == (1, ["history"])
+
+
+def test_long_lease_is_not_waited_for(sound: Server, good: dict[str, str]) -> None:
+    """Who is registered is told; that nobody has renewed in a few seconds says nothing."""
+    stop = threading.Event()
+    stop.set()
+    registered(sound, 50.0, stop)
+    with sound.client() as client:
+        record = client.hget("{jwtgate:0}:rulings", "epoch")
+        client.hset("{jwtgate:0}:rulings", "epoch", record.replace(b'"healed":0', b'"healed":1'))
+    ended = run("doctor", **good, STORE=sound.url, LEASE="50")
+    assert (ended.returncode, ended.stdout.splitlines()[-1]) == (
+        0,
+        f"1 hint. Store: {sound.url}, healed, 1 worker registered, lease 50 s.",
+    )
 
 
 def test_advice_is_followed_until_it_passes(own_server: Server) -> None:

@@ -422,6 +422,20 @@ def test_server_that_leaves_in_the_midst_hides_no_finding(good: Server, client: 
     ]
 
 
+def test_answer_of_another_kind_is_no_error(good: Server) -> None:
+    """A server of somebody else's making may say what it likes; an audit must not end a follower."""
+    dial = dial_settings(good.url)
+    lines = Lines(dial)
+
+    def ask(command: tuple[Any, ...], decode: Callable[[Any], Any]) -> Any:
+        answer = lines.ask(command, decode)
+        return {**answer, "maxmemory": "lots"} if command[0] == "INFO" else answer
+
+    (finding,) = Auditing(ask, dial, "jwtgate", WATCH).weaknesses()
+    lines.close()
+    assert (finding.severity, "its own way" in finding.problem) == ("hint", True)
+
+
 def test_nobody_there_is_not_a_finding() -> None:
     """It raises, so that a start may go on."""
     with pytest.raises(StoreUnavailable):

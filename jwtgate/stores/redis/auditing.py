@@ -87,7 +87,9 @@ class Auditing:
             try:
                 found += step()
             except StoreUnavailable as error:
-                found.append(Weakness(f"Not all could be checked: {error}.", "jwtgate doctor", "hint"))
+                found.append(_unchecked(str(error)))
+            except (ValueError, TypeError, LookupError) as error:  # an answer as no server known to us gives it
+                found.append(_unchecked(f"the server answers in its own way ({type(error).__name__})"))
         return tuple(dict.fromkeys(found))
 
     @property
@@ -265,6 +267,10 @@ class Auditing:
                 "JWTGATE_STORE=<the same URL without ssl_cert_reqs>",
                 about="ssl_cert_reqs",
             )
+
+
+def _unchecked(why: str) -> Weakness:
+    return Weakness(f"Not all could be checked: {why}.", "jwtgate doctor  # again", "hint")
 
 
 def _is_loopback(host: str) -> bool:
