@@ -159,6 +159,15 @@ def test_idle_time_above_the_lease_is_fine(good: Server, client: Any) -> None:
     assert told(good.url) == []
 
 
+def test_server_that_cannot_save_takes_no_rulings(good: Server, client: Any) -> None:
+    """MISCONF: a folder stands where the snapshot is to go."""
+    client.config_set("save", "3600 1")
+    (good.folder / "dump.rdb").mkdir()
+    client.bgsave()
+    wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    assert [(severity, about) for severity, about, _ in told(good.url)] == [("problem", "persistence")]
+
+
 # Replicas
 
 

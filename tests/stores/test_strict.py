@@ -7,10 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import Server
+from servers import WATCH, Server
 
 from jwtgate import Gate, Settings
 from jwtgate.errors import SettingsError, StoreUnavailable
+from jwtgate.stores import open_store
+from jwtgate.stores.strict import StrictStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +82,8 @@ def test_store_that_comes_late_and_unsafe_serves_nothing_until_it_is_mended(
         client.config_set("maxmemory-policy", "noeviction")
     assert made.ready(15)
     assert made.revoke(sub="alice").position
+    pair = made.sessions.start("bob")
+    assert [session.sid for session in made.sessions.list("bob")] == [pair.session_id]
     made.close()
     told = [
         record for record in caplog.records if record.levelno == logging.ERROR and "maxmemory-policy" in record.getMessage()
@@ -98,3 +102,19 @@ def test_at_start_problems_are_logged_once(own_server: Server, caplog: pytest.Lo
     assert [text.split(":")[0] for text in told] == ["unsafe settings", "unsafe store"]
     assert "JWTGATE_AUDIENCE=" in told[0]
     made.close()
+
+
+def test_forked_child_audits_for_itself(own_server: Server) -> None:
+    """The lock may be held by a thread of the parent, which is not in the child."""
+    own_server.options = ("--appendonly", "yes")
+    own_server.start()
+    inner = open_store(own_server.url, prefix="jwtgate", watch=WATCH)
+    strict = StrictStore(inner)
+    strict._lock.acquire()
+    with pytest.raises(StoreUnavailable, match="being audited"):
+        strict.look_up([])
+    strict.reset_after_fork()
+    assert strict.look_up([]).end == strict.workers()[1]
+    strict.close()
+    assert strict.audit() == (), "closed is not the end, as for any store"
+    strict.close()
