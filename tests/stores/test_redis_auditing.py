@@ -274,6 +274,7 @@ def test_renamed_command_is_named(own_server: Server) -> None:
     own_server.start()
     found = told(own_server.url)
     assert [(severity, about) for severity, about, _ in found] == [("problem", "ZADD"), ("hint", "CONFIG")]
+    assert "ACL SETUSER" not in found[1][2], "no right can bring it back"
 
 
 # Keys
@@ -377,11 +378,26 @@ def test_way_over_a_network_wants_a_password_and_encryption(good: Server) -> Non
     open_and_clear = there.audit("redis://cache.internal")
     assert [severity for severity, _ in open_and_clear] == ["problem", "hint"]
     assert open_and_clear[0][1].startswith(password) and open_and_clear[1][1] == tls
+    with good.client() as client:
+        client.execute_command("ACL", "SETUSER", "default", ">word")  # no longer without
     assert there.audit("redis://:word@10.0.0.1") == [("hint", tls)]
     assert there.audit("rediss://:word@10.0.0.1") == []
     assert there.audit("rediss://:word@10.0.0.1?ssl_cert_reqs=none")[0][0] == "problem"
+    with good.client(password="word") as client:
+        client.execute_command("ACL", "SETUSER", "default", "nopass")
     for home in ("redis://localhost", "redis://[::1]", "redis://127.3.2.1", "unix:///run/redis.sock"):
         assert there.audit(home) == []
+    there.lines.close()
+
+
+def test_password_of_our_own_guards_nothing_while_default_has_none(good: Server, client: Any) -> None:
+    """As long as a user without password is there, seen where our user may look; the line mends it."""
+    as_gate(good, "~{jwtgate:*", "+@all")
+    client.execute_command("ACL", "SETUSER", "admin", "on", ">word", "~*", "+@all")
+    there = Elsewhere(good.url.replace("//", "//admin:word@"))
+    assert there.audit("rediss://admin:word@10.0.0.1") == [("problem", "ACL SETUSER default off")]
+    client.execute_command("ACL", "SETUSER", "default", "off")
+    assert there.audit("rediss://admin:word@10.0.0.1") == []
     there.lines.close()
 
 

@@ -2,13 +2,11 @@
 
 INFO tells most, so that a server or a user without CONFIG is judged too; what only CONFIG tells is then left as a hint.
 One question that is refused or lost never hides what the others found. Changes nothing on the server.
-Rights are ``probing``'s, keys ``inspecting``'s.
+Rights are ``probing``'s, keys ``inspecting``'s, strangers ``exposure``'s.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import ssl
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.redis import answers
+from jwtgate.stores.redis.exposure import Exposure
 from jwtgate.stores.redis.inspecting import Inspecting
 from jwtgate.stores.redis.probing import Probing
 
@@ -81,7 +80,7 @@ class Auditing:
             lambda: self._stored(info or {}),
             lambda: self._configured(info or {}),
             self._clock,
-            self._transport,
+            Exposure(self.ask, self.dial).of_the_way,
         ]
         for step in steps:
             try:
@@ -160,15 +159,13 @@ class Auditing:
 
     def _configured(self, info: Mapping[str, str]) -> Iterator[Weakness]:
         """What CONFIG alone tells."""
-        settings = self._inquire("CONFIG", answers.pairs, "GET", *CONFIGURATION)
-        if settings is None:
-            yield Weakness(
-                "CONFIG is not permitted: appendfsync, min-replicas-to-write and timeout could not be checked.",
-                f"ACL SETUSER {self._user} +config|get",
-                "hint",
-                about="CONFIG",
-            )
+        try:
+            settings = self.ask(("CONFIG", "GET", *CONFIGURATION), answers.pairs)
+        except StoreUnavailable as error:
+            if not isinstance(error.__cause__, ResponseError):
+                raise
             settings = {}
+            yield self._unconfigurable(error.__cause__)
         if info.get("aof_enabled") == "1" and settings.get("appendfsync") == "no":
             yield Weakness(
                 "appendfsync is no: a crash of the machine loses half a minute of rulings.",
@@ -192,7 +189,16 @@ class Auditing:
                 "hint",
                 about="busy-reply-threshold",
             )
-        yield from self._exposed(settings)
+        yield from Exposure(self.ask, self.dial).open_doors(settings)
+
+    def _unconfigurable(self, cause: ResponseError) -> Weakness:
+        """A managed server has no CONFIG; its console has."""
+        if isinstance(cause, NoPermissionError):
+            remedy = f"ACL SETUSER {self._user} +config|get"
+        else:
+            remedy = "appendfsync everysec, min-replicas-to-write 1, timeout 0  # to be looked up where the server is managed"
+        problem = "CONFIG is not permitted: appendfsync, min-replicas-to-write and timeout could not be checked."
+        return Weakness(problem, remedy, "hint", about="CONFIG")
 
     def _replicated(self, info: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[Weakness]:
         """Split brain: a primary that is cut off must stop (design §4)."""
@@ -211,24 +217,6 @@ class Auditing:
                 f"CONFIG SET min-replicas-max-lag {TOLERATED_LAG_SECONDS}",
                 about="min-replicas-max-lag",
             )
-
-    def _exposed(self, settings: Mapping[str, str]) -> Iterator[Weakness]:
-        """Whoever reaches the server can lift every ruling; without a password that is everybody on the network."""
-        if self.dial.arguments.get("password"):
-            return
-        bound = settings.get("bind", "127.0.0.1").split()
-        is_open = settings.get("protected-mode") == "no" and (not bound or not all(map(_is_loopback, bound)))
-        if is_open or self._is_remote:
-            yield Weakness(
-                "The server asks for no password and listens on the network: whoever reaches it can lift any revocation.",
-                "CONFIG SET requirepass <a long random password, then to stand in JWTGATE_STORE>",
-                about="requirepass",
-            )
-
-    @property
-    def _is_remote(self) -> bool:
-        host = self.dial.arguments.get("host", "localhost")
-        return "path" not in self.dial.arguments and not _is_loopback(str(host))
 
     def _clock(self) -> Iterator[Weakness]:
         """Half the round trip is the most by which this measurement can be wrong; so much is taken off."""
@@ -251,33 +239,6 @@ class Auditing:
         else:
             yield Weakness(f"{told}: cut-offs by time reach so much too far.", remedy, "hint", about="clock")
 
-    def _transport(self) -> Iterator[Weakness]:
-        arguments = self.dial.arguments
-        if not self._is_remote:
-            return
-        if "ssl" not in getattr(self.dial.connection_class, "__name__", "").lower():
-            yield Weakness(
-                "The way to the server is not encrypted: whoever listens reads its password and can lift any revocation.",
-                "JWTGATE_STORE=<the same URL with rediss://>",
-                "hint",
-            )
-        elif arguments.get("ssl_cert_reqs") in ("none", ssl.CERT_NONE):
-            yield Weakness(
-                "ssl_cert_reqs is none: anybody on the way can pose as the server.",
-                "JWTGATE_STORE=<the same URL without ssl_cert_reqs>",
-                about="ssl_cert_reqs",
-            )
-
 
 def _unchecked(why: str) -> Weakness:
     return Weakness(f"Not all could be checked: {why}.", "jwtgate doctor  # again", "hint")
-
-
-def _is_loopback(host: str) -> bool:
-    host = host.removeprefix("-")  # in ``bind``: may fail
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
