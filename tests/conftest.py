@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import WATCH, Server, redis_binary, valkey_binary
+from servers import WATCH, Server, binary_of
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -24,16 +24,6 @@ def running_servers() -> Iterator[dict[str, Server]]:
     yield servers
     for server in servers.values():
         server.close()
-
-
-def binary_of(name: str) -> str:
-    """Valkey comes with the test dependencies; Redis is tested where it is installed."""
-    if name == "valkey":
-        return valkey_binary()
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("REDIS NOT TESTED: no redis-server on PATH")
-    return binary
 
 
 def emptied(name: str, running: dict[str, Server]) -> Server:
