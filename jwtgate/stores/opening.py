@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_store"]
 
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://", "unix://")
 
 
 def open_store(
@@ -23,15 +23,17 @@ def open_store(
     watch: Watch,
     poll_seconds: float = 0.25,  # noqa: ARG001  # for stores that are polled
     durability: Durability = Durability(),  # noqa: B008  # frozen
+    partition: int = 0,
 ) -> Store:
     """The store that ``url`` names; no connection is made yet.
 
     Args:
-        url: memory://, redis://, rediss:// or unix://.
+        url: memory://, redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://.
         prefix: what keys begin with; no braces, which Redis reads as a hash tag.
         watch: the lease and the reach of this process.
         poll_seconds: between two looks at a change log that cannot wake its readers.
         durability: what a ruling needs besides the server's word.
+        partition: which of several stores under one prefix this is: it has keys, and in a cluster a slot, of its own.
 
     Raises: SettingsError, which never repeats the URL: it may hold a password.
     """
@@ -40,9 +42,9 @@ def open_store(
 
         return MemoryStore(watch=watch)
     if not url.startswith(REDIS_SCHEMES):
-        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:2])} or unix://.")
+        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:-1])} or unix://.")
     if "{" in prefix or "}" in prefix:
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
-    return RedisStore(url, prefix=prefix, watch=watch, durability=durability)
+    return RedisStore(url, prefix=prefix, watch=watch, durability=durability, partition=partition)
