@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import WATCH, Server, binary_of
+from servers import WATCH, Server, binary_of, valkey_binary
+from topologies import ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
+GROUPS = [pytest.param(name, marks=pytest.mark.server) for name in ("sentinel", "cluster")]
 
 
 @pytest.fixture(scope="session")
@@ -50,10 +52,35 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture(params=["memory", *SERVERS])
-def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def sentinel_group() -> Iterator[SentinelGroup]:
+    """Valkey behind Sentinels; no test may move its master."""
+    with SentinelGroup(valkey_binary()) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def cluster_group() -> Iterator[ClusterGroup]:
+    """A Valkey cluster; no test may move its slots."""
+    with ClusterGroup(valkey_binary()) as group:
+        yield group
+
+
+def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
+    """Of an empty store of that kind."""
+    if name == "memory":
+        return "memory://"
+    if name in ("sentinel", "cluster"):
+        group: SentinelGroup | ClusterGroup = request.getfixturevalue(f"{name}_group")
+        group.flush()
+        return group.url
+    return emptied(name, request.getfixturevalue("running_servers")).url
+
+
+@pytest.fixture(params=["memory", *SERVERS, *GROUPS])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
-    url = "memory://" if request.param == "memory" else emptied(request.param, running_servers).url
+    url = emptied_url(request.param, request)
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()

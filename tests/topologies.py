@@ -173,6 +173,10 @@ class SentinelGroup:
     def _begin_failover(self) -> bool:
         return _ask(self.sentinels[0], "SENTINEL", "FAILOVER", SERVICE, **self._password()) in (True, "OK")
 
+    def flush(self) -> None:
+        """Empties it."""
+        _ask(self.master(), "FLUSHALL")
+
     def kill_master(self) -> Server:
         """SIGKILL; returns who it was."""
         master = self.master()

@@ -75,7 +75,7 @@ class ClusterPlace(Guided):
 
     def redirected(self, error: AskError) -> Dial:
         """See ``Place``."""
-        host = error.host or (self._primary.host if self._primary is not None else "")
+        host = str(error.host) or (self._primary.host if self._primary is not None else "")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - untyped there
         there = Address(host, int(error.port))
         if isinstance(error, MovedError):
             with self._lock:

@@ -53,7 +53,7 @@ def confirmed(line: Line, written: Written, durability: Durability) -> Written:
 
 def _first(answer: Any) -> int:
     """WAIT answers a number, WAITAOF two: of this server and of replicas."""
-    return int(answer[0] if isinstance(answer, list) else answer)
+    return int(answer) if isinstance(answer, int) else int(answer[0])
 
 
 def _text(asked: str, found: str) -> str:
