@@ -97,6 +97,7 @@ def test_lost_connection_after_the_write_is_told(pair: tuple[Server, Server]) ->
     store.look_up([])
     replica.pause()
     with primary.client() as client:
+
         def end() -> None:
             wait_for(lambda: client.info("clients")["blocked_clients"] == 1, "WAIT has come")
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
