@@ -318,9 +318,13 @@ class ClusterGroup:
     def pause_master(self, key_or_slot: str | int) -> Server:
         """SIGSTOP to the master of the slot; returns who it is. End it with ``resume``."""
         master = self.master(key_or_slot)
-        self._paused = (*self._paused, master)
+        self.ignore(master)
         master.pause()
         return master
+
+    def ignore(self, node: Server) -> None:
+        """From here on it is not asked who has which slot, until ``resume``."""
+        self._paused = (*self._paused, node)
 
     def resume(self, node: Server) -> None:
         """Ends ``pause_master``."""
