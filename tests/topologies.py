@@ -11,6 +11,8 @@ from binascii import crc_hqx
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from servers import Server, free_port
 
 if TYPE_CHECKING:
@@ -45,13 +47,19 @@ def slot_of(key: str) -> int:
     return crc_hqx((tag or key).encode(), 0) % SLOTS
 
 
+def _client(server: Server, **options: Any) -> redis.Redis:
+    """Short of patience, and asks once: some of these servers stand still."""
+    once: Any = Retry(NoBackoff(), 0)
+    return redis.Redis(port=server.port, socket_timeout=1, decode_responses=True, retry=once, **options)
+
+
 def _ask(server: Server, *command: str | int, **options: Any) -> Any:
-    with server.client(decode_responses=True, **options) as client:
+    with _client(server, **options) as client:
         return client.execute_command(*command)
 
 
 def _replication(server: Server) -> dict[str, Any]:
-    with server.client(decode_responses=True) as client:
+    with _client(server) as client:
         return client.info("replication")  # type: ignore[return-value]
 
 
@@ -126,7 +134,7 @@ class SentinelGroup:
         )
 
     def _is_informed(self, sentinel: Server, master: Server) -> bool:
-        with sentinel.client(decode_responses=True, **self._password()) as client:
+        with _client(sentinel, **self._password()) as client:
             state: Any = client.sentinel_master(SERVICE)
         known = (state["port"], state["num-slaves"], state["num-other-sentinels"])
         return known == (master.port, 2, 2) and not (state["is_sdown"] or state["is_odown"])
