@@ -31,6 +31,7 @@ from jwtgate.stores.redis.durable import confirmed
 from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.scripting import Script
 from jwtgate.stores.redis.sentinel import SentinelPlace
+from jwtgate.stores.redis.topology_audit import topology_weaknesses
 from jwtgate.stores.redis.wire import Answer, Line, Lines
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class RedisStore:
 
     def audit(self) -> tuple[Weakness, ...]:
         """Role, version, eviction and persistence; several round trips."""
-        return (*self._audit_identity(), *self._audit_configuration())
+        topology = topology_weaknesses(self._place, self._durability, self._inquire)
+        return (*self._audit_identity(), *self._audit_configuration(), *topology)
 
     def _audit_identity(self) -> Iterator[Weakness]:
         info = self._inquire("INFO", answers.info)
