@@ -18,7 +18,7 @@ from servers import Server, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
+__all__ = ["QUICK", "SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
 
 SERVICE = "main"
 PATIENCE_SECONDS = 30.0

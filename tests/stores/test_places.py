@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from servers import WATCH, Server, binary_of, free_port
-from topologies import SERVICE, ClusterGroup, SentinelGroup, wait_for
+from topologies import QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
@@ -154,6 +154,31 @@ def test_unreachable_guides_are_said_in_time(url: str, what: str) -> None:
                 step()
             assert time.monotonic() - began < 2 * TIMEOUT_SECONDS
         store.close()
+
+
+# Whose history it is
+
+
+def test_return_of_a_demoted_primary_opens_an_epoch() -> None:
+    """H1: it has the run_id of old, and not all that it had written: only the replid tells."""
+    binary = binary_of("valkey")
+    with Server(binary, *QUICK) as one, Server(binary, *QUICK, "--replicaof", f"127.0.0.1 {one.port}") as two:
+        with closing(opened(one.url)) as store, one.client() as client, two.client() as other:
+            wait_for(lambda: client.execute_command("WAIT", 1, 100) == 1, "the replica follows")
+            before = store.write([Change(A, revoked=True)], time.time())
+            wait_for(lambda: other.hexists(RULINGS, A.hex()), "the replica has it")
+            other.execute_command("REPLICAOF", "NO", "ONE")
+            assert store.write([Change(B, revoked=True)], time.time()).epoch == before.epoch
+            run_id = client.info("server")["run_id"]
+            client.execute_command("REPLICAOF", "127.0.0.1", two.port)
+            wait_for(lambda: client.info("replication")["master_link_status"] == "up", "it follows")
+            with pytest.raises(StoreUnavailable, match="READONLY|read only"):
+                store.look_up([A])
+            client.execute_command("REPLICAOF", "NO", "ONE")
+            facts = store.look_up([A, B])
+            assert facts.epoch.name != before.epoch.name
+            assert facts.rulings == (before.rulings[0], None)
+            assert client.info("server")["run_id"] == run_id
 
 
 # Sentinel
