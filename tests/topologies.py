@@ -181,6 +181,34 @@ class SentinelGroup:
     def _begin_failover(self) -> bool:
         return _ask(self.sentinels[0], "SENTINEL", "FAILOVER", SERVICE, **self._password()) in (True, "OK")
 
+    def cut_off_master(self) -> Server:
+        """The master goes on serving, but neither replicas nor Sentinels get through to it: a partition. Needs ``with_user``.
+
+        They speak as the default user, which ends here. A store on ``url_of_a_user`` still gets through. Returns who it is.
+        """
+        master = self.master()
+        with _client(master, username="gate", password="pw") as client:
+            client.execute_command("ACL", "SETUSER", "default", "off")
+            client.execute_command("CLIENT", "KILL", "USER", "default")
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        return master
+
+    def reconnect(self, master: Server) -> None:
+        """Ends ``cut_off_master``."""
+        with _client(master, username="gate", password="pw") as client:
+            client.execute_command("ACL", "SETUSER", "default", "on")
+
+    @property
+    def url_of_a_user(self) -> str:
+        """Of a store whose user is not the one that replicas and Sentinels speak as; ``with_user`` has made it."""
+        return self.url.replace("://", "://gate:pw@")
+
+    def with_user(self) -> Self:
+        """Makes that user on every data server."""
+        for node in self.nodes:
+            _ask(node, "ACL", "SETUSER", "gate", "on", ">pw", "~*", "&*", "+@all")
+        return self
+
     def flush(self) -> None:
         """Empties it."""
         _ask(self.master(), "FLUSHALL")

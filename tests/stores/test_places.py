@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.redis.cluster import slot_of
 from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Address, dials
+from jwtgate.stores.redis.wire import MOST_HOPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -308,6 +310,36 @@ def test_asked_elsewhere_while_the_slot_moves(cluster: ClusterGroup, cluster_sto
     assert cluster_store.look_up([A], [sid]).sessions[0] is not None
     assert cluster_store.look_up([A, B]).epoch.name == facts.epoch.name
     feed.close()
+
+
+def test_nodes_that_send_in_circles_are_left() -> None:
+    """A bounded number of hops, then StoreUnavailable."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def speak() -> None:
+            while True:
+                try:
+                    line, _ = listener.accept()
+                except OSError:
+                    return
+                with line:
+                    while data := line.recv(65536):
+                        if b"SLOTS" in data:
+                            line.sendall(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port)
+                        else:
+                            asked.append(data)
+                            line.sendall(b"-MOVED 1 127.0.0.1:%d\r\n" % port)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        with closing(opened(f"redis+cluster://127.0.0.1:{port}")) as store:
+            with pytest.raises(StoreUnavailable, match="Moved"):
+                store.look_up([A])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert len(asked) == 1 + MOST_HOPS
 
 
 def test_nodes_that_were_not_named_are_found(cluster: ClusterGroup, cluster_store: Store) -> None:
