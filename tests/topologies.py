@@ -63,6 +63,12 @@ def _replication(server: Server) -> dict[str, Any]:
         return client.info("replication")  # type: ignore[return-value]
 
 
+def _good_replicas(master: Server) -> int:
+    """Those that min-replicas-to-write counts; where that is 0 nobody counts, and all that are connected do."""
+    there = _replication(master)
+    return int(there.get("min_slaves_good_slaves", there["connected_slaves"]))
+
+
 class SentinelServer(Server):
     """One Sentinel. It rewrites its configuration itself, so a restart finds what it had learnt."""
 
@@ -128,9 +134,7 @@ class SentinelGroup:
             for node in others
         )
         return (
-            followed
-            and _replication(master).get("min_slaves_good_slaves") == 2
-            and all(self._is_informed(sentinel, master) for sentinel in self.sentinels)
+            followed and _good_replicas(master) == 2 and all(self._is_informed(sentinel, master) for sentinel in self.sentinels)
         )
 
     def _is_informed(self, sentinel: Server, master: Server) -> bool:
@@ -166,7 +170,7 @@ class SentinelGroup:
 
     def _is_serving(self, other_than: Server | None) -> bool:
         master = self.master()
-        return master is not other_than and int(_replication(master).get("min_slaves_good_slaves", 0)) >= 1
+        return master is not other_than and _good_replicas(master) >= 1
 
     def wait_until_whole(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Until a node that came back follows again."""
