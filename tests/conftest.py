@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import WATCH, Server, redis_binary, valkey_binary
+from servers import WATCH, Server, binary_of, valkey_binary
+from topologies import PATIENT, ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
+GROUPS = [pytest.param(name, marks=pytest.mark.server) for name in ("sentinel", "cluster")]
 
 
 @pytest.fixture(scope="session")
@@ -24,16 +26,6 @@ def running_servers() -> Iterator[dict[str, Server]]:
     yield servers
     for server in servers.values():
         server.close()
-
-
-def binary_of(name: str) -> str:
-    """Valkey comes with the test dependencies; Redis is tested where it is installed."""
-    if name == "valkey":
-        return valkey_binary()
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("REDIS NOT TESTED: no redis-server on PATH")
-    return binary
 
 
 def emptied(name: str, running: dict[str, Server]) -> Server:
@@ -60,10 +52,35 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture(params=["memory", *SERVERS])
-def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def sentinel_group() -> Iterator[SentinelGroup]:
+    """Valkey behind Sentinels; no test may move its master. A starved machine must not make it refuse."""
+    with SentinelGroup(valkey_binary(), *PATIENT, down_after_ms=30_000) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def cluster_group() -> Iterator[ClusterGroup]:
+    """A Valkey cluster; no test may move its slots."""
+    with ClusterGroup(valkey_binary(), node_timeout_ms=15_000) as group:
+        yield group
+
+
+def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
+    """Of an empty store of that kind."""
+    if name == "memory":
+        return "memory://"
+    if name in ("sentinel", "cluster"):
+        group: SentinelGroup | ClusterGroup = request.getfixturevalue(f"{name}_group")
+        group.flush()
+        return group.url
+    return emptied(name, request.getfixturevalue("running_servers")).url
+
+
+@pytest.fixture(params=["memory", *SERVERS, *GROUPS])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
-    url = "memory://" if request.param == "memory" else emptied(request.param, running_servers).url
+    url = emptied_url(request.param, request)
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()

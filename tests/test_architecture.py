@@ -66,6 +66,12 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.redis.exposure": frozenset({"redis"}),
     "stores.redis.inspecting": frozenset({"redis"}),
     "stores.redis.probing": frozenset({"redis"}),
+    "stores.redis.cluster": frozenset({"redis"}),
+    "stores.redis.durable": frozenset({"redis"}),
+    "stores.redis.dialling": frozenset({"redis"}),
+    "stores.redis.places": frozenset({"redis"}),
+    "stores.redis.sentinel": frozenset({"redis"}),
+    "stores.redis.store": frozenset({"redis"}),
     "stores.redis.wire": frozenset({"redis"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""

@@ -16,6 +16,7 @@ from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
+from jwtgate.core.history import NotDurable
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Receipt
 
@@ -69,7 +70,11 @@ class Revoker:
         """
         began = self.clock.boot()
         while True:
-            written: Written = yield Write(changes, self.clock.wall(), sessions)
+            try:
+                written: Written = yield Write(changes, self.clock.wall(), sessions)
+            except NotDurable as error:  # it stands, so it must be known here
+                self.view.learn(error.written, (change.digest for change in changes))
+                raise
             waits = self._begin(written, changes)
             if not wait:
                 return self._receipt(waits, began)
@@ -156,4 +161,6 @@ class Revoker:
             effective_by=None if isinf(left) else self.clock.wall() + max(0.0, left),
             workers=min(wait.acknowledged for wait in waits),
             waited_seconds=now - began,
+            replicas=written.replicas,
+            fsyncs=written.fsyncs,
         )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_store"]
 
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://", "unix://")
 
 
 def open_store(
@@ -28,7 +28,7 @@ def open_store(
     """One partition of the store that ``url`` names; no connection is made yet.
 
     Args:
-        url: memory://, redis://, rediss:// or unix://.
+        url: memory://, redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://.
         prefix: what keys begin with; no braces, which Redis reads as a hash tag.
         watch: the lease and the reach of this process.
         poll_seconds: between two looks at a change log that cannot wake its readers.
@@ -42,7 +42,7 @@ def open_store(
 
         return MemoryStore(watch=watch)
     if not url.startswith(REDIS_SCHEMES):
-        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:2])} or unix://.")
+        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:-1])} or unix://.")
     if "{" in prefix or "}" in prefix:
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore

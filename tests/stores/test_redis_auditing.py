@@ -18,9 +18,11 @@ from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 from jwtgate.stores.redis.auditing import Auditing
+from jwtgate.stores.redis.dialling import dial_settings
 from jwtgate.stores.redis.inspecting import quoted
+from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.probing import PROBES, WIRE
-from jwtgate.stores.redis.wire import Lines, dial_settings
+from jwtgate.stores.redis.wire import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +50,7 @@ def client(good: Server) -> Iterator[Any]:
 def audited(url: str, watch: Watch = WATCH, wall: Callable[[], float] = time.time) -> tuple[Weakness, ...]:
     """By a store's own lines."""
     dial = dial_settings(url)
-    lines = Lines(dial)
+    lines = Lines(Fixed(dial))
     try:
         return Auditing(lines.ask, dial, "jwtgate", watch, wall=wall).weaknesses()
     finally:
@@ -363,7 +365,7 @@ class Elsewhere:
     """Lines to a server at home, whatever the address says."""
 
     def __init__(self, url: str) -> None:
-        self.lines = Lines(dial_settings(url))
+        self.lines = Lines(Fixed(dial_settings(url)))
 
     def audit(self, said: str) -> list[tuple[str, str]]:
         """As if the server had been reached under that URL."""
@@ -414,7 +416,7 @@ def test_password_of_our_own_guards_nothing_while_default_has_none(good: Server,
 def test_open_door_is_seen_from_the_server_itself(good: Server, bind: str, protected: str, is_open: bool) -> None:
     """Reached by loopback, but listening everywhere, unprotected, without a password."""
     dial = dial_settings(good.url)
-    lines = Lines(dial)
+    lines = Lines(Fixed(dial))
 
     def ask(command: tuple[Any, ...], decode: Callable[[Any], Any]) -> Any:
         answer = lines.ask(command, decode)
@@ -432,7 +434,7 @@ def test_server_that_leaves_in_the_midst_hides_no_finding(good: Server, client: 
     """What was found stands; what could not be checked is said."""
     client.config_set("maxmemory-policy", "allkeys-lru")
     dial = dial_settings(good.url)
-    lines = Lines(dial)
+    lines = Lines(Fixed(dial))
 
     def ask(command: tuple[Any, ...], decode: Callable[[Any], Any]) -> Any:
         if command[0] in ("TIME", "HMGET"):
@@ -450,7 +452,7 @@ def test_server_that_leaves_in_the_midst_hides_no_finding(good: Server, client: 
 def test_answer_of_another_kind_is_no_error(good: Server) -> None:
     """A server of somebody else's making may say what it likes; an audit must not end a follower."""
     dial = dial_settings(good.url)
-    lines = Lines(dial)
+    lines = Lines(Fixed(dial))
 
     def ask(command: tuple[Any, ...], decode: Callable[[Any], Any]) -> Any:
         answer = lines.ask(command, decode)

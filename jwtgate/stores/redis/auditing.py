@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from jwtgate.core.history import Watch
+    from jwtgate.stores.redis.dialling import Dial
     from jwtgate.stores.redis.inspecting import Ask
-    from jwtgate.stores.redis.wire import Dial
 
 __all__ = ["Auditing"]
 

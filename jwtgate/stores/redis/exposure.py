@@ -16,8 +16,8 @@ from jwtgate.stores.redis import answers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from jwtgate.stores.redis.dialling import Dial
     from jwtgate.stores.redis.inspecting import Ask
-    from jwtgate.stores.redis.wire import Dial
 
 __all__ = ["Exposure"]
 

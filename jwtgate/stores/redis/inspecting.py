@@ -22,7 +22,8 @@ from jwtgate.stores.redis import answers
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jwtgate.stores.redis.wire import Answer, Argument
+    from jwtgate.stores.redis.dialling import Argument
+    from jwtgate.stores.redis.wire import Answer
 
 __all__ = ["Ask", "Inspecting", "of_wrong_type", "quoted"]
 

@@ -19,11 +19,20 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoPermissionError, ResponseError
+
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.redis import answers, packing
 from jwtgate.stores.redis.auditing import Auditing
-from jwtgate.stores.redis.wire import Answer, Line, Lines, Script, dial_settings
+from jwtgate.stores.redis.cluster import ClusterPlace, slot_of
+from jwtgate.stores.redis.dialling import dial_settings, dials
+from jwtgate.stores.redis.durable import confirmed
+from jwtgate.stores.redis.places import Fixed
+from jwtgate.stores.redis.scripting import Script
+from jwtgate.stores.redis.sentinel import SentinelPlace
+from jwtgate.stores.redis.topology_audit import topology_weaknesses
+from jwtgate.stores.redis.wire import Answer, Line, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,16 +41,20 @@ if TYPE_CHECKING:
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Durability, Weakness
-    from jwtgate.stores.redis.wire import Argument, Dial
+    from jwtgate.stores.redis.dialling import Argument
+    from jwtgate.stores.redis.places import Place
 
 __all__ = ["RedisFeed", "RedisStore"]
 
 RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "repair", "lose", "forget"))
 LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw")]
 
+MAX_DURABLE_LINES = 64
+"""Of their own: each waits for up to a second or two, and no look-up may wait behind them for a connection."""
+
 
 class RedisStore:
-    """A ``Store`` on one Redis or Valkey server, or on what stands behind one address."""
+    """A ``Store`` on one Redis or Valkey server at a time: the one named, or the one that Sentinels or a cluster name."""
 
     def __init__(
         self,
@@ -57,8 +70,9 @@ class RedisStore:
         Args: share: which partition of how many.
         Raises: SettingsError where the URL cannot be used.
         """
-        self._dial = dial_settings(url)
-        self._lines = Lines(self._dial)
+        self._place = _place_of(url, f"{prefix}:{share[0]}")
+        self._lines = Lines(self._place)
+        self._durable = Lines(self._place, MAX_DURABLE_LINES)
         self._layout = _Layout(prefix, watch, *share)
         self._prefix, self._watch, self._partition = prefix, watch, share[0]
         self._durability = durability
@@ -66,11 +80,12 @@ class RedisStore:
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """One script."""
         command = self._layout.call(LOOK_UP, len(sids), *sids, *[digest.hex() for digest in digests])
-        return self._lines.ask(command, answers.facts, source=LOOK_UP.source)
+        return self._lines.ask(command, answers.facts, source=LOOK_UP.source, names_keys=not sids)
 
     def sessions_of(self, user: bytes) -> Facts:
         """One script."""
-        return self._lines.ask(self._layout.call(SESSIONS_OF, user.hex()), answers.facts, source=SESSIONS_OF.source)
+        command = self._layout.call(SESSIONS_OF, user.hex())
+        return self._lines.ask(command, answers.facts, source=SESSIONS_OF.source, names_keys=False)
 
     def write(
         self,
@@ -81,7 +96,12 @@ class RedisStore:
     ) -> Written | None:
         """W1. Never retried: after a timeout nobody knows whether it was done."""
         command = self._layout.call(WRITE, repr(now), *packing.write(changes, sessions, guard or Guard()))
-        return self._lines.ask(command, answers.written, source=WRITE.source)
+        if not changes or not (self._durability.replicas or self._durability.is_synced):
+            names_keys = not sessions and guard is None
+            return self._lines.ask(command, answers.written, source=WRITE.source, names_keys=names_keys)
+        with self._durable.line() as line:
+            written = line.ask(command, answers.written, source=WRITE.source, names_keys=False)
+            return None if written is None else confirmed(line, written, self._durability)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Epoch, end and workers."""
@@ -89,30 +109,51 @@ class RedisStore:
 
     def feed(self) -> RedisFeed:
         """A feed with a connection of its own."""
-        return RedisFeed(self._dial, self._layout)
+        return RedisFeed(self._place, self._layout)
 
     def forget(self, worker: Worker) -> None:
         """HDEL if the beat is the same."""
         self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
     def audit(self) -> tuple[Weakness, ...]:
-        """Of the server, of our rights on it, and of what stands at our keys."""
-        return Auditing(self._lines.ask, self._dial, self._prefix, self._watch, self._partition).weaknesses()
+        """Of the server, of our rights on it, of what stands at our keys, of its replicas, Sentinels and cluster."""
+        around = tuple(topology_weaknesses(self._place, self._durability, self._inquire))
+        own = Auditing(self._lines.ask, self._place.reached, self._prefix, self._watch, self._partition).weaknesses()
+        return (*own, *around)
+
+    def _inquire(self, command: str, decode: Callable[[Any], dict[str, str]], *arguments: str) -> dict[str, str] | None:
+        """The answer, or None where the server refuses the command."""
+        try:
+            return self._lines.ask((command, *arguments), decode)
+        except StoreUnavailable as error:
+            if type(error.__cause__) in (ResponseError, NoPermissionError):
+                return None
+            raise
 
     def reset_after_fork(self) -> None:
         """The child gets its own connections and locks."""
         self._lines.reset_after_fork()
+        self._durable.reset_after_fork()
 
     def close(self) -> None:
         """Closes the pooled connections."""
         self._lines.close()
+        self._durable.close()
+
+
+def _place_of(url: str, tag: str) -> Place:
+    if url.startswith("redis+sentinel://"):
+        return SentinelPlace(dials(url))
+    if url.startswith("redis+cluster://"):
+        return ClusterPlace(dials(url), slot_of(tag))
+    return Fixed(dial_settings(url))
 
 
 class RedisFeed:
     """A ``Feed``: one connection for registration, reads, scan and repair (F2)."""
 
-    def __init__(self, dial: Dial, layout: _Layout) -> None:
-        self._line: Line | None = Line(dial)
+    def __init__(self, place: Place, layout: _Layout) -> None:
+        self._line: Line | None = Line(place)
         self._layout = layout
 
     def _ask(
