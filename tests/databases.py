@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from servers import free_port
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
 
 START_SECONDS = 30.0
 
@@ -277,6 +279,15 @@ DATABASES: dict[str, type[Database]] = {"postgresql": PostgreSQL, "mariadb": Mar
 OWN: dict[str, str] = {"postgresql": "JWTGATE_TEST_POSTGRES", "mariadb": "JWTGATE_TEST_MARIADB"}
 """Environment variables with the URL of one's own database, used instead of starting one. Its tables ``jwtgate_…`` are
 emptied before each test."""
+
+
+def empty(url: str) -> None:
+    """Takes every row out of the tables ``jwtgate_…``: faster than making them anew, and nothing of a test is left."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for name in inspect(connection).get_table_names():
+            if name.startswith("jwtgate_"):
+                connection.exec_driver_sql(f"DELETE FROM {name}")
 
 
 @cache
