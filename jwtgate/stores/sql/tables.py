@@ -20,7 +20,7 @@ from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, 
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["FOREVER", "VERSION", "Tables", "identifier", "tables_of"]
+__all__ = ["FOREVER", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
 
 VERSION = 1
 """Of the layout. The version that changes it adds a step to ``schema.STEPS``."""
@@ -44,6 +44,11 @@ def identifier(prefix: str) -> str:
         return prefix
     readable = re.sub(r"[^a-z0-9]+", "_", prefix.lower())[:20].strip("_")
     return f"{readable or 'x'}_{sha256(prefix.encode()).hexdigest()[:16]}"
+
+
+def lock_number(tables: Tables) -> int:
+    """What stands for these tables where a database locks by numbers: 63 bits."""
+    return int.from_bytes(sha256(tables.meta.name.encode()).digest()[:8]) >> 1
 
 
 def _octets(length: int) -> TypeEngine[bytes]:
