@@ -79,6 +79,10 @@ class Dialect(Protocol):
         """Statements before and after the making of tables, so that one process makes them at a time."""
         ...
 
+    def prepare_epoch(self, tables: Tables) -> Any:
+        """A statement to run, outside of any transaction, before a new epoch is opened; None: there is none."""
+        ...
+
     def connect(self, deadline: float) -> Raw:
         """A new connection, by then or never."""
         ...

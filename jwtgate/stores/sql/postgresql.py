@@ -138,6 +138,10 @@ class PostgreSQL:
         wait = f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(tables)})"
         return (f"BEGIN; {wait}",), ("COMMIT",)
 
+    def prepare_epoch(self, tables: Tables) -> Any:  # noqa: ARG002
+        """Nothing to prepare."""
+        return None
+
     def connect(self, deadline: float) -> Raw:
         """libpq's own timeout counts in whole seconds, from two."""
         pgconn = _drive(_connecting(self._conninfo), None, deadline)

@@ -92,6 +92,10 @@ class SQLite:
         """As every write."""
         return self.begin(tables), ("COMMIT",)
 
+    def prepare_epoch(self, tables: Tables) -> Any:  # noqa: ARG002
+        """Nothing to prepare."""
+        return None
+
     def connect(self, deadline: float) -> Raw:
         """Opens the file, and makes it where there is none. What was there must be there afterwards."""
         before = _place(self.path)

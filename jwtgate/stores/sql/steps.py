@@ -124,9 +124,21 @@ class Steps:
     @contextmanager
     def holding(self, line: Line, *, with_ends: bool = False) -> Generator[State]:
         """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here."""
-        with line.transaction(self.begin):
-            state = self.state(line, with_ends=with_ends)
-            yield state if state.is_known else self.open_epoch(line, state)
+        is_prepared = self._prepare_epoch is None
+        while True:
+            with line.transaction(self.begin):
+                state = self.state(line, with_ends=with_ends)
+                if not state.is_known and is_prepared:
+                    state = self.open_epoch(line, state)
+                if state.is_known:
+                    yield state
+                    return
+            line.run(self._prepare_epoch)
+            is_prepared = True
+
+    @cached_property
+    def _prepare_epoch(self) -> Any:
+        return self.dialect.prepare_epoch(self.tables)
 
     def acquaint(self, line: Line) -> None:
         """After a look at an unknown epoch: opens a new one, unless another process was first."""
