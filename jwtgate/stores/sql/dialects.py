@@ -1,7 +1,7 @@
 """What a database must say about itself: everywhere else there is one SQL for all of them.
 
-One small class each stands in ``sqlite``, ``postgresql`` and ``mysql``. Every connection they make is in the driver's autocommit
-mode: transactions are begun and ended by statements, so that no driver adds a round trip of its own.
+One small class each stands in ``sqlite``, ``postgresql`` and ``mysql``. Every connection they make is in the driver's
+autocommit mode: transactions are begun and ended by statements, so that no driver adds a round trip of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["TIMEOUT_SECONDS", "Ask", "Dialect", "Raw"]
+__all__ = ["TIMEOUT_SECONDS", "Dialect", "Raw", "Row", "Statement"]
 
 TIMEOUT_SECONDS = 1.0
 """For a whole step: a free connection, connecting, each statement, waiting for the lock. Longer than a Redis is given: a commit
@@ -25,27 +25,40 @@ waits for a disk. Held on this side: a server that stands still cannot hold a ca
 Raw = Any
 """A connection of the driver."""
 
-Ask = Any
-"""``(text) -> rows``: one statement of an audit, None where the server refuses it."""
+Row = Any
+"""What a statement found: columns are attributes. SQLAlchemy 2.0 and 2.1 disagree about the type."""
+
+Statement = Any
+"""Of SQLAlchemy; the same is true of it."""
 
 
 class Dialect(Protocol):
     """One kind of database."""
 
-    url: str
-    """For SQLAlchemy, without a host: connections are made here."""
+    @property
+    def url(self) -> str:
+        """For SQLAlchemy, without a host: connections are made here."""
+        ...
 
-    secrets: tuple[str, ...]
-    """The words that no message may carry."""
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The words that no message may carry."""
+        ...
 
-    has_boot: bool
-    """Whether the table ``boot`` is made."""
+    @property
+    def has_boot(self) -> bool:
+        """Whether the table ``boot`` is made."""
+        ...
 
-    relaxed: str | None
-    """From here on a commit need not wait for the disk: for renewals, which a crash makes void anyway."""
+    @property
+    def relaxed(self) -> str | None:
+        """From here on a commit need not wait for the disk: for renewals, which a crash makes void anyway."""
+        ...
 
-    strict: str | None
-    """From here on it must."""
+    @property
+    def strict(self) -> str | None:
+        """From here on it must."""
+        ...
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
         """Begins a writing transaction and waits for the row of ``meta``, which it holds until its end."""
@@ -67,11 +80,11 @@ class Dialect(Protocol):
         """What a writing transaction leaves in the row of ``meta``."""
         ...
 
-    def insert_missing(self, table: Table) -> Any:
+    def insert_missing(self, table: Table) -> Statement:
         """An INSERT that does nothing where the key is there."""
         ...
 
-    def announcing(self, update: Update, tables: Tables) -> Any:
+    def announcing(self, update: Update, tables: Tables) -> Statement:
         """The last statement of a write, which wakes whoever waits for the log."""
         ...
 
@@ -79,7 +92,7 @@ class Dialect(Protocol):
         """Statements before and after the making of tables, so that one process makes them at a time."""
         ...
 
-    def prepare_epoch(self, tables: Tables) -> Any:
+    def prepare_epoch(self, tables: Tables) -> Statement:
         """A statement to run, outside of any transaction, before a new epoch is opened; None: there is none."""
         ...
 

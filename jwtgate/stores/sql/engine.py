@@ -21,11 +21,11 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
-    from sqlalchemy import Connection, CursorResult, Engine, Executable
+    from sqlalchemy import Connection, Engine
 
-    from jwtgate.stores.sql.dialects import Dialect, Raw
+    from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
 
 __all__ = ["Line", "Lines", "NotPrepared"]
 
@@ -51,12 +51,12 @@ class Line:
         self._raw: Raw = connection.connection.dbapi_connection
         self._is_relaxed = False
 
-    def run(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+    def run(self, statement: Statement, parameters: Any = None) -> Any:
         """One statement, by the step's deadline."""
         self.dialect.bound(self._raw, self.deadline)
         return self.connection.execute(statement, parameters)
 
-    def say(self, text: str) -> CursorResult[Any]:
+    def say(self, text: str) -> Any:
         """One statement as it stands."""
         self.dialect.bound(self._raw, self.deadline)
         return self.connection.exec_driver_sql(text)
@@ -199,7 +199,7 @@ class Lines:
         line.close()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> Generator[None]:
         try:
             yield
         except StoreUnavailable:

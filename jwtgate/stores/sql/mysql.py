@@ -14,12 +14,10 @@ from __future__ import annotations
 import os
 import secrets
 import select
-import socket
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-import pymysql
-from pymysql.constants import CLIENT
+import pymysql  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs] - it has no types
 from sqlalchemy import Double, LargeBinary, literal, literal_column
 from sqlalchemy.dialects.mysql import insert as insert_into
 
@@ -29,11 +27,12 @@ from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
-    from jwtgate.stores.sql.dialects import Raw
+    from jwtgate.stores.sql.dialects import Raw, Statement
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["MySQL"]
@@ -41,7 +40,9 @@ __all__ = ["MySQL"]
 IDLE_SECONDS = 2
 """After which MariaDB ends a transaction whose client says no more."""
 
-OPTIONS = frozenset("ssl_ca ssl_cert ssl_key ssl_key_password ssl_verify_cert ssl_verify_identity unix_socket".split())
+OPTIONS = frozenset(
+    ["ssl_ca", "ssl_cert", "ssl_key", "ssl_key_password", "ssl_verify_cert", "ssl_verify_identity", "unix_socket"]
+)
 """Of PyMySQL's, what a URL may say. The rest is fixed here."""
 
 FLAGS = frozenset({"ssl_verify_cert", "ssl_verify_identity"})
@@ -55,11 +56,17 @@ IN_SETTINGS = {
 }
 """Error number to the sentence."""
 
+FOUND_ROWS = 2
+"""CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""
+
 MODES = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """Nothing is cut short to fit, and a table in memory is one."""
 
 
-class _Connection(pymysql.Connection):
+_Untyped: Any = pymysql.Connection
+
+
+class _Connection(_Untyped):  # type: ignore[misc]  # the driver has no types
     """Waits no longer than its deadline. Transactions are statements: nothing is sent that was not said."""
 
     pid = 0
@@ -107,7 +114,7 @@ class MySQL:
             "database": parts.database,
             "charset": "utf8mb4",
             "autocommit": True,
-            "client_flag": CLIENT.FOUND_ROWS,
+            "client_flag": FOUND_ROWS,
             "local_infile": False,
             "init_command": (
                 f"SET time_zone = '+00:00', sql_mode = '{MODES}', innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
@@ -117,11 +124,11 @@ class MySQL:
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
         """The isolation is the connection's."""
-        return ("START TRANSACTION", f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")
+        return ("START TRANSACTION", f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:
         """NULL once a restart has taken the word."""
-        word = f"(SELECT token FROM {tables.boot.name} WHERE id = 1)"
+        word = f"(SELECT token FROM {tables.boot.name} WHERE id = 1)"  # noqa: S608 - see ``identifier``
         return literal_column(f"CAST(CONCAT(@@hostname, '/', @@port, '/', @@server_id, '/', {word}) AS BINARY)", LargeBinary)
 
     def is_same(self, tables: Tables) -> ColumnElement[bool]:
@@ -136,11 +143,11 @@ class MySQL:
         """Nothing."""
         return literal(b"", LargeBinary)
 
-    def insert_missing(self, table: Table) -> Any:
+    def insert_missing(self, table: Table) -> Statement:
         """INSERT IGNORE."""
         return insert_into(table).prefix_with("IGNORE")
 
-    def announcing(self, update: Update, tables: Tables) -> Any:  # noqa: ARG002
+    def announcing(self, update: Update, tables: Tables) -> Statement:  # noqa: ARG002
         """Nobody can be woken."""
         return update
 
@@ -149,7 +156,7 @@ class MySQL:
         name = f"jwtgate_{lock_number(tables)}"
         return (f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})",), (f"SELECT RELEASE_LOCK('{name}')",)
 
-    def prepare_epoch(self, tables: Tables) -> Any:
+    def prepare_epoch(self, tables: Tables) -> Statement:
         """Puts a word where a restart has taken it; whoever is first. Outside of any transaction: this table knows none."""
         word = secrets.token_urlsafe(12).encode()
         return self.insert_missing(tables.boot).values(id=1, token=word)

@@ -1,8 +1,8 @@
 """PostgreSQL, through psycopg 3.
 
 The identity (H1) is when the server was started: a restart, a restored base backup and a promoted standby all change it. A
-dump that was restored into the running server is found as well: each write of the row of ``meta`` leaves in it the number of its
-own transaction, which is that of the row's version (``xmin``) until somebody else writes the row, and a restore does. Locking
+dump that was restored into the running server is found as well: each write of the row of ``meta`` leaves in it the number of
+its own transaction, which is that of the row's version (``xmin``) until somebody else writes the row, and a restore does. Locking
 the row makes no new version, no savepoint is ever used, and neither freezing nor VACUUM FULL changes what ``xmin`` shows.
 A transaction's number comes again only after four thousand million others, and those of one server only grow meanwhile.
 
@@ -17,8 +17,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import pq
-from sqlalchemy import Double, LargeBinary, literal_column
+from psycopg import pq, waiting
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Double, LargeBinary, Text, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from jwtgate.errors import SettingsError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
-    from jwtgate.stores.sql.dialects import Raw
+    from jwtgate.stores.sql.dialects import Raw, Statement
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["PostgreSQL"]
@@ -39,7 +40,9 @@ __all__ = ["PostgreSQL"]
 LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 2))
 """The server gives up before its client does; and on one that holds the log's end and says no more, a little later."""
 
-OPTIONS = frozenset("sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslnegotiation channel_binding gssencmode".split())
+OPTIONS = frozenset(
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation", "channel_binding", "gssencmode"]
+)
 """Of libpq's, what a URL may say: how the connection is protected. The rest is fixed here."""
 
 IN_SETTINGS = {
@@ -72,7 +75,7 @@ class _Connection(psycopg.Connection[Any]):
         if self.pid == os.getpid():
             self.pgconn.finish()
 
-    def __del__(self) -> None:
+    def __del__(self, *_: Any) -> None:
         """Without a warning: what is let go of is closed by libpq, in its own process."""
 
 
@@ -88,7 +91,9 @@ class PostgreSQL:
         """Raises: SettingsError."""
         others = sorted(set(parts.query) - OPTIONS)
         if others:
-            raise SettingsError(f"JWTGATE_STORE: PostgreSQL's URL takes {', '.join(sorted(OPTIONS))}, not: {', '.join(others)}.")
+            raise SettingsError(
+                f"JWTGATE_STORE: PostgreSQL's URL takes {', '.join(sorted(OPTIONS))}, not: {', '.join(others)}."
+            )
         self.secrets = tuple(str(word) for word in (parts.password, parts.query.get("sslpassword")) if word)
         given = {
             "host": parts.host,
@@ -100,11 +105,12 @@ class PostgreSQL:
             "application_name": "jwtgate",
             **parts.query,
         }
-        self._conninfo = psycopg.conninfo.make_conninfo("", **{name: each for name, each in given.items() if each is not None})
+        self._conninfo = make_conninfo("", **{name: str(each) for name, each in given.items() if each is not None})
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
         """Both in one round trip."""
-        return (f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE",)
+        lock = f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - see ``identifier``
+        return (f"BEGIN ISOLATION LEVEL READ COMMITTED; {lock}",)
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
         """Microseconds since 1970."""
@@ -125,34 +131,39 @@ class PostgreSQL:
         """The transaction's number, in the 32 bits that ``xmin`` shows."""
         return literal_column("convert_to((txid_current() % 4294967296)::text, 'UTF8')", LargeBinary)
 
-    def insert_missing(self, table: Table) -> Any:
+    def insert_missing(self, table: Table) -> Statement:
         """INSERT … ON CONFLICT DO NOTHING."""
         return insert(table).on_conflict_do_nothing()
 
-    def announcing(self, update: Update, tables: Tables) -> Any:
+    def announcing(self, update: Update, tables: Tables) -> Statement:
         """Told to the listeners when it commits."""
-        return update.returning(literal_column(f"pg_notify('{tables.log.name}', '')::text"))
+        return update.returning(literal_column(f"pg_notify('{tables.log.name}', '')::text", Text))
 
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """IF NOT EXISTS alone does not hold against a second process at the same moment."""
-        wait = f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(tables)})"
+        wait = (
+            f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(tables)})"
+        )
         return (f"BEGIN; {wait}",), ("COMMIT",)
 
-    def prepare_epoch(self, tables: Tables) -> Any:  # noqa: ARG002
+    def prepare_epoch(self, tables: Tables) -> Statement:  # noqa: ARG002
         """Nothing to prepare."""
         return None
 
     def connect(self, deadline: float) -> Raw:
-        """libpq's own timeout counts in whole seconds, from two."""
+        """Libpq's own timeout counts in whole seconds, from two."""
         pgconn = _drive(_connecting(self._conninfo), None, deadline)
         raw = _Connection(pgconn)
         raw.pid, raw.deadline = os.getpid(), deadline
         raw.autocommit = True
         raw.add_notify_handler(lambda _: setattr(raw, "is_awake", True))
-        raw.execute(
-            f"SET lock_timeout = {LOCK_MS}; SET statement_timeout = {STATEMENT_MS}; SET TimeZone = 'UTC';"
-            f"SET idle_in_transaction_session_timeout = {IDLE_MS}"
-        )
+        limits = {
+            "lock_timeout": LOCK_MS,
+            "statement_timeout": STATEMENT_MS,
+            "idle_in_transaction_session_timeout": IDLE_MS,
+            "TimeZone": "'UTC'",
+        }
+        raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         return raw
 
     def bound(self, raw: Raw, deadline: float) -> None:
@@ -173,7 +184,7 @@ class PostgreSQL:
 
     def listen(self, raw: Raw, tables: Tables) -> None:
         """LISTEN, until the connection ends."""
-        raw.execute(f"LISTEN {tables.log.name}")
+        raw.execute(f"LISTEN {tables.log.name}".encode())
 
     def wait(self, raw: Raw, seconds: float) -> None:
         """For the notice of a write, which may have come with an earlier answer."""
@@ -200,7 +211,7 @@ class PostgreSQL:
                 "The server is a standby: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
             )
         names = ("fsync", "full_page_writes", "synchronous_commit")
-        found = dict(ask(f"SELECT name, setting FROM pg_settings WHERE name IN {names}") or [])
+        found = dict(ask("SELECT name, setting FROM pg_settings") or [])
         for name, loss in zip(names, LOSSES, strict=True):
             if found.get(name) == "off":
                 yield Weakness(f"{name} is off: {loss}.", f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf()")
@@ -222,7 +233,7 @@ _IN_WORDS = {
 def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
     """Yields what to wait for, as psycopg's own generators do: (socket, direction)."""
     pgconn = pq.PGconn.connect_start(conninfo.encode())
-    directions = {pq.PollingStatus.READING: psycopg.waiting.Wait.R, pq.PollingStatus.WRITING: psycopg.waiting.Wait.W}
+    directions: dict[int, waiting.Wait] = {pq.PollingStatus.READING: waiting.Wait.R, pq.PollingStatus.WRITING: waiting.Wait.W}
     try:
         while (status := pgconn.connect_poll()) != pq.PollingStatus.OK:
             if status not in directions or pgconn.status == pq.ConnStatus.BAD:
@@ -256,13 +267,13 @@ def _drive(gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, dead
 def _ready(place: int, direction: int, deadline: float) -> int:
     """Which of the wanted directions are open; 0: none in time."""
     poll = select.poll()
-    reads, writes = direction & psycopg.waiting.WAIT_R, direction & psycopg.waiting.WAIT_W
+    reads, writes = direction & waiting.WAIT_R, direction & waiting.WAIT_W
     poll.register(place, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
     events = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
     seen = events[0][1] if events else 0
     broken = select.POLLERR | select.POLLHUP | select.POLLNVAL
-    can_read = psycopg.waiting.READY_R if seen & (select.POLLIN | broken) else 0
-    can_write = psycopg.waiting.READY_W if seen & (select.POLLOUT | broken) else 0
+    can_read = waiting.READY_R if seen & (select.POLLIN | broken) else 0
+    can_write = waiting.READY_W if seen & (select.POLLOUT | broken) else 0
     return direction & (can_read | can_write)
 
 

@@ -50,7 +50,9 @@ class Purging:
         self._plan()
         tables = self.steps.tables
         state = self.steps.state(line, with_ends=True)
-        position, written_at = line.run(select(tables.log.c.position, tables.log.c.at).order_by(tables.log.c.position).limit(1)).first() or (0, None)
+        position, written_at = line.run(
+            select(tables.log.c.position, tables.log.c.at).order_by(tables.log.c.position).limit(1)
+        ).first() or (0, None)
         oldest_session = line.run(select(tables.sessions.c.ends_at).order_by(tables.sessions.c.ends_at).limit(1)).scalar()
         is_old = (
             _is_before(state.first_until, state.at - MARGIN_SECONDS)

@@ -30,7 +30,7 @@ def refuse_newer(version: int) -> None:
     """Raises: StoreUnavailable: the tables are of a version that this program cannot know."""
     if version > VERSION:
         raise StoreUnavailable(
-            f"JWTGATE_STORE: the tables are of layout version {version}, and this version of jwtgate knows {VERSION}: upgrade it"
+            f"JWTGATE_STORE: the tables are of layout version {version}; this version of jwtgate knows {VERSION}: upgrade it"
         )
 
 
@@ -44,7 +44,7 @@ def version_of(line: Line, tables: Tables) -> int | None:
     """None: there is nothing yet. Raises: StoreUnavailable: it is newer."""
     if not inspect(line.connection).has_table(tables.meta.name):
         return None
-    found = line.run(select(tables.meta.c.version)).scalar()
+    found: int | None = line.run(select(tables.meta.c.version)).scalar()
     if found is not None:
         refuse_newer(found)
     return found

@@ -12,9 +12,8 @@ from jwtgate.core.sessions.stored import MOST_LISTED, StoredSession
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Row, Select
-
     from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.stores.sql.dialects import Row, Statement
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.steps import Steps
 
@@ -23,7 +22,7 @@ __all__ = ["SessionRows", "handles_of"]
 DIGEST_BYTES = 16
 
 
-def handles_of(row: Row[Any]) -> tuple[bytes, ...]:
+def handles_of(row: Row) -> tuple[bytes, ...]:
     """Digests of a session's handles."""
     octets = bytes(row.handles)
     return tuple(octets[first : first + DIGEST_BYTES] for first in range(0, len(octets), DIGEST_BYTES))
@@ -39,13 +38,13 @@ class SessionRows:
     # --- reading: always before the rulings on their handles, see ``store``
 
     @cached_property
-    def _found(self) -> Select[Any]:
+    def _found(self) -> Statement:
         meta, sessions = self.steps.tables.meta, self.table
         named = meta.outerjoin(sessions, sessions.c.sid.in_(bindparam("sids", expanding=True)))
         return select(meta.c.epoch.label("of_epoch"), *sessions.c).select_from(named).where(meta.c.id == 1)
 
     @cached_property
-    def _of_user(self) -> Select[Any]:
+    def _of_user(self) -> Statement:
         meta, sessions, clock = self.steps.tables.meta, self.table, self.steps.dialect.clock()
         is_live = (sessions.c.user == bindparam("of_user")) & (sessions.c.is_ended == 0) & (sessions.c.ends_at > clock)
         return (
@@ -56,15 +55,15 @@ class SessionRows:
             .limit(MOST_LISTED)
         )
 
-    def named(self, line: Line, sids: Sequence[str]) -> tuple[str, list[Row[Any]]]:
+    def named(self, line: Line, sids: Sequence[str]) -> tuple[str, list[Row]]:
         """The current epoch's name, and the rows of these sessions, live or not."""
         return _told(line.run(self._found, {"sids": [sid.encode() for sid in dict.fromkeys(sids)]}).all())
 
-    def of_user(self, line: Line, user: bytes) -> tuple[str, list[Row[Any]]]:
+    def of_user(self, line: Line, user: bytes) -> tuple[str, list[Row]]:
         """The current epoch's name, and the rows of the live ones, those that end last first."""
         return _told(line.run(self._of_user, {"of_user": user}).all())
 
-    def stored(self, row: Row[Any], rulings: Mapping[bytes, bytes], now: float) -> StoredSession | None:
+    def stored(self, row: Row, rulings: Mapping[bytes, bytes], now: float) -> StoredSession | None:
         """What stands under a name, at this time."""
         if row.ends_at <= now:
             return None
@@ -83,7 +82,7 @@ class SessionRows:
 
     # --- writing: of who holds the row of ``meta`` only
 
-    def rows_of(self, line: Line, changes: Iterable[SessionChange]) -> dict[str, Row[Any]]:
+    def rows_of(self, line: Line, changes: Iterable[SessionChange]) -> dict[str, Row]:
         """What stands under the names that are to change."""
         sids = [change.sid.encode() for change in changes]
         if not sids:
@@ -97,7 +96,7 @@ class SessionRows:
         is_live = (sessions.user == user) & (sessions.is_ended == 0) & (sessions.ends_at > bindparam("now", now, Double))
         return frozenset(bytes(sid).decode() for sid in line.run(select(sessions.sid).where(is_live)).scalars())
 
-    def change(self, line: Line, changes: Iterable[SessionChange], rows: Mapping[str, Row[Any]], stamp: str, now: float) -> None:
+    def change(self, line: Line, changes: Iterable[SessionChange], rows: Mapping[str, Row], stamp: str, now: float) -> None:
         """Puts and ends, once all is as expected."""
         for change in changes:
             row = rows.get(change.sid)
@@ -124,7 +123,7 @@ class SessionRows:
         line.run(update(self.table).where(of_these & (sessions.is_ended == 0)).values(seen_at=now))
 
 
-def is_as_expected(change: SessionChange, row: Row[Any] | None, now: float) -> bool:
+def is_as_expected(change: SessionChange, row: Row | None, now: float) -> bool:
     """Whether a change may be made."""
     if change.record is None:
         return True
@@ -133,7 +132,7 @@ def is_as_expected(change: SessionChange, row: Row[Any] | None, now: float) -> b
     return not row.is_ended and change.expected is not None and bytes(row.record) == change.expected
 
 
-def _told(rows: Sequence[Row[Any]]) -> tuple[str, list[Row[Any]]]:
+def _told(rows: Sequence[Row]) -> tuple[str, list[Row]]:
     epoch = bytes(rows[0].of_epoch).decode() if rows else ""
     return epoch, [row for row in rows if row.sid is not None]
 

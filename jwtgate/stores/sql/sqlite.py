@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Table, Update
 
-    from jwtgate.stores.sql.dialects import Raw
+    from jwtgate.stores.sql.dialects import Raw, Statement
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["SQLite"]
 
-NETWORK_FILE_SYSTEMS = frozenset("nfs nfs4 cifs smb3 smbfs 9p ceph glusterfs fuse.sshfs fuse.glusterfs afs lustre gfs2".split())
+NETWORK_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "afs", "lustre", "gfs2"]
+)
 """Where WAL's shared memory, or locking itself, does not work between machines."""
 
 
@@ -51,7 +53,7 @@ class SQLite:
     """See ``Dialect``."""
 
     url = "sqlite://"
-    secrets = ()
+    secrets: tuple[str, ...] = ()
     has_boot = False
     relaxed = "PRAGMA synchronous=NORMAL"
     strict = "PRAGMA synchronous=FULL"
@@ -80,11 +82,11 @@ class SQLite:
         """Nothing."""
         return literal(b"", LargeBinary)
 
-    def insert_missing(self, table: Table) -> Any:
+    def insert_missing(self, table: Table) -> Statement:
         """INSERT … ON CONFLICT DO NOTHING."""
         return insert(table).on_conflict_do_nothing()
 
-    def announcing(self, update: Update, tables: Tables) -> Any:  # noqa: ARG002
+    def announcing(self, update: Update, tables: Tables) -> Statement:  # noqa: ARG002
         """Nobody can be woken."""
         return update
 
@@ -92,7 +94,7 @@ class SQLite:
         """As every write."""
         return self.begin(tables), ("COMMIT",)
 
-    def prepare_epoch(self, tables: Tables) -> Any:  # noqa: ARG002
+    def prepare_epoch(self, tables: Tables) -> Statement:  # noqa: ARG002
         """Nothing to prepare."""
         return None
 
@@ -121,7 +123,7 @@ class SQLite:
 
     def is_stale(self, raw: Raw) -> bool:
         """Whether the path names another file now, or none."""
-        return _place(self.path) != raw.place
+        return bool(_place(self.path) != raw.place)
 
     has_moved = is_stale
 
@@ -163,7 +165,7 @@ class SQLite:
 
 def _place(path: str) -> bytes:
     try:
-        found = os.stat(path)
+        found = Path(path).stat()
     except OSError:
         return b""
     return b"%d:%d" % (found.st_dev, found.st_ino)

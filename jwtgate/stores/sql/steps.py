@@ -1,7 +1,7 @@
 """The steps that several calls share: reading the state, holding the log's end, opening an epoch, adding to the log.
 
-**The rule for late commits.** Positions are drawn from the one row of ``meta``, which a writing transaction holds from before it
-reads anything until it has committed. So two writes never overlap, numbers become visible in their order, and nothing is
+**The rule for late commits.** Positions are drawn from the one row of ``meta``, which a writing transaction holds from before
+it reads anything until it has committed. So two writes never overlap, numbers become visible in their order, and nothing is
 missing below an entry that can be seen: no reader ever sees n+1 without n. Were the rule ever broken, the links would show it.
 
 Whoever holds the row reads everything after that, under READ COMMITTED: what the write before it left. Other rows are locked
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import BigInteger, bindparam, case, func, select, update
 
 from jwtgate.core.history import Epoch, LogEnd, Worker
 from jwtgate.stores.sql.engine import NotPrepared
@@ -27,10 +27,10 @@ from jwtgate.stores.sql.tables import FOREVER
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from sqlalchemy import Row, Select, Table
+    from sqlalchemy import Table
 
     from jwtgate.core.history import Watch
-    from jwtgate.stores.sql.dialects import Dialect
+    from jwtgate.stores.sql.dialects import Dialect, Row, Statement
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.tables import Tables
 
@@ -92,13 +92,13 @@ class Steps:
         )
 
     @cached_property
-    def _members(self) -> Select[Any]:
+    def _members(self) -> Statement:
         meta, workers = self.tables.meta, self.tables.workers
         listed = meta.outerjoin(workers, workers.c.epoch == meta.c.epoch)
         return select(*self.heading, *_worker_columns(workers)).select_from(listed).where(meta.c.id == 1)
 
     @cached_property
-    def _members_and_ends(self) -> Select[Any]:
+    def _members_and_ends(self) -> Statement:
         return self._members.add_columns(select(func.min(self.tables.rulings.c.until)).scalar_subquery().label("first_until"))
 
     def state(self, line: Line, *, with_ends: bool = False) -> State:
@@ -108,11 +108,11 @@ class Steps:
         workers = tuple(_worker(row) for row in rows if row.name is not None)
         return replace(_state(first), workers=workers, first_until=first.first_until if with_ends else None)
 
-    def state_of(self, rows: Sequence[Row[Any]]) -> State:
+    def state_of(self, rows: Sequence[Row]) -> State:
         """The same of any statement that begins with ``heading``, without workers."""
         return _state(self.first_of(rows))
 
-    def first_of(self, rows: Sequence[Row[Any]]) -> Row[Any]:
+    def first_of(self, rows: Sequence[Row]) -> Row:
         """Raises: NotPrepared: the row of ``meta`` is gone; StoreUnavailable: it is of a layout that nobody knows here."""
         if not rows:
             raise NotPrepared("the store was emptied")
@@ -174,7 +174,7 @@ class Steps:
             .where((workers.name == bindparam("of")) & (workers.reach >= bindparam("new_reach")))
             .values(
                 reach=bindparam("new_reach"),
-                acknowledged=case((is_of, bindparam("new_acknowledged")), else_=-1),
+                acknowledged=case((is_of, bindparam("new_acknowledged", type_=BigInteger)), else_=-1),
                 beat=bindparam("new_beat"),
                 is_healing=bindparam("new_is_healing"),
             )
@@ -206,7 +206,11 @@ class Steps:
     @cached_property
     def _advance(self) -> Any:
         meta = self.tables.meta
-        values = {"position": bindparam("new_position"), "link": bindparam("new_link"), "mark": self.dialect.mark()}
+        values: dict[str, Any] = {
+            "position": bindparam("new_position"),
+            "link": bindparam("new_link"),
+            "mark": self.dialect.mark(),
+        }
         return self.dialect.announcing(update(meta).where(meta.c.id == 1).values(**values), self.tables)
 
     def append(self, line: Line, state: State, entries: Iterable[tuple[bytes, bytes]]) -> LogEnd:
@@ -251,11 +255,11 @@ class Steps:
     @cached_property
     def _replace_ruling(self) -> Any:
         rulings = self.tables.rulings
-        values = {"ruling": bindparam("new_ruling"), "until": bindparam("new_until")}
+        values: dict[str, Any] = {"ruling": bindparam("new_ruling"), "until": bindparam("new_until")}
         return update(rulings).where(rulings.c.digest == bindparam("of")).values(**values)
 
 
-def _state(row: Row[Any]) -> State:
+def _state(row: Row) -> State:
     reach = math.inf if row.reach_of_record >= FOREVER else row.reach_of_record
     epoch = Epoch(bytes(row.current).decode(), row.lease, reach, bool(row.is_healed), bool(row.is_settled))
     end = LogEnd(row.position, bytes(row.end_link).decode(), cursor_of(row.position))
@@ -267,7 +271,7 @@ def _worker_columns(workers: Table) -> tuple[Any, ...]:
     return (columns.name, columns.reach.label("worker_reach"), columns.acknowledged, columns.beat, columns.is_healing)
 
 
-def _worker(row: Row[Any]) -> Worker:
+def _worker(row: Row) -> Worker:
     reach = math.inf if row.worker_reach >= FOREVER else row.worker_reach
     return Worker(bytes(row.name).decode(), reach, row.acknowledged, row.beat, bool(row.is_healing))
 

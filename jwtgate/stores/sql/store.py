@@ -26,13 +26,11 @@ from jwtgate.stores.sql.tables import tables_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Row, Select
-
     from jwtgate.core.history import Epoch, LogEnd, Watch, Worker
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Weakness
-    from jwtgate.stores.sql.dialects import Dialect
+    from jwtgate.stores.sql.dialects import Dialect, Row, Statement
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.steps import State
 
@@ -61,7 +59,7 @@ class SqlStore:
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """One statement; with sessions two.
 
-        Sessions are read first, and the rulings on them with the position afterwards. That can only be stricter than one moment:
+        Sessions are read first, the rulings on them and the position afterwards. That can only be stricter than one moment:
         whatever ends a session early writes a ruling in the same step, which the second statement sees; and one that the first
         did not find yet can have given no token to a request that began before it.
         """
@@ -73,7 +71,8 @@ class SqlStore:
 
     def _look(self, line: Line, digests: Sequence[bytes], *, sids: Sequence[str] = (), user: bytes | None = None) -> Facts:
         for _ in range(ATTEMPTS):
-            epoch, rows = "", []
+            epoch: str = ""
+            rows: list[Row] = []
             if user is not None:
                 epoch, rows = self._sessions.of_user(line, user)
             elif sids:
@@ -86,13 +85,13 @@ class SqlStore:
         raise StoreUnavailable("the store's history was lost again and again")
 
     @cached_property
-    def _looked(self) -> Select[Any]:
+    def _looked(self) -> Statement:
         meta, rulings = self._tables.meta, self._tables.rulings
         named = meta.outerjoin(rulings, rulings.c.digest.in_(bindparam("digests", expanding=True)))
         return select(*self._steps.heading, rulings.c.digest, rulings.c.ruling).select_from(named).where(meta.c.id == 1)
 
     @cached_property
-    def _glanced(self) -> Select[Any]:
+    def _glanced(self) -> Statement:
         return select(*self._steps.heading).where(self._tables.meta.c.id == 1)
 
     def _judged(self, line: Line, digests: set[bytes]) -> tuple[State, dict[bytes, bytes]]:
@@ -108,7 +107,7 @@ class SqlStore:
         state: State,
         rulings: Mapping[bytes, bytes],
         digests: Sequence[bytes],
-        rows: Sequence[Row[Any]],
+        rows: Sequence[Row],
         sids: Sequence[str] | None,
     ) -> Facts:
         """Args: sids: in the order of the answer; None: as the rows come."""
@@ -162,10 +161,7 @@ class SqlStore:
             at = max(state.at, now)
             rulings = _superseded(changes, known, state, at)
             texts = tuple(ruling.encode() for ruling in rulings)
-            puts = {
-                change.digest: (text, ruling.until)
-                for change, ruling, text in zip(changes, rulings, texts, strict=True)
-            }
+            puts = {change.digest: (text, ruling.until) for change, ruling, text in zip(changes, rulings, texts, strict=True)}
             self._steps.put_rulings(line, puts, known)
             end = self._steps.append(line, state, zip((change.digest for change in changes), texts, strict=True))
             self._sessions.change(line, sessions, rows, f"{state.epoch.name}:{end.position}", state.at)
@@ -178,7 +174,7 @@ class SqlStore:
         return guard.user is None or self._sessions.sids_of(line, guard.user, now) == guard.sids
 
     def _sweep(self, line: Line, state: State, now: float) -> None:
-        """Forgets a few rulings past their end, by the earlier clock: ``until`` has a margin, which one that is fast must not eat."""
+        """Forgets a few rulings past their end, by the earlier clock: one that is fast must not eat the margin of ``until``."""
         if state.first_until is None or state.first_until >= now:
             return
         rulings = self._tables.rulings

@@ -15,10 +15,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, SmallInteger, Table
 from sqlalchemy.dialects import mysql
-from sqlalchemy.types import TypeEngine
+
+if TYPE_CHECKING:
+    from sqlalchemy.types import TypeEngine
 
 __all__ = ["FOREVER", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
 
