@@ -124,7 +124,7 @@ class Steps:
     @contextmanager
     def holding(self, line: Line, *, with_ends: bool = False) -> Generator[State]:
         """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here."""
-        is_prepared = self._prepare_epoch is None
+        is_prepared = not self.dialect.has_boot
         while True:
             with line.transaction(self.begin):
                 state = self.state(line, with_ends=with_ends)
@@ -133,12 +133,8 @@ class Steps:
                 if state.is_known:
                     yield state
                     return
-            line.run(self._prepare_epoch)
+            line.run(self.dialect.prepare_epoch(self.tables))
             is_prepared = True
-
-    @cached_property
-    def _prepare_epoch(self) -> Any:
-        return self.dialect.prepare_epoch(self.tables)
 
     def acquaint(self, line: Line) -> None:
         """After a look at an unknown epoch: opens a new one, unless another process was first."""
