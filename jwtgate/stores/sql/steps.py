@@ -218,7 +218,7 @@ class Steps:
             fields = {"position": position, "link": link.encode(), "previous": previous.encode(), "at": state.at}
             rows.append({**fields, "digest": digest, "ruling": ruling})
         if rows:
-            line.run(self.tables.log.insert(), rows)
+            line.run_all(self.tables.log.insert(), rows)
             line.run(self._advance, {"new_position": position, "new_link": link.encode()})
         return LogEnd(position, link, cursor_of(position))
 
@@ -243,10 +243,8 @@ class Steps:
             for digest, (ruling, until) in puts.items()
             if digest in there
         ]
-        if fresh:
-            line.run(rulings.insert(), fresh)
-        if changed:
-            line.run(self._replace_ruling, changed)
+        line.run_all(rulings.insert(), fresh)
+        line.run_all(self._replace_ruling, changed)
 
     @cached_property
     def _replace_ruling(self) -> Any:
