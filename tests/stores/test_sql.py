@@ -66,8 +66,8 @@ def execute(url: str, *statements: str) -> None:
 class HeldWrite:
     """A write that has got its position and has not committed yet, in a thread."""
 
-    def __init__(self, store: SqlStore, digest: bytes) -> None:
-        self.store, self.digest = store, digest
+    def __init__(self, store: SqlStore, digest: bytes, *, seconds: float = 0.5) -> None:
+        self.store, self.digest, self.seconds = store, digest, seconds
         self.has_position, self.may_commit = threading.Event(), threading.Event()
         self.error: Exception | None = None
         self.thread = threading.Thread(target=self._write)
@@ -79,10 +79,10 @@ class HeldWrite:
             with steps.holding(line) as state:
                 steps.append(line, state, [(self.digest, b"{}")])
                 self.has_position.set()
-                self.may_commit.wait(0.5)
+                self.may_commit.wait(self.seconds)
 
         try:
-            self.store._lines.ask(step)
+            self.store._lines.ask(step, seconds=self.seconds + 1.0)
         except StoreUnavailable as error:
             self.error = error
 
@@ -173,6 +173,22 @@ def test_registration_waits_for_a_write_and_a_renewal_does_not(sql_store: SqlSto
     assert "two" not in {worker.name for worker in other.workers()[2]}
     newcomer.close()
     standing.close()
+
+
+@pytest.mark.server
+def test_writer_that_stands_still_is_thrown_out(sql_store: SqlStore, other: SqlStore) -> None:
+    """A process that is stopped while it holds the log's end: the server frees it, and what was begun is undone."""
+    if database_has_one_lock(other):
+        pytest.skip("SQLITE NOT TESTED HERE: it has no server that could; its writers wait until the process goes on")
+    other.look_up([])
+    with HeldWrite(sql_store, A, seconds=20.0) as held:
+        began = time.monotonic()
+        assert eventually(lambda: revoke(other, B)) == 1
+        assert time.monotonic() - began < 8.0
+    assert held.error is not None
+    feed = other.feed()
+    assert [entry.digest for entry in feed.read("0", 0.0, 10)] == [B]
+    feed.close()
 
 
 def database_has_one_lock(store: SqlStore) -> bool:
