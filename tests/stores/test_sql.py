@@ -497,3 +497,33 @@ def test_postgresql_wakes_a_reader(running_databases: dict[str, Database]) -> No
         timer.join()
     feed.close()
     store.close()
+
+
+@pytest.mark.server
+def test_reader_in_a_storm_of_notices_keeps_its_connection(running_databases: dict[str, Database]) -> None:
+    """What comes unasked to a listener is no farewell, however much of it there is."""
+    url = emptied("postgresql", running_databases)
+    store = opened(url)
+    feed = store.feed()
+    end = store.look_up([]).end
+    feed.read(end.cursor, 0.01, 1)
+    execute(url, *["SELECT pg_notify('jwtgate_log', generate_series(1, 20000)::text)"] * 2)
+    is_over = threading.Event()
+
+    def notify() -> None:
+        while not is_over.is_set():
+            execute(url, "SELECT pg_notify('jwtgate_log', generate_series(1, 500)::text)")
+
+    thread = threading.Thread(target=notify)
+    thread.start()
+    try:
+        for beat in range(200):
+            feed.renew(replace(WORKER, beat=beat), None)
+            feed.read(end.cursor, 0.0, 1)
+    finally:
+        is_over.set()
+        thread.join()
+    revoke(store, A)
+    assert [entry.digest for entry in feed.read(end.cursor, 1.0, 10)] == [A]
+    feed.close()
+    store.close()
