@@ -37,6 +37,7 @@ ROWS = {
     "rotations": "sessions:rotations",
     "stolen": "sessions:stolen",
     "left-behind": "sessions:left_behind",
+    "stores": "stores:stores",
 }
 
 

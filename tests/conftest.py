@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, binary_of, valkey_binary
 from topologies import PATIENT, ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
+from jwtgate.stores.contract import Migrating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
+SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
 GROUPS = [pytest.param(name, marks=pytest.mark.server) for name in ("sentinel", "cluster")]
 
@@ -66,10 +71,73 @@ def cluster_group() -> Iterator[ClusterGroup]:
         yield group
 
 
+@pytest.fixture(scope="session")
+def running_databases() -> Iterator[dict[str, Database]]:
+    """Started when first asked for, by name."""
+    databases: dict[str, Database] = {}
+    yield databases
+    for database in databases.values():
+        database.close()
+
+
+def required(name: str) -> type[Database]:
+    """What starts such a database; skips loudly where it is not installed, fails where everything must be."""
+    missing = DATABASES[name].missing()
+    if missing is None:
+        return DATABASES[name]
+    text = f"{name.upper()} NOT TESTED: no {missing} on this machine"
+    assert os.environ.get(REQUIRE_ALL) != "1", text
+    pytest.skip(text)
+
+
+def emptied_database(name: str, running: dict[str, Database]) -> str:
+    """The URL of the shared database of that name, or of the one in the environment, its tables without rows."""
+    url = os.environ.get(OWN[name])
+    if url is None:
+        if name not in running:
+            running[name] = required(name)().start()
+        url = running[name].url
+    empty(url)
+    store = open_store(url, prefix="jwtgate", watch=WATCH)
+    assert isinstance(store, Migrating)
+    store.migrate()  # patiently: no test is about how fast a crowded machine makes tables
+    store.close()
+    return url
+
+
+@pytest.fixture(params=DATABASES)
+def own_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database server for this test alone, not yet started: to be restarted, paused, reconfigured."""
+    database = required(request.param)()
+    yield database
+    database.close()
+
+
+def sql_url(kind: str, folder: Path, running: dict[str, Database]) -> str:
+    """Of an empty SQL database of that kind."""
+    return f"sqlite:///{folder}/store.db" if kind == "sqlite" else emptied_database(kind, running)
+
+
+@pytest.fixture(params=["sqlite", *SQL_SERVERS])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, running_databases: dict[str, Database]) -> str:
+    """Of an empty SQL database of each kind; not to be stopped."""
+    return sql_url(request.param, tmp_path, running_databases)
+
+
+@pytest.fixture
+def sql_store(database_url: str) -> Iterator[Store]:
+    """A store on ``database_url``."""
+    store = open_store(database_url, prefix="jwtgate", watch=WATCH)
+    yield store
+    store.close()
+
+
 def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
     """Of an empty store of that kind."""
     if name == "memory":
         return "memory://"
+    if name in ("sqlite", *DATABASES):
+        return sql_url(name, request.getfixturevalue("tmp_path"), request.getfixturevalue("running_databases"))
     if name in ("sentinel", "cluster"):
         group: SentinelGroup | ClusterGroup = request.getfixturevalue(f"{name}_group")
         group.flush()
@@ -77,7 +145,7 @@ def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
     return emptied(name, request.getfixturevalue("running_servers")).url
 
 
-@pytest.fixture(params=["memory", *SERVERS, *GROUPS])
+@pytest.fixture(params=["memory", *SERVERS, *GROUPS, "sqlite", *SQL_SERVERS])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
     url = emptied_url(request.param, request)

@@ -43,11 +43,7 @@ class NotYet:
 
 NOT_YET: dict[str, NotYet] = {
     "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
-    "store": NotYet(
-        ("sqlite", "postgresql+psycopg", "mysql+pymysql", "mariadb+pymysql"),
-    ),
     "journal": NotYet(allowed="leaving it unset"),
-    "poll": NotYet(allowed="0.25"),
     "locations": NotYet(("subprotocol",)),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""
