@@ -58,6 +58,9 @@ FOREIGN: dict[str, frozenset[str]] = {
     "settings.environment": frozenset({"environs"}),
     "stores.redis.store": frozenset({"redis"}),
     "stores.redis.wire": frozenset({"redis"}),
+    "stores.sql.journal": frozenset({"sqlalchemy"}),
+    "stores.sql.journal_engine": frozenset({"sqlalchemy"}),
+    "stores.sql.journal_tables": frozenset({"sqlalchemy"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 

@@ -9,10 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jwtgate.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["Entry", "Epoch", "Facts", "LogEnd", "Renewal", "Repair", "Watch", "Worker", "Written"]
+__all__ = [
+    "Entry",
+    "Epoch",
+    "Facts",
+    "JournalUnavailable",
+    "LogEnd",
+    "Renewal",
+    "Repair",
+    "Unconfirmed",
+    "Watch",
+    "Worker",
+    "Written",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,8 @@ class Epoch:
             ``math.inf`` under ``ON_STORE_DOWN=admit``.
         is_healed: a process watched it for two leases and found nobody writing back (L2).
         is_settled: a process watched it for ``reach_seconds``: nobody acts on knowledge of an earlier epoch (W3).
+        is_restored: what a journal remembers was put back in it, all of it, before it was healed: a session that is absent
+            has ended, and is not a lost one (L3). Never without a journal.
     """
 
     name: str
@@ -33,6 +49,7 @@ class Epoch:
     reach_seconds: float
     is_healed: bool
     is_settled: bool
+    is_restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,22 @@ class Written:
     workers: tuple[Worker, ...]
     replicas: int | None = None
     fsyncs: int | None = None
+
+
+class Unconfirmed(StoreUnavailable):
+    """A write that stands, and lacks what the operator asked of it besides; its text says what.
+
+    Attributes:
+        written: what stands: whoever catches this knows the ruling.
+    """
+
+    def __init__(self, text: str, written: Written) -> None:
+        super().__init__(text)
+        self.written = written
+
+
+class JournalUnavailable(StoreUnavailable):
+    """The journal does not answer; the store may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,14 +96,14 @@ def session_seconds_left(case: Case, facts: Facts) -> float:
     """How long a token's session lives, by the store that was asked for it.
 
     It must be the session of this very issuer and subject. An absent one has ended, unless the token's stamp is of another
-    epoch: then it may have been lost with the history (L3).
+    epoch and no journal was put back in this one: then it may have been lost with the history (L3).
 
     Raises: Revoked. LostSession.
     """
     stored = facts.sessions[0]
     if stored is None:
         stamp = case.issued().stamp
-        if stamp is not None and stamp[0] != facts.epoch.name:
+        if stamp is not None and stamp[0] != facts.epoch.name and not facts.epoch.is_restored:
             raise LostSession("the session may have been lost with the store's history")
     if stored is not None and not stored.is_ended and not (stored.record and len(stored.handles) > SUBJECT_PLACE):
         raise StoreUnavailable("a stored session cannot be read")

@@ -46,7 +46,6 @@ NOT_YET: dict[str, NotYet] = {
     "store": NotYet(
         ("sqlite", "postgresql+psycopg", "mysql+pymysql", "mariadb+pymysql", "redis+sentinel", "redis+cluster"),
     ),
-    "journal": NotYet(allowed="leaving it unset"),
     "durability": NotYet(allowed="0"),
     "poll": NotYet(allowed="0.25"),
     "locations": NotYet(("subprotocol",)),

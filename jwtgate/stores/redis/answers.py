@@ -14,7 +14,7 @@ from typing import Any
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "written"]
+__all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "truth", "written"]
 
 
 @lru_cache(maxsize=8)
@@ -22,7 +22,8 @@ def _epoch(text: bytes) -> Epoch:
     """Cached: the record is the same for hours."""
     record = json.loads(text)
     lease, reach = float(record["lease"]), _reach(float(record["reach"]))
-    return Epoch(str(record["name"]), lease, reach, record["healed"] == 1, record["settled"] == 1)
+    flags = [record.get(name) == 1 for name in ("healed", "settled", "restored")]
+    return Epoch(str(record["name"]), lease, reach, *flags)
 
 
 @lru_cache(maxsize=8)
@@ -121,6 +122,11 @@ def page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 def digests(answer: Any) -> tuple[bytes, ...] | None:
     """Of repair.lua."""
     return None if answer is None else tuple(bytes.fromhex(digest.decode()) for digest in answer)
+
+
+def truth(answer: Any) -> bool:
+    """Of restore_sessions.lua."""
+    return bool(answer == 1)
 
 
 def pairs(answer: Any) -> dict[str, str]:

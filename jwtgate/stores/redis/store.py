@@ -32,14 +32,16 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.core.sessions.stored import KeptSession, SessionChange
     from jwtgate.stores.contract import Durability
     from jwtgate.stores.redis.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]
 
 RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "repair", "lose", "forget"))
-LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw")]
+LOOK_UP, SESSIONS_OF, WRITE, SAW, RESTORE_SESSIONS = [
+    Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw", "restore_sessions")
+]
 
 OLDEST_MAJOR = 7
 """The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
@@ -210,6 +212,11 @@ class RedisFeed:
             for part in (repair.digest.hex(), repair.expected or b"", repair.ruling, packing.time(repair.until))
         ]
         return self._ask(self._layout.call(REPAIR, epoch, *parts), answers.digests, source=REPAIR.source)
+
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        """L3, one batch."""
+        command = self._layout.call(RESTORE_SESSIONS, epoch, "1" if is_last else "", *packing.kept(sessions))
+        return self._ask(command, answers.truth, source=RESTORE_SESSIONS.source)
 
     def lose(self, epoch: str) -> None:
         """H2."""
