@@ -37,7 +37,7 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
-from jwtgate.stores import open_store
+from jwtgate.stores import JournaledStore, open_journal, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -81,6 +81,9 @@ class Gate:
             poll_seconds=settings.poll,
             durability=durability_of(settings),
         )
+        self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
+        if self.journal is not None:
+            self.store = JournaledStore(self.store, self.journal)
         self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
@@ -119,7 +122,7 @@ class Gate:
             wide_handles=self._wide,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds)
+        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds, self.journal)
         self.performer = blocking.Performer(self.store, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()

@@ -9,9 +9,9 @@ from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
     from jwtgate.core.history import Watch
-    from jwtgate.stores.contract import Store
+    from jwtgate.stores.contract import Journal, Store
 
-__all__ = ["open_store"]
+__all__ = ["open_journal", "open_store"]
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -46,3 +46,14 @@ def open_store(
     from jwtgate.stores.redis import RedisStore
 
     return RedisStore(url, prefix=prefix, watch=watch, durability=durability)
+
+
+def open_journal(url: str, *, prefix: str) -> Journal:
+    """The journal that ``url`` names, an SQL database; no connection is made yet.
+
+    Args: prefix: what its tables begin with.
+    Raises: SettingsError, which never repeats the URL: it may hold a password.
+    """
+    from jwtgate.stores.sql.journal import SqlJournal
+
+    return SqlJournal(url, prefix=prefix)

@@ -43,6 +43,9 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """Of a transaction that another one came before, or whose connection had died in the pool. Merging twice changes nothing."""
 
+PATIENCE_SECONDS = 0.5
+"""So long a call may have taken already and still be begun again."""
+
 PURGE_SECONDS = 300.0
 PURGE_SLICE = 500
 PURGE_PAUSE_SECONDS = 0.05
@@ -183,13 +186,13 @@ class SqlJournal:
         return answer
 
     def _attempted(self, work: Callable[[Connection], T]) -> T:
-        attempt = 1
+        attempt, until = 1, time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 with self._engine.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not _is_worth_another(error):
+                if attempt == ATTEMPTS or time.monotonic() > until or not _is_worth_another(error):
                     raise
                 attempt += 1
 
