@@ -37,7 +37,7 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
-from jwtgate.stores import JournaledStore, open_journal, open_store
+from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,16 +74,21 @@ class Gate:
         self.clock = SystemClock()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
-        self.store: Store = open_store(
-            settings.store,
-            prefix=settings.prefix,
-            watch=watch,
-            poll_seconds=settings.poll,
-            durability=durability_of(settings),
+        self.parts = tuple(
+            open_store(
+                settings.store,
+                prefix=settings.prefix,
+                watch=watch,
+                poll_seconds=settings.poll,
+                durability=durability_of(settings),
+                share=(partition, settings.partitions),
+            )
+            for partition in range(settings.partitions)
         )
         self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
         if self.journal is not None:
-            self.store = JournaledStore(self.store, self.journal)
+            self.parts = tuple(JournaledStore(part, self.journal) for part in self.parts)
+        self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
@@ -120,10 +125,11 @@ class Gate:
             admitted_limit=settings.cache_size,
             rulings_limit=settings.view_limit,
             wide_handles=self._wide,
+            partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds, self.journal)
-        self.performer = blocking.Performer(self.store, self.clock, self.health)
+        self.follower = Follower(self.parts, self.view, self.clock, self.health, self.reach_seconds, self.journal)
+        self.performer = blocking.Performer(self.store, self.parts, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
@@ -134,7 +140,7 @@ class Gate:
             self.view,
             self.clock,
             self.reach_seconds,
-            own_worker=lambda: follower.worker_name,
+            own_worker=follower.worker_name,
             provider=lambda: self._provider,
         )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
@@ -305,12 +311,13 @@ class Gate:
     def status(self) -> Status:
         """What this process knows right now."""
         now, view = self.clock.boot(), self.view
-        end = view.end
+        first, granted = view.parts[0], [part.granted_at for part in view.parts]
+        end = first.end
         return Status(
             live=view.is_live(now),
-            complete=view.epoch is not None and view.is_complete,
-            position=None if end is None else f"{view.epoch}:{end.position}",
-            view_age_seconds=None if view.granted_at is None else now - view.granted_at,
+            complete=all(part.epoch is not None for part in view.parts) and view.is_complete,
+            position=None if end is None else f"{first.epoch}:{end.position}",
+            view_age_seconds=None if None in granted else now - min(at for at in granted if at is not None),
             lease_left_seconds=max(0.0, view.lease_until - now),
             rulings=len(view.rulings),
             admitted=len(view.admitted),

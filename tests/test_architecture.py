@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
-    "stores": ("errors", "core.history", "core.rulings", "core.sessions.stored"),
+    "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("core", "endpoints", "settings", "stores.contract"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jwtgate import Gate, Settings
-from jwtgate.core.history import Unconfirmed
+from jwtgate.core.history import NotDurable
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.errors import GrantError, ReusedRefreshToken, Revoked, StoreUnavailable
 from jwtgate.stores.sql.journal import SqlJournal
@@ -234,7 +234,7 @@ def test_journal_that_goes_away_later(gates: Callable[..., Gate], own_server: Se
     lock = sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     assert gate.verify(pair.access_token).subject == "alice"
-    with pytest.raises(Unconfirmed):
+    with pytest.raises(NotDurable):
         gate.sessions.end(other.session_id)
     with pytest.raises(Revoked):
         gate.verify(other.access_token)

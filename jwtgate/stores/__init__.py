@@ -3,5 +3,6 @@
 from jwtgate.stores.contract import Feed, Store
 from jwtgate.stores.journaled import JournaledStore
 from jwtgate.stores.opening import open_journal, open_store
+from jwtgate.stores.partitioned import PartitionedStore
 
-__all__ = ["Feed", "JournaledStore", "Store", "open_journal", "open_store"]
+__all__ = ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"]

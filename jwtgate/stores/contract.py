@@ -183,8 +183,8 @@ class Store(Protocol):
     ) -> Written | None:
         """Writes and logs all changes and changes all sessions, or raises and the caller must assume nothing.
 
-        A session that is created is stamped with the epoch and with the position of the write's last entry. One that is
-        ended leaves a mark until its ``ends_at``; ending what is not there does nothing.
+        A session that is created is stamped with the epoch and with the position of the write's last entry, unless it brings
+        a stamp. One that is ended leaves a mark until its ``ends_at``; ending what is not there does nothing.
 
         Args:
             changes: in order.

@@ -2,7 +2,7 @@
 
 Invariants:
   * A write returns only once both have it. The store comes first: its atomic step orders the writes, and what it ruled holds
-    whether or not the journal hears of it. A ruling that the journal lacks is ``Unconfirmed``: an error that says what stands.
+    whether or not the journal hears of it. A ruling that the journal lacks is ``NotDurable``: an error that says what stands.
   * Nobody holds tokens of a session, or a refresh token, that the journal does not know: those would outlive what it
     remembers. So a write that only puts sessions is not begun while the journal is known not to answer.
   * When a session was last seen moves in the journal with its rotations alone.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import JournalUnavailable, Unconfirmed
+from jwtgate.core.history import JournalUnavailable, NotDurable
 from jwtgate.core.sessions.stored import KeptSession
 
 if TYPE_CHECKING:
@@ -48,14 +48,14 @@ class JournaledStore:
     ) -> Written | None:
         """The store's step, and then the journal's.
 
-        Raises: Unconfirmed: it stands in the store, and the journal lacks it. JournalUnavailable: nothing was written.
+        Raises: NotDurable: it stands in the store, and the journal lacks it. JournalUnavailable: nothing was written.
         """
         if not changes and all(each.record is not None for each in sessions):
             self.journal.check()
         try:
             written = self.store.write(changes, now, sessions, guard)
-        except Unconfirmed as unconfirmed:
-            self._record(unconfirmed.written, changes, sessions)
+        except NotDurable as error:
+            self._record(error.written, changes, sessions)
             raise
         if written is not None:
             self._record(written, changes, sessions)
@@ -66,7 +66,7 @@ class JournaledStore:
         try:
             self.journal.record(rulings, [_kept(each, written) for each in sessions])
         except JournalUnavailable as error:
-            raise Unconfirmed(f"it stands in the store, and the journal lacks it: {error}", written) from error
+            raise NotDurable(written, f"it stands in the store, and the journal lacks it: {error}") from error
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """The store's."""
@@ -111,7 +111,7 @@ def _kept(change: SessionChange, written: Written) -> KeptSession:
         sid=change.sid,
         user=change.user,
         record=change.record,
-        stamp=f"{written.epoch.name}:{written.end.position}" if change.expected is None else "",
+        stamp=(change.stamp or written.stamp) if change.expected is None else "",
         handles=change.handles,
         seen_at=change.seen_at,
         ends_at=change.ends_at,

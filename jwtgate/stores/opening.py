@@ -23,8 +23,9 @@ def open_store(
     watch: Watch,
     poll_seconds: float = 0.25,  # noqa: ARG001  # for stores that are polled
     durability: Durability = Durability(),  # noqa: B008  # frozen
+    share: tuple[int, int] = (0, 1),
 ) -> Store:
-    """The store that ``url`` names; no connection is made yet.
+    """One partition of the store that ``url`` names; no connection is made yet.
 
     Args:
         url: memory://, redis://, rediss:// or unix://.
@@ -32,6 +33,7 @@ def open_store(
         watch: the lease and the reach of this process.
         poll_seconds: between two looks at a change log that cannot wake its readers.
         durability: what a ruling needs besides the server's word.
+        share: which partition of how many.
 
     Raises: SettingsError, which never repeats the URL: it may hold a password.
     """
@@ -45,7 +47,7 @@ def open_store(
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
-    return RedisStore(url, prefix=prefix, watch=watch, durability=durability)
+    return RedisStore(url, prefix=prefix, watch=watch, durability=durability, share=share)
 
 
 def open_journal(url: str, *, prefix: str) -> Journal:

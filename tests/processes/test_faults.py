@@ -237,7 +237,7 @@ def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> No
     heal(valkey)
     copy = valkey.folder.with_suffix(".copy")
     with started(valkey.url, lease=1.0) as gate:
-        token, epoch = gate.issue("alice"), gate.view.epoch
+        token, epoch = gate.issue("alice"), gate.view.parts[0].epoch
         gate.suspend("alice", wait=True)
         shutil.copytree(valkey.folder / "appendonlydir", copy)
         gate.reinstate("alice", wait=True)
@@ -248,7 +248,7 @@ def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> No
         valkey.start()
         answers = set()
         deadline = time.monotonic() + 15.0
-        while not (gate.status().live and gate.view.epoch != epoch) and time.monotonic() < deadline:
+        while not (gate.status().live and gate.view.parts[0].epoch != epoch) and time.monotonic() < deadline:
             answers.add(answer_of(gate, token))
             time.sleep(0.005)
         assert answer_of(gate, token) == "admitted"

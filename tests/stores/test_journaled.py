@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from servers import WATCH
 
-from jwtgate.core.history import JournalUnavailable, Unconfirmed
+from jwtgate.core.history import JournalUnavailable, NotDurable
 from jwtgate.core.rulings import Change, Ruling
 from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
 from jwtgate.stores import open_store
@@ -115,7 +115,7 @@ def test_what_the_store_did_not_write_is_not_recorded(store: JournaledStore, jou
 def test_ruling_stands_where_the_journal_fails_and_the_error_says_so(store: JournaledStore, journal: ListedJournal) -> None:
     """W5: never a silent success; whoever catches it knows what holds."""
     journal.is_down = True
-    with pytest.raises(Unconfirmed, match="stands in the store, and the journal lacks it") as caught:
+    with pytest.raises(NotDurable, match="stands in the store, and the journal lacks it") as caught:
         store.write([Change(A, revoked=True)], time.time())
     assert store.look_up([A]).rulings == caught.value.written.rulings
 
@@ -134,7 +134,7 @@ def test_logout_is_written_while_the_journal_is_down(store: JournaledStore, jour
     """Nothing that takes a right away waits for a journal."""
     store.write((), time.time(), [put()])
     journal.is_down = True
-    with pytest.raises(Unconfirmed):
+    with pytest.raises(NotDurable):
         store.write((), time.time(), [SessionChange(SID, USER)])
     stored = store.look_up((), (SID,)).sessions[0]
     assert stored is not None and stored.is_ended
@@ -149,10 +149,10 @@ def test_write_that_is_unconfirmed_for_another_reason_is_recorded_too(
     def write(*arguments: object) -> None:
         written = inner(*arguments)  # type: ignore[arg-type]
         assert written is not None
-        raise Unconfirmed("too few replicas", written)
+        raise NotDurable(written, "too few replicas")
 
     monkeypatch.setattr(store.store, "write", write)
-    with pytest.raises(Unconfirmed, match="too few replicas"):
+    with pytest.raises(NotDurable, match="too few replicas"):
         store.write([Change(A, revoked=True)], time.time())
     assert [digest for digest, _ in journal.rulings] == [A]
 

@@ -115,8 +115,8 @@ class Rotation:
         for spent in record.spent:
             if spent.digest == digest:
                 return "racer" if live.facts.at - spent.at < self.rules.grace_seconds else "recent predecessor"
-        epoch = live.facts.epoch
-        if shown.generation > record.generation and not shown.is_of(epoch.name) and not epoch.is_restored:
+        home = live.facts.home()
+        if shown.generation > record.generation and not shown.is_of(home.name) and not home.is_restored:
             raise StoreUnavailable("the store has lost the latest state of this session with its history")
         return "older lineage"
 
@@ -127,7 +127,7 @@ class Rotation:
         stored, facts = live.stored, live.facts
         claims = yield from self._claims_of_today(live)
         ends_at = live.record.ends_at(facts.at)
-        successor = shown.next(self.login.draw, facts.epoch.name, live.record.generation + 1, ends_at)
+        successor = shown.next(self.login.draw, facts.home().name, live.record.generation + 1, ends_at)
         payload = self.login.payload(live.record, stored.sid, claims, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")

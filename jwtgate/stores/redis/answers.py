@@ -22,8 +22,8 @@ def _epoch(text: bytes) -> Epoch:
     """Cached: the record is the same for hours."""
     record = json.loads(text)
     lease, reach = float(record["lease"]), _reach(float(record["reach"]))
-    flags = [record.get(name) == 1 for name in ("healed", "settled", "restored")]
-    return Epoch(str(record["name"]), lease, reach, *flags)
+    healed, settled, restored = [record.get(name) == 1 for name in ("healed", "settled", "restored")]
+    return Epoch(str(record["name"]), lease, reach, healed, settled, float(record["birth"]), restored)
 
 
 @lru_cache(maxsize=8)

@@ -1,6 +1,6 @@
 """Redis (from 7.0) and Valkey as a store: each step is one script, so it is atomic on the server (H1, W1).
 
-Keys, layout version 1, all on the slot of ``{prefix:0}`` (design §5):
+Keys, layout version 1, those of partition N all on the slot of ``{prefix:N}`` (design §5):
 
     {prefix:0}:rulings  hash: digest in hex -> ruling as JSON; ``epoch`` -> epoch record as JSON;
                         ``end`` -> "<position> <link> <id in the log>"
@@ -50,11 +50,23 @@ OLDEST_MAJOR = 7
 class RedisStore:
     """A ``Store`` on one Redis or Valkey server, or on what stands behind one address."""
 
-    def __init__(self, url: str, *, prefix: str, watch: Watch, durability: Durability) -> None:
-        """Connects to nothing yet. Raises: SettingsError where the URL cannot be used."""
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        watch: Watch,
+        durability: Durability,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args: share: which partition of how many.
+        Raises: SettingsError where the URL cannot be used.
+        """
         self._dial = dial_settings(url)
         self._lines = Lines(self._dial)
-        self._layout = _Layout(prefix, watch)
+        self._layout = _Layout(prefix, watch, *share)
         self._durability = durability
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
@@ -242,10 +254,11 @@ class _Layout:
 
     __slots__ = ("_keys", "_limits", "log", "rulings")
 
-    def __init__(self, prefix: str, watch: Watch) -> None:
+    def __init__(self, prefix: str, watch: Watch, partition: int, partitions: int) -> None:
         names = ("rulings", "until", "log", "workers")
-        self._keys = tuple(f"{{{prefix}:0}}:{name}".encode() for name in names)
-        self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds))
+        self._keys = tuple(f"{{{prefix}:{partition}}}:{name}".encode() for name in names)
+        spread = f"/{partitions}" if partitions > 1 else ""
+        self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds) + spread)
         self.rulings, self.log = self._keys[0], self._keys[2]
 
     def call(self, script: Script, *arguments: Argument) -> tuple[Argument, ...]:
