@@ -148,7 +148,7 @@ def test_session_that_the_journal_does_not_know_has_ended(gates: Callable[..., G
     first = ready(gates(validity="allowlist"))
     pair = first.sessions.start("alice")
     with closing(sqlite3.connect(first.settings.journal.removeprefix("sqlite:///"))) as database, database:  # type: ignore[union-attr]
-        database.execute("DELETE FROM jwtgate_journal_sessions")
+        database.execute("DELETE FROM jwtgate_session_journal")
     forget(own_server, first)
     fresh = ready(gates(validity="allowlist"))
     with pytest.raises(Revoked):

@@ -12,6 +12,7 @@ from sqlalchemy import create_engine, text
 from jwtgate.core.history import JournalUnavailable
 from jwtgate.core.rulings import CutOff, Ruling, Toggle
 from jwtgate.core.sessions.stored import KeptSession
+from jwtgate.stores import open_journal
 from jwtgate.stores.sql.journal import SqlJournal
 
 if TYPE_CHECKING:
@@ -34,9 +35,16 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def journal(url: str) -> Iterator[SqlJournal]:
     """A journal of one process."""
-    journal = SqlJournal(url, prefix="jwtgate")
+    journal = opened(url)
     yield journal
     journal.close()
+
+
+def opened(url: str, prefix: str = "jwtgate") -> SqlJournal:
+    """As each process does."""
+    journal = open_journal(url, prefix=prefix)
+    assert isinstance(journal, SqlJournal)
+    return journal
 
 
 def revoked(position: int, at: float = 1000.0, *, until: float | None = None, lifted: bool = False) -> bytes:
@@ -138,7 +146,7 @@ def test_what_has_expired_is_not_told_and_is_purged(journal: SqlJournal, url: st
     assert set(rulings_of(journal)) == {B, b"c" * 16}
     assert set(sessions_of(journal)) == {OTHER}
     assert journal.purge(now) == 2
-    assert rows(url, "rulings") == 2 and rows(url, "sessions") == 1
+    assert rows(url, "ruling") == 2 and rows(url, "session") == 1
     assert journal.purge(now) == 0
 
 
@@ -146,7 +154,7 @@ def test_a_purge_goes_in_slices(journal: SqlJournal, url: str) -> None:
     """So that nobody waits long for it."""
     journal.record([(number.to_bytes(16, "big"), revoked(1, until=1.0)) for number in range(1201)], [])
     assert journal.purge(time.time()) == 1201
-    assert rows(url, "rulings") == 0
+    assert rows(url, "ruling") == 0
 
 
 def test_purging_is_done_beside_a_write_now_and_then(journal: SqlJournal, url: str) -> None:
@@ -157,7 +165,7 @@ def test_purging_is_done_beside_a_write_now_and_then(journal: SqlJournal, url: s
     for thread in threading.enumerate():
         if thread.name == "jwtgate-journal-purge":
             thread.join(10)
-    assert rows(url, "rulings") == 1
+    assert rows(url, "ruling") == 1
     assert journal._purged_at > 0
 
 
@@ -166,7 +174,7 @@ def test_eight_writers_at_once_lose_nothing(url: str) -> None:
     errors: list[Exception] = []
 
     def write(number: int) -> None:
-        journal = SqlJournal(url, prefix="jwtgate")
+        journal = opened(url)
         try:
             for turn in range(number, 200, 8):
                 journal.record([(A, revoked(turn)), (turn.to_bytes(16, "big"), revoked(turn))], [session(turn)])
@@ -181,7 +189,7 @@ def test_eight_writers_at_once_lose_nothing(url: str) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    journal = SqlJournal(url, prefix="jwtgate")
+    journal = opened(url)
     found = rulings_of(journal, 50)
     assert len(found) == 201
     assert Ruling.decode(found[A]).toggle == Toggle(True, "e", 199, 1000.0)
@@ -191,7 +199,7 @@ def test_eight_writers_at_once_lose_nothing(url: str) -> None:
 
 def test_prefixes_are_apart(journal: SqlJournal, url: str) -> None:
     """Two applications in one database."""
-    other = SqlJournal(url, prefix="other")
+    other = opened(url, "other")
     journal.record([(A, revoked(1))], [])
     assert rulings_of(other) == {}
     other.close()
@@ -199,7 +207,7 @@ def test_prefixes_are_apart(journal: SqlJournal, url: str) -> None:
 
 def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: Path) -> None:
     """One error of ours, whatever the driver raises."""
-    journal = SqlJournal(f"sqlite:///{tmp_path}/no/such/folder.sqlite", prefix="jwtgate")
+    journal = opened(f"sqlite:///{tmp_path}/no/such/folder.sqlite")
     with pytest.raises(JournalUnavailable, match="JWTGATE_JOURNAL"):
         journal.record([(A, revoked(1))], [])
     with pytest.raises(JournalUnavailable):
@@ -224,8 +232,8 @@ def test_check_asks_only_after_a_failure(journal: SqlJournal, monkeypatch: pytes
 def test_tables_of_a_newer_version_are_refused(journal: SqlJournal, url: str) -> None:
     """Nothing is written into what this version does not know."""
     journal.record([(A, revoked(1))], [])
-    execute(url, "UPDATE jwtgate_journal_state SET value = '2'")
-    newer = SqlJournal(url, prefix="jwtgate")
+    execute(url, "UPDATE jwtgate_journal SET version = 2")
+    newer = opened(url)
     with pytest.raises(JournalUnavailable, match="version 2"):
         newer.record([(B, revoked(1))], [])
     newer.close()
@@ -236,8 +244,9 @@ def test_rows_of_others_are_passed_over(journal: SqlJournal, url: str) -> None:
     journal.record([], [session(0)])
     execute(
         url,
-        "INSERT INTO jwtgate_journal_sessions VALUES"
-        " (x'ff', x'00', x'00', '', x'0011', 0, 9e9, 0), (x'41', x'00', x'00', '', x'', 0, 9e99, 0)",
+        "INSERT INTO jwtgate_session_journal VALUES"
+        " (x'ff', x'00', x'00', x'', x'', 0, 9e9, 0), (x'41', x'00', x'00', x'', x'', 0, 9e99, 0),"
+        " (x'42', x'00', x'00', x'', x'0011', 0, 9e9, 0)",
     )
     assert set(sessions_of(journal)) == {SID}
 
@@ -254,4 +263,4 @@ def execute(url: str, statement: str) -> list[tuple[object, ...]]:
 
 def rows(url: str, table: str) -> object:
     """How many."""
-    return execute(url, f"SELECT count(*) FROM jwtgate_journal_{table}")[0][0]
+    return execute(url, f"SELECT count(*) FROM jwtgate_{table}_journal")[0][0]

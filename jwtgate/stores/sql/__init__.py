@@ -1,1 +1,5 @@
-"""Stores and journals in an SQL database, through SQLAlchemy Core (the extra ``sql``)."""
+"""SQLite, PostgreSQL, MySQL and MariaDB as a store, through SQLAlchemy Core."""
+
+from jwtgate.stores.sql.store import SqlStore
+
+__all__ = ["SqlStore"]

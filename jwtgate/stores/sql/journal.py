@@ -1,7 +1,8 @@
 """A journal in an SQL database: what the store ruled and which sessions it holds, remembered when the store does not.
 
-Each call is one short transaction with the timeouts of the engine. Nothing is decided here: rows combine as
-``journal_tables`` says. Whatever goes wrong below becomes ``JournalUnavailable``, whose text quotes nothing that was sent.
+Each call is one short transaction within the bounds of ``engine``. How rows combine stands in ``journal_tables``. Rows are
+put in and then locked in one order, so that two writers wait for each other and never in a circle; whoever comes second finds
+what the first left. Whatever goes wrong becomes ``JournalUnavailable``.
 """
 
 from __future__ import annotations
@@ -12,39 +13,49 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import delete, insert, or_, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy import bindparam, delete, inspect, or_, select, text, update
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from jwtgate.core.history import JournalUnavailable
 from jwtgate.core.rulings import UnreadableRuling
-from jwtgate.stores.sql.journal_engine import open_engine
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.journal_tables import (
     VERSION,
-    Tables,
+    journal_tables_of,
     merged_ruling,
     merged_session,
-    row_of,
+    row_of_ruling,
+    row_of_session,
     session_of,
-    until_of,
 )
+from jwtgate.stores.sql.tables import tables_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection, Engine, RowMapping
+    from sqlalchemy import RowMapping, Table
 
     from jwtgate.core.sessions.stored import KeptSession
     from jwtgate.stores.contract import Weakness
+    from jwtgate.stores.sql.dialects import Dialect
+    from jwtgate.stores.sql.engine import Line
 
 __all__ = ["SqlJournal"]
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-"""Of a transaction that another one came before, or whose connection had died in the pool. Merging twice changes nothing."""
+BEGIN = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "mysql": "START TRANSACTION",
+}
+"""A read that locks sees what was committed last; in MySQL under any isolation."""
 
-PATIENCE_SECONDS = 0.5
-"""So long a call may have taken already and still be begun again."""
+ATTEMPTS = 3
+AGAIN_SECONDS = 0.3
+"""A call that failed so early is begun again: its connection had died in the pool, or it stood in a circle with another one
+after all. Merging twice changes nothing."""
 
 PURGE_SECONDS = 300.0
 PURGE_SLICE = 500
@@ -58,64 +69,80 @@ MARGIN_SECONDS = 120.0
 class SqlJournal:
     """A ``Journal``. Opens no connection before the first use."""
 
-    def __init__(self, url: str, *, prefix: str) -> None:
-        """Raises: SettingsError: the URL cannot be used, or its driver is not installed."""
-        self._engine: Engine = open_engine(url)
-        self._tables = Tables(prefix)
-        self.reset_after_fork(is_child=False)
+    def __init__(self, dialect: Dialect, *, prefix: str) -> None:
+        self._tables = journal_tables_of(prefix)
+        self._guard = tables_of(f"{prefix}_journal")
+        self._begin = (BEGIN[dialect.url.partition(":")[0].partition("+")[0]],)
+        self._lines = Lines(dialect, self._prepare)
+        self._start()
 
-    def reset_after_fork(self, *, is_child: bool = True) -> None:
-        """The child makes its own connections; the parent's are dropped unclosed."""
-        if is_child:
-            self._engine.dispose(close=False)
+    def _start(self) -> None:
         self._lock = threading.Lock()
-        self._is_there = False
         self._has_failed = False
         self._purged_at = time.monotonic()
 
+    def reset_after_fork(self) -> None:
+        """The child gets its own connections and locks."""
+        self._lines.reset_after_fork()
+        self._start()
+
+    # --- writing
+
     def record(self, rulings: Sequence[tuple[bytes, bytes]], sessions: Sequence[KeptSession]) -> None:
-        """One transaction, over rows in one order, so that two of them wait for each other and never in a circle."""
+        """One transaction."""
         if rulings or sessions:
-            self._ask(lambda connection: self._record(connection, rulings, sessions))
+            self._ask(lambda line: self._record(line, rulings, sessions))
             self._purge_sometimes()
 
-    def _record(self, connection: Connection, rulings: Sequence[tuple[bytes, bytes]], sessions: Sequence[KeptSession]) -> None:
-        if rulings:
-            self._record_rulings(connection, rulings)
-        if sessions:
-            self._record_sessions(connection, sessions)
-
-    def _record_rulings(self, connection: Connection, rulings: Sequence[tuple[bytes, bytes]]) -> None:
-        table = self._tables.rulings
-        found = connection.execute(_locked(table.c.digest, {digest for digest, _ in rulings}, table.c.ruling)).mappings()
-        known = {bytes(row["digest"]): bytes(row["ruling"]) for row in found}
-        merged = dict(known)
+    def _record(self, line: Line, rulings: Sequence[tuple[bytes, bytes]], sessions: Sequence[KeptSession]) -> None:
+        table, kept = self._tables.rulings, self._tables.sessions
+        told_rulings: dict[bytes, bytes] = {}
         for digest, ruling in rulings:
-            merged[digest] = merged_ruling(merged.get(digest), ruling)
-        rows = {digest: {"digest": digest, "ruling": ruling, "until": until_of(ruling)} for digest, ruling in merged.items()}
-        _put(connection, table, "digest", rows, known={digest: rows[digest]["ruling"] == known[digest] for digest in known})
-
-    def _record_sessions(self, connection: Connection, sessions: Sequence[KeptSession]) -> None:
-        table = self._tables.sessions
-        sids = {session.sid.encode() for session in sessions}
-        found = [session_of(row) for row in connection.execute(_locked(table.c.sid, sids, *table.c)).mappings()]
-        known = {session.sid: session for session in found if session is not None}
-        merged = dict(known)
+            told_rulings[digest] = merged_ruling(told_rulings.get(digest), ruling)
+        told_sessions: dict[bytes, KeptSession] = {}
         for session in sessions:
-            merged[session.sid] = merged_session(merged.get(session.sid), session)
-        rows = {sid: row_of(session) for sid, session in merged.items()}
-        _put(connection, table, "sid", rows, known={sid: merged[sid] == known[sid] for sid in known})
+            told_sessions[session.sid.encode()] = merged_session(told_sessions.get(session.sid.encode()), session)
+        with line.transaction(self._begin):
+            fresh = [row_of_ruling(*told) for told in sorted(told_rulings.items())]
+            for row in self._taken(line, table, "digest", fresh):
+                digest, known = bytes(row["digest"]), bytes(row["ruling"])
+                merged = merged_ruling(known, told_rulings[digest])
+                if merged != known:
+                    self._replace(line, table, "digest", row_of_ruling(digest, merged))
+            fresh = [row_of_session(told) for _, told in sorted(told_sessions.items())]
+            for row in self._taken(line, kept, "sid", fresh):
+                there = session_of(row)
+                whole = merged_session(there, told_sessions[bytes(row["sid"])])
+                if whole != there:
+                    self._replace(line, kept, "sid", row_of_session(whole))
+
+    def _taken(self, line: Line, table: Table, key: str, fresh: list[dict[str, Any]]) -> Sequence[RowMapping]:
+        """Puts in what is not there, and locks and reads all of it."""
+        if not fresh:
+            return ()
+        line.run(self._lines.dialect.insert_missing(table), fresh)
+        column = table.c[key]
+        wanted = select(table).where(column.in_([row[key] for row in fresh])).order_by(column).with_for_update()
+        found: Sequence[RowMapping] = line.run(wanted).mappings().all()
+        return found
+
+    def _replace(self, line: Line, table: Table, key: str, row: dict[str, Any]) -> None:
+        values = {f"new_{name}": value for name, value in row.items()}
+        changed: dict[str, Any] = {name: bindparam(f"new_{name}") for name in row if name != key}
+        line.run(update(table).where(table.c[key] == bindparam(f"new_{key}")).values(**changed), values)
 
     def check(self) -> None:
         """One question, where the last one had no answer."""
         if self._has_failed:
-            self._ask(lambda connection: connection.execute(text("SELECT 1")).close())
+            self._ask(lambda line: line.run(text("SELECT 1")).close())
+
+    # --- reading
 
     def pages(self, size: int) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-        """By digest, a transaction each: none is held open while a page is worked on."""
-        table, earliest = self._tables.rulings, time.time()
-        wanted = select(table.c.digest, table.c.ruling).where(or_(table.c.until.is_(None), table.c.until >= earliest))
-        for rows in self._slices(wanted, table.c.digest, size):
+        """By digest, a statement each: nothing is held open while a page is worked on."""
+        table = self._tables.rulings
+        matters = or_(table.c.until.is_(None), table.c.until >= time.time())
+        for rows in self._slices(select(table.c.digest, table.c.ruling).where(matters), table.c.digest, size):
             yield [(bytes(row["digest"]), bytes(row["ruling"])) for row in rows]
 
     def session_pages(self, size: int) -> Iterator[Sequence[KeptSession]]:
@@ -135,6 +162,8 @@ class SqlJournal:
             if len(rows) < size:
                 return
             last = bytes(rows[-1][key.name])
+
+    # --- forgetting
 
     def purge(self, now: float) -> int:
         """Forgets what can no longer matter, in slices; returns how many rows. Not for a request to wait for."""
@@ -156,107 +185,83 @@ class SqlJournal:
             if now - self._purged_at < PURGE_SECONDS:
                 return
             self._purged_at = now
-        with suppress(RuntimeError):  # no thread can be had: the next write tries again in five minutes
+        with suppress(RuntimeError):  # no thread can be had: a later write tries again
             threading.Thread(target=self._purge_quietly, name="jwtgate-journal-purge", daemon=True).start()
 
     def _purge_quietly(self) -> None:
         with suppress(JournalUnavailable):
             self.purge(time.time())
 
+    # --- the rest
+
     def audit(self) -> tuple[Weakness, ...]:
-        """That it answers, and with tables of this version."""
-        self._ask(lambda connection: connection.execute(text("SELECT 1")).close())
-        return ()
+        """What the database says of itself; several statements."""
+        return tuple(self._lines.dialect.audit(self._inquire))
+
+    def _inquire(self, asked: str) -> list[tuple[Any, ...]] | None:
+        return self._ask(lambda line: [tuple(row) for row in line.say(asked)])
 
     def close(self) -> None:
         """Closes the pooled connections."""
-        self._engine.dispose()
+        self._lines.close()
 
-    def _ask(self, work: Callable[[Connection], T]) -> T:
-        """One transaction, begun again where it lost a race or a connection."""
-        try:
-            self._see_to_tables()
-            answer = self._attempted(work)
-        except SQLAlchemyError as error:
-            self._has_failed = True
-            raise JournalUnavailable(f"JWTGATE_JOURNAL: the database does not answer ({_name(error)})") from error
-        except UnreadableRuling as error:
-            raise JournalUnavailable("a ruling cannot be read") from error
-        self._has_failed = False
-        return answer
-
-    def _attempted(self, work: Callable[[Connection], T]) -> T:
-        attempt, until = 1, time.monotonic() + PATIENCE_SECONDS
-        while True:
+    def _ask(self, work: Callable[[Line], T]) -> T:
+        until = time.monotonic() + AGAIN_SECONDS
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._engine.begin() as connection:
-                    return work(connection)
-            except DBAPIError as error:
-                if attempt == ATTEMPTS or time.monotonic() > until or not _is_worth_another(error):
-                    raise
-                attempt += 1
+                answer = self._lines.ask(work)
+            except StoreUnavailable as error:
+                if attempt == ATTEMPTS or time.monotonic() > until or isinstance(error, JournalUnavailable):
+                    self._has_failed = True
+                    raise _as_journal(error) from error
+            except UnreadableRuling as error:
+                raise JournalUnavailable("a ruling cannot be read") from error
+            else:
+                self._has_failed = False
+                return answer
+        raise AssertionError("the last attempt raises")
 
-    def _see_to_tables(self) -> None:
-        """Once in each process. Raises: JournalUnavailable: they are of a newer version."""
-        if self._is_there:
-            return
-        self._attempted(self._create)
-        self._is_there = True
-
-    def _create(self, connection: Connection) -> None:
-        state = self._tables.state
-        self._tables.metadata.create_all(connection, checkfirst=True)
-        version = connection.execute(select(state.c.value).where(state.c.name == "version")).scalar()
-        if version is None:
-            connection.execute(insert(state).values(name="version", value=str(VERSION)))
-        elif version != str(VERSION):
+    def _prepare(self, line: Line) -> None:
+        """Makes what is missing. Raises: JournalUnavailable: the tables are of another version."""
+        version = self._tables.version
+        begin, end = line.dialect.guard_creation(self._guard)
+        for said in begin:
+            line.say(said)
+        for table in self._tables.all():
+            _create(line, table)
+        line.run(line.dialect.insert_missing(version), {"id": 1, "version": VERSION})
+        found = line.run(select(version.c.version)).scalar()
+        for said in end:
+            line.say(said)
+        if found != VERSION:
             raise JournalUnavailable(
-                f"JWTGATE_JOURNAL: its tables are of version {str(version)[:9]}, and this jwtgate knows version {VERSION}"
+                f"JWTGATE_JOURNAL: its tables are of layout version {found}, and this version of jwtgate knows {VERSION}"
             )
 
 
-def _rows(connection: Connection, asked: Any) -> Sequence[RowMapping]:
-    return connection.execute(asked).mappings().all()
+def _create(line: Line, table: Table) -> None:
+    """With its indexes; MySQL makes them with the table."""
+    line.run(CreateTable(table, if_not_exists=True))
+    known = {index["name"] for index in inspect(line.connection).get_indexes(table.name)}
+    for index in table.indexes:
+        if index.name not in known:
+            line.run(CreateIndex(index))
 
 
-def _locked(key: Any, values: Iterable[bytes], *columns: Any) -> Any:
-    """In one order, so that two transactions never wait for each other."""
-    return (
-        select(key, *[column for column in columns if column is not key])
-        .where(key.in_(sorted(values)))
-        .order_by(key)
-        .with_for_update()
-    )
+def _as_journal(error: StoreUnavailable) -> JournalUnavailable:
+    if isinstance(error, JournalUnavailable):
+        return error
+    words = str(error).replace("JWTGATE_STORE", "JWTGATE_JOURNAL").replace("the store failed", "the journal failed")
+    return JournalUnavailable(words)
 
 
-def _put(connection: Connection, table: Any, key: str, rows: dict[Any, dict[str, Any]], *, known: dict[Any, bool]) -> None:
-    """Args: rows: as they are to be, by key. known: those that are there, and whether they are so already."""
-    added = [rows[each] for each in rows if each not in known]
-    changed = [rows[each] for each, is_same in known.items() if not is_same]
-    if added:
-        connection.execute(insert(table), sorted(added, key=lambda row: row[key]))
-    for row in changed:
-        connection.execute(update(table).where(table.c[key] == row[key]).values(row))
+def _rows(line: Line, asked: Any) -> Sequence[RowMapping]:
+    found: Sequence[RowMapping] = line.run(asked).mappings().all()
+    return found
 
 
-def _purged(connection: Connection, key: Any, end: Any, before: float) -> int:
-    doomed = connection.execute(select(key).where(end < before).order_by(end).limit(PURGE_SLICE)).scalars().all()
+def _purged(line: Line, key: Any, end: Any, before: float) -> int:
+    doomed = line.run(select(key).where(end < before).order_by(end).limit(PURGE_SLICE)).scalars().all()
     if doomed:  # one that was moved meanwhile stays
-        connection.execute(delete(key.table).where(key.in_(doomed), end < before))
+        line.run(delete(key.table).where(key.in_(doomed), end < before))
     return len(doomed)
-
-
-def _is_worth_another(error: DBAPIError) -> bool:
-    """Another transaction inserted the row first or stood in the way, another process made the tables, or the pool held a
-    connection that had died."""
-    texts = ("deadlock", "serializ", "locked", "already exists", "restart transaction")
-    return (
-        error.connection_invalidated
-        or isinstance(error, IntegrityError)
-        or any(word in str(error.orig).lower() for word in texts)
-    )
-
-
-def _name(error: SQLAlchemyError) -> str:
-    """Of the driver's error where there is one: never its text, which may quote rows and addresses."""
-    return type(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error).__name__
