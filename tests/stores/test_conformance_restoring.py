@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
+from conftest import SERVERS, emptied
+from servers import WATCH, Server
 
 from jwtgate.core.sessions.stored import KeptSession, SessionChange, StoredSession
-from jwtgate.stores import Feed, Store
+from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Restorable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=["memory", *SERVERS])
+def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Iterator[Store]:
+    """Of the kinds that can have a journal, and the one that tells what they mean."""
+    url = "memory://" if request.param == "memory" else emptied(request.param, running_servers).url
+    store = open_store(url, prefix="jwtgate", watch=WATCH)
+    yield store
+    store.close()
+
 
 SID, OTHER = "s" * 21 + "A", "t" * 21 + "A"
 USER = b"u" * 16

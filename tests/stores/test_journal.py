@@ -27,9 +27,9 @@ LATER = time.time() + 3600.0
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    """An empty database."""
-    return f"sqlite:///{tmp_path}/journal.sqlite"
+def url(database_url: str) -> str:
+    """An empty database of each kind."""
+    return database_url
 
 
 @pytest.fixture
@@ -242,20 +242,22 @@ def test_tables_of_a_newer_version_are_refused(journal: SqlJournal, url: str) ->
 def test_rows_of_others_are_passed_over(journal: SqlJournal, url: str) -> None:
     """A row that no jwtgate wrote disturbs no other one."""
     journal.record([], [session(0)])
-    execute(
-        url,
-        "INSERT INTO jwtgate_session_journal VALUES"
-        " (x'ff', x'00', x'00', x'', x'', 0, 9e9, 0), (x'41', x'00', x'00', x'', x'', 0, 9e99, 0),"
-        " (x'42', x'00', x'00', x'', x'0011', 0, 9e9, 0)",
-    )
+    user = '"user"' if "mysql" not in url and "mariadb" not in url else "`user`"
+    for sid, handles, ends_at in ((b"\xff", b"", 9e9), (b"A", b"", 9e99), (b"B", b"\0\x11", 9e9)):
+        execute(
+            url,
+            f"INSERT INTO jwtgate_session_journal (sid, {user}, record, stamp, handles, seen_at, ends_at, turn)"
+            " VALUES (:sid, :sid, :sid, :stamp, :handles, 0, :ends_at, 0)",
+            {"sid": sid, "stamp": b"", "handles": handles, "ends_at": ends_at},
+        )
     assert set(sessions_of(journal)) == {SID}
 
 
-def execute(url: str, statement: str) -> list[tuple[object, ...]]:
+def execute(url: str, statement: str, values: dict[str, object] | None = None) -> list[tuple[object, ...]]:
     """By another program."""
     engine = create_engine(url)
     with engine.begin() as connection:
-        result = connection.execute(text(statement))
+        result = connection.execute(text(statement), values or {})
         found = [tuple(row) for row in result] if result.returns_rows else []
     engine.dispose()
     return found

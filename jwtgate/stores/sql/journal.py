@@ -1,8 +1,8 @@
 """A journal in an SQL database: what the store ruled and which sessions it holds, remembered when the store does not.
 
 Each call is one short transaction within the bounds of ``engine``. How rows combine stands in ``journal_tables``. Rows are
-put in and then locked in one order, so that two writers wait for each other and never in a circle; whoever comes second finds
-what the first left. Whatever goes wrong becomes ``JournalUnavailable``.
+locked in one order, so that two writers wait for each other and not in a circle; whoever comes second finds what the first
+left. Whatever goes wrong becomes ``JournalUnavailable``.
 """
 
 from __future__ import annotations
@@ -116,14 +116,22 @@ class SqlJournal:
                 if whole != there:
                     self._replace(line, kept, "sid", row_of_session(whole))
 
-    def _taken(self, line: Line, table: Table, key: str, fresh: list[dict[str, Any]]) -> Sequence[RowMapping]:
-        """Puts in what is not there, and locks and reads all of it."""
+    def _taken(self, line: Line, table: Table, key: str, told: list[dict[str, Any]]) -> Sequence[RowMapping]:
+        """Locks and reads what is there, and puts in the rest; where another write put that in first, reads what it left."""
+        found = self._locked(line, table, key, [row[key] for row in told])
+        known = {bytes(row[key]) for row in found}
+        fresh = [row for row in told if row[key] not in known]
         if not fresh:
-            return ()
-        line.run(self._lines.dialect.insert_missing(table), fresh)
+            return found
+        done = line.run(self._lines.dialect.insert_missing(table), fresh)
+        if len(fresh) == 1 and done.rowcount == 1:
+            return found
+        return (*found, *self._locked(line, table, key, [row[key] for row in fresh]))
+
+    def _locked(self, line: Line, table: Table, key: str, values: list[bytes]) -> Sequence[RowMapping]:
         column = table.c[key]
-        wanted = select(table).where(column.in_([row[key] for row in fresh])).order_by(column).with_for_update()
-        found: Sequence[RowMapping] = line.run(wanted).mappings().all()
+        wanted = select(table).where(column.in_(values)).order_by(column).with_for_update()
+        found: Sequence[RowMapping] = line.run(wanted).mappings().all() if values else ()
         return found
 
     def _replace(self, line: Line, table: Table, key: str, row: dict[str, Any]) -> None:
