@@ -89,6 +89,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     yield from _cookies(values)
     yield from _times(values)
     yield from _memories(values)
+    if values.get("partitions", 1) > 1 and not values.get("store", "redis").startswith(("redis", "unix")):
+        yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 

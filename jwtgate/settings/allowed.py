@@ -46,7 +46,6 @@ NOT_YET: dict[str, NotYet] = {
     "store": NotYet(("redis+sentinel", "redis+cluster")),
     "durability": NotYet(allowed="0"),
     "locations": NotYet(("subprotocol",)),
-    "partitions": NotYet(allowed="1"),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""
 
