@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
 
-__all__ = ["Durability", "Feed", "Journal", "Restorable", "Store", "Weakness"]
+__all__ = ["Durability", "Feed", "Journal", "Migrating", "Restorable", "Store", "Weakness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,15 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """Closes connections; the next use opens new ones. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Migrating(Protocol):
+    """A store that keeps its data in a layout of a version."""
+
+    def migrate(self) -> tuple[int | None, int]:
+        """Makes what is missing, or brings it to this version. Returns: the version before (None: nothing) and after."""
         ...
 
 

@@ -327,8 +327,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
     [
         ("jwks_url", "https://u:hunter2pw@idp/jwks", "JWTGATE_JWKS_FILE"),
         ("locations", ["header", "subprotocol"], "header, cookie"),
-        ("store", "sqlite:///x.db", "redis://"),
-        ("store", "postgresql+psycopg://u:hunter2pw@h/d", "redis://"),
         ("store", "redis+sentinel://a:1,b:2/m", "redis://"),
         ("store", "redis+cluster://h", "redis://"),
     ],
@@ -346,6 +344,22 @@ def test_every_row_of_what_is_not_done_yet_is_a_setting() -> None:
 
 
 # Settings together
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///store.db", "postgresql+psycopg://h/d"])
+def test_journal_goes_with_a_redis(store: str) -> None:
+    """An SQL store remembers by itself, and the memory of one process can be given nothing back."""
+    (mistake,) = mistakes(store=store, journal="sqlite:///journal.db")
+    assert mistake.startswith("JWTGATE_JOURNAL ") and "JWTGATE_STORE" in mistake
+
+
+@pytest.mark.parametrize("journal", ["sqlite:////var/lib/j.db", "postgresql+psycopg://u:hunter2pw@h/d", "mysql+pymysql://h/d"])
+def test_journal_is_an_sql_database(journal: str) -> None:
+    """Beside any Redis; what is none is said."""
+    settings = Settings(secret=SECRET, store="redis://h", journal=journal)
+    assert settings.journal == journal and PASSWORD not in repr(settings)
+    (mistake,) = mistakes(store="redis://h", journal="redis://h")
+    assert mistake.startswith("JWTGATE_JOURNAL ") and "no SQL database" in mistake
 
 
 def test_all_mistakes_come_at_once() -> None:

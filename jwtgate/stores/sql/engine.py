@@ -137,20 +137,24 @@ class Lines:
     def _connect(self) -> Raw:
         raw = self.dialect.connect(time.monotonic() + TIMEOUT_SECONDS)
         self._raws.add(raw)
+        self._is_prepared = False  # it may lead to another database than the one before
         return raw
 
     def _check(self, raw: Raw, _record: object, _proxy: object) -> None:
         if self.dialect.is_stale(raw):
             raise DisconnectionError
 
-    def ask(self, step: Callable[[Line], T], *, seconds: float = TIMEOUT_SECONDS) -> T:
-        """Performs a step on a free connection. Raises: StoreUnavailable, for whatever went wrong."""
+    def ask(self, step: Callable[[Line], T], *, seconds: float = TIMEOUT_SECONDS, is_prepared: bool = False) -> T:
+        """Performs a step on a free connection. Raises: StoreUnavailable, for whatever went wrong.
+
+        Args: is_prepared: the step needs nothing that ``prepare`` would make.
+        """
         deadline = time.monotonic() + seconds
         with self._translated():
             engine = self._engine
             line = Line(engine.connect(), self.dialect, deadline)
             try:
-                answer = self._perform(step, line)
+                answer = step(line) if is_prepared else self._perform(step, line)
             except StoreUnavailable:
                 raise
             except BaseException:

@@ -2,8 +2,8 @@
 
 The identity (H1) is when the server was started: a restart, a restored base backup and a promoted standby all change it. A
 dump that was restored into the running server is found as well: each write of the row of ``meta`` leaves in it the number of
-its own transaction, which is that of the row's version (``xmin``) until somebody else writes the row, and a restore does. Locking
-the row makes no new version, no savepoint is ever used, and neither freezing nor VACUUM FULL changes what ``xmin`` shows.
+its own transaction, which is that of the row's version (``xmin``) until somebody else writes the row, and a restore does.
+Locking the row makes no new version, no savepoint is ever used, and neither freezing nor VACUUM FULL changes ``xmin``.
 A transaction's number comes again only after four thousand million others, and those of one server only grow meanwhile.
 
 The server's own timeouts free its locks from a client that stands still; the deadline on this side does not rely on them.
@@ -225,7 +225,7 @@ LOSSES = (
 
 _IN_WORDS = {
     "28P01": "password authentication failed",
-    "3D000": "does not exist",
+    "3D000": 'database "',
     "28000": "no pg_hba.conf entry",
 }
 

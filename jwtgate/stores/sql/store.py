@@ -194,7 +194,7 @@ class SqlStore:
 
     def migrate(self) -> tuple[int | None, int]:
         """Makes the tables, or brings them to this layout. Returns: its version before (None: there were none) and after."""
-        return self._lines.ask(lambda line: schema.migrate(line, self._tables), seconds=MIGRATION_SECONDS)
+        return self._lines.ask(lambda line: schema.migrate(line, self._tables), seconds=MIGRATION_SECONDS, is_prepared=True)
 
     def audit(self) -> tuple[Weakness, ...]:
         """Several statements; each may be refused to the gate's user."""
