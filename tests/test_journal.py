@@ -63,21 +63,25 @@ def forget(server: Server, *gates: Gate) -> None:
     server.restart(keep_data=False)
 
 
+@pytest.mark.parametrize("partitions", [1, 4])
 @pytest.mark.parametrize("validity", ["denylist", "allowlist"])
 def test_fresh_process_on_an_empty_server_knows_what_was_revoked(
-    gates: Callable[..., Gate], own_server: Server, validity: str
+    gates: Callable[..., Gate], own_server: Server, validity: str, partitions: int
 ) -> None:
-    """A process that has never known it, on a server that knows it no more."""
-    first = ready(gates(validity=validity))
+    """A process that has never known it, on a server that knows it no more; each partition gets its own back."""
+    first = ready(gates(validity=validity, partitions=partitions))
     pairs = {name: first.sessions.start(name) for name in ("alice", "bob", "carol", "dave")}
     first.revoke(token=pairs["alice"].access_token)
     first.revoke(sub="bob")
     first.sessions.end(pairs["carol"].session_id)
     forget(own_server, first)
-    fresh = ready(gates(validity=validity))
+    fresh = ready(gates(validity=validity, partitions=partitions))
     for name in ("alice", "bob", "carol"):
         with pytest.raises(Revoked):
             fresh.verify(pairs[name].access_token)
+    assert fresh.sessions.refresh(pairs["dave"].refresh_token).session_id == pairs["dave"].session_id
+    with pytest.raises(GrantError):
+        fresh.sessions.refresh(pairs["carol"].refresh_token)
     assert fresh.verify(pairs["dave"].access_token).subject == "dave"
     assert [each.sid for each in fresh.sessions.list("dave")] == [pairs["dave"].session_id]
 

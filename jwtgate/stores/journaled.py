@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import JournalUnavailable, NotDurable
 from jwtgate.core.sessions.stored import KeptSession
+from jwtgate.stores.contract import Weakness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Epoch, Facts, LogEnd, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
-    from jwtgate.stores.contract import Feed, Journal, Store, Weakness
+    from jwtgate.stores.contract import Feed, Journal, Store
 
 __all__ = ["JournaledStore"]
 
@@ -89,8 +90,13 @@ class JournaledStore:
         self.store.forget(worker)
 
     def audit(self) -> tuple[Weakness, ...]:
-        """Of both."""
-        return (*self.store.audit(), *self.journal.audit())
+        """Of both. A journal that does not answer is a weakness of its own: the store may serve all the same."""
+        found = self.store.audit()
+        try:
+            return (*found, *self.journal.audit())
+        except JournalUnavailable as error:
+            problem = f"The journal does not answer, so nobody can log in, and what is revoked is not remembered: {error}."
+            return (*found, Weakness(problem, "JWTGATE_JOURNAL with the address of an SQL database that answers"))
 
     def reset_after_fork(self) -> None:
         """Both."""

@@ -9,7 +9,7 @@ import pytest
 from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.effects import Pause, Roster, Write
-from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+from jwtgate.core.history import Epoch, LogEnd, NotDurable, Worker, Written
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.rulings import Change, Ruling, Toggle
 from jwtgate.core.view import View
@@ -78,6 +78,15 @@ def test_write_comes_first_and_is_applied_here() -> None:
     assert caller.effect == Write(CHANGES, START)
     caller.tell(written())
     assert caller.view.rulings == {DIGEST: TEXT}
+
+
+def test_write_that_stands_without_all_that_was_asked_is_applied_here_and_raises() -> None:
+    """W5: no receipt, but what stands is known."""
+    caller = Caller()
+    caller.begin()
+    with pytest.raises(NotDurable):
+        caller.tell(NotDurable(written(), "the journal lacks it"))
+    assert caller.view.rulings[DIGEST] == TEXT
 
 
 def test_receipt_tells_what_was_written() -> None:

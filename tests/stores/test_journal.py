@@ -172,28 +172,29 @@ def test_purging_is_done_beside_a_write_now_and_then(journal: SqlJournal, url: s
 
 def insist(journal: SqlJournal, rulings: list[tuple[bytes, bytes]], sessions: list[KeptSession]) -> None:
     """As a caller who is told that the journal was busy: once more does no harm."""
-    for _ in range(10):
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
         with suppress(JournalUnavailable):
             journal.record(rulings, sessions)
             return
     journal.record(rulings, sessions)
 
 
-def test_eight_writers_at_once_lose_nothing(url: str) -> None:
+def test_four_writers_at_once_lose_nothing(url: str) -> None:
     """Each with a journal of its own on the same rows: as many processes."""
     errors: list[Exception] = []
 
     def write(number: int) -> None:
         journal = opened(url)
         try:
-            for turn in range(number, 200, 8):
+            for turn in range(number, 80, 4):
                 insist(journal, [(A, revoked(turn)), (turn.to_bytes(16, "big"), revoked(turn))], [session(turn)])
         except Exception as error:  # asserted below
             errors.append(error)
         finally:
             journal.close()
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -201,9 +202,9 @@ def test_eight_writers_at_once_lose_nothing(url: str) -> None:
     assert errors == []
     journal = opened(url)
     found = rulings_of(journal, 50)
-    assert len(found) == 201
-    assert Ruling.decode(found[A]).toggle == Toggle(True, "e", 199, 1000.0)
-    assert sessions_of(journal)[SID].turn == 199
+    assert len(found) == 81
+    assert Ruling.decode(found[A]).toggle == Toggle(True, "e", 79, 1000.0)
+    assert sessions_of(journal)[SID].turn == 79
     journal.close()
 
 

@@ -167,3 +167,13 @@ def test_everything_else_is_the_stores(store: JournaledStore, journal: ListedJou
     store.reset_after_fork()
     store.close()
     assert journal.calls == ["reset_after_fork", "close"]
+
+
+def test_journal_that_does_not_answer_is_a_weakness(store: JournaledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no reason not to audit the store: it may serve all the same."""
+
+    def audit() -> tuple[Weakness, ...]:
+        raise JournalUnavailable("a simulation")
+
+    monkeypatch.setattr(store.journal, "audit", audit)
+    assert "a simulation" in store.audit()[-1].problem

@@ -19,6 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from jwtgate.core.history import JournalUnavailable
 from jwtgate.core.rulings import UnreadableRuling
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.journal_tables import (
     VERSION,
@@ -62,6 +63,9 @@ PURGE_SLICE = 500
 PURGE_PAUSE_SECONDS = 0.05
 """A few milliseconds of the database's time, and then others first."""
 
+MIGRATION_SECONDS = 60.0
+"""Somebody waits for it who asked for it."""
+
 MARGIN_SECONDS = 120.0
 """Rows are kept so much longer: ends are of the store's clock, purged by ours."""
 
@@ -79,6 +83,7 @@ class SqlJournal:
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._has_failed = False
+        self._before: int | None = None
         self._purged_at = time.monotonic()
 
     def reset_after_fork(self) -> None:
@@ -209,15 +214,20 @@ class SqlJournal:
     def _inquire(self, asked: str) -> list[tuple[Any, ...]] | None:
         return self._ask(lambda line: [tuple(row) for row in line.say(asked)])
 
+    def migrate(self) -> tuple[int | None, int]:
+        """Makes the tables. Returns: their version before (None: there were none) and after."""
+        self._ask(lambda line: line.run(text("SELECT 1")).close(), seconds=MIGRATION_SECONDS)
+        return self._before, VERSION
+
     def close(self) -> None:
         """Closes the pooled connections."""
         self._lines.close()
 
-    def _ask(self, work: Callable[[Line], T]) -> T:
+    def _ask(self, work: Callable[[Line], T], *, seconds: float = TIMEOUT_SECONDS) -> T:
         until = time.monotonic() + AGAIN_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                answer = self._lines.ask(work)
+                answer = self._lines.ask(work, seconds=seconds)
             except StoreUnavailable as error:
                 if attempt == ATTEMPTS or time.monotonic() > until or isinstance(error, JournalUnavailable):
                     self._has_failed = True
@@ -235,16 +245,25 @@ class SqlJournal:
         begin, end = line.dialect.guard_creation(self._guard)
         for said in begin:
             line.say(said)
+        self._before = self._version(line)
         for table in self._tables.all():
             _create(line, table)
         line.run(line.dialect.insert_missing(version), {"id": 1, "version": VERSION})
-        found = line.run(select(version.c.version)).scalar()
+        found = self._version(line)
         for said in end:
             line.say(said)
         if found != VERSION:
             raise JournalUnavailable(
                 f"JWTGATE_JOURNAL: its tables are of layout version {found}, and this version of jwtgate knows {VERSION}"
             )
+
+    def _version(self, line: Line) -> int | None:
+        """None: there is nothing yet."""
+        version = self._tables.version
+        if not inspect(line.connection).has_table(version.name):
+            return None
+        found: int | None = line.run(select(version.c.version)).scalar()
+        return found
 
 
 def _create(line: Line, table: Table) -> None:
