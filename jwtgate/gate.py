@@ -17,6 +17,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from jwtgate.auditing import audit_settings
 from jwtgate.configuring import durability_of, reach_of, rules_of
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
@@ -26,7 +27,7 @@ from jwtgate.core.history import Watch
 from jwtgate.core.rules import Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
-from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
+from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
 from jwtgate.responses import add_cookies
@@ -38,6 +39,7 @@ from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
+from jwtgate.stores.strict import insisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,20 +76,8 @@ class Gate:
         self.clock = SystemClock()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
-        self.parts = tuple(
-            open_store(
-                settings.store,
-                prefix=settings.prefix,
-                watch=watch,
-                poll_seconds=settings.poll,
-                durability=durability_of(settings),
-                share=(partition, settings.partitions),
-            )
-            for partition in range(settings.partitions)
-        )
         self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
-        if self.journal is not None:
-            self.parts = tuple(JournaledStore(part, self.journal) for part in self.parts)
+        self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
@@ -100,24 +90,27 @@ class Gate:
         self.aio = AsyncGate(self)
         for warning in settings.warnings:
             logger.warning("%s", warning)
-        if settings.strict:
-            self._insist()
         _gates.add(self)
 
-    def _insist(self) -> None:
-        """``STRICT=1``. A store that is not there yet is not unsafe: requests get 503 until it is, and then it is audited."""
-        try:
-            weaknesses = self.store.audit()
-        except StoreUnavailable as error:
-            logger.warning("JWTGATE_STRICT: the store could not be audited at start: %s", error)
-            return
-        if weaknesses:
-            raise SettingsError(*(f"JWTGATE_STORE: {each} (JWTGATE_STRICT=1 refuses it.)" for each in weaknesses))
+    def _opened(self, watch: Watch, partition: int) -> Store:
+        settings = self.settings
+        store: Store = open_store(
+            settings.store,
+            prefix=settings.prefix,
+            watch=watch,
+            poll_seconds=settings.poll,
+            durability=durability_of(settings),
+            share=(partition, settings.partitions),
+        )
+        if self.journal is not None:
+            store = JournaledStore(store, self.journal)
+        return insisted(store) if settings.strict else store
 
     def _compose(self) -> None:
         """Everything that a forked child must have of its own."""
         settings = self.settings
         self._lock = threading.Lock()
+        self._has_warned = False
         self.view = View(
             threading.Lock(),
             lease_seconds=settings.lease,
@@ -207,9 +200,19 @@ class Gate:
             return
         try:
             if not self.follower.is_started:
+                self._warn()
                 self.follower.start()
         finally:
             self._lock.release()
+
+    def _warn(self) -> None:
+        """Says once in each process what about the settings is unsafe; the follower, what about the store is."""
+        if self._has_warned:
+            return
+        self._has_warned = True
+        for weakness in audit_settings(self.settings, {}):
+            if weakness.severity == "problem":
+                logger.warning("unsafe settings: %s", weakness)
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""

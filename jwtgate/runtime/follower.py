@@ -226,9 +226,13 @@ class _Run:
             return
         self._is_audited = True
         for weakness in weaknesses:
-            if weakness not in self.told:  # partitions of one server are weak alike
-                self.told.add(weakness)
+            if weakness in self.told:  # partitions of one server are weak alike
+                continue
+            self.told.add(weakness)
+            if weakness.severity == "problem":
                 logger.warning("unsafe store: %s", weakness)
+            else:
+                logger.info("advice on the store: %s", weakness)
 
     def _close_feed(self) -> None:
         feed, self._feed = self._feed, None

@@ -12,6 +12,7 @@ Everything else is the store's own. After lost history its followers put back wh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import JournalUnavailable, NotDurable
@@ -93,10 +94,11 @@ class JournaledStore:
         """Of both. A journal that does not answer is a weakness of its own: the store may serve all the same."""
         found = self.store.audit()
         try:
-            return (*found, *self.journal.audit())
+            return (*found, *(replace(each, about="JWTGATE_JOURNAL") for each in self.journal.audit()))
         except JournalUnavailable as error:
             problem = f"The journal does not answer, so nobody can log in, and what is revoked is not remembered: {error}."
-            return (*found, Weakness(problem, "JWTGATE_JOURNAL with the address of an SQL database that answers"))
+            remedy = "JWTGATE_JOURNAL=<the URL of an SQL database that answers>"
+            return (*found, Weakness(problem, remedy, about="JWTGATE_JOURNAL"))
 
     def reset_after_fork(self) -> None:
         """Both."""

@@ -14,7 +14,22 @@ from typing import Any
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "truth", "written"]
+__all__ = [
+    "digests",
+    "entries",
+    "facts",
+    "info",
+    "members",
+    "moment",
+    "nothing",
+    "page",
+    "pairs",
+    "raw",
+    "renewal",
+    "texts",
+    "truth",
+    "written",
+]
 
 
 @lru_cache(maxsize=8)
@@ -139,6 +154,22 @@ def info(answer: Any) -> dict[str, str]:
     """Of INFO."""
     lines = (line.partition(":") for line in answer.decode().splitlines())
     return {name: value for name, _, value in lines}
+
+
+def moment(answer: Any) -> float:
+    """Of TIME."""
+    seconds, microseconds = answer
+    return int(seconds) + int(microseconds) / 1_000_000
+
+
+def texts(answer: Any) -> list[str]:
+    """Of probe.lua and types.lua."""
+    return [part.decode(errors="replace") for part in answer]
+
+
+def raw(answer: Any) -> Any:
+    """As it came, for whoever looks for what cannot be read."""
+    return answer
 
 
 def nothing(_answer: Any) -> None:

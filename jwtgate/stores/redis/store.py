@@ -19,12 +19,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoPermissionError, ResponseError
-
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Weakness
 from jwtgate.stores.redis import answers, packing
+from jwtgate.stores.redis.auditing import Auditing
 from jwtgate.stores.redis.wire import Answer, Line, Lines, Script, dial_settings
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import KeptSession, SessionChange
-    from jwtgate.stores.contract import Durability
+    from jwtgate.stores.contract import Durability, Weakness
     from jwtgate.stores.redis.wire import Argument, Dial
 
 __all__ = ["RedisFeed", "RedisStore"]
@@ -42,9 +40,6 @@ RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "re
 LOOK_UP, SESSIONS_OF, WRITE, SAW, RESTORE_SESSIONS = [
     Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw", "restore_sessions")
 ]
-
-OLDEST_MAJOR = 7
-"""The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
 
 
 class RedisStore:
@@ -67,6 +62,7 @@ class RedisStore:
         self._dial = dial_settings(url)
         self._lines = Lines(self._dial)
         self._layout = _Layout(prefix, watch, *share)
+        self._prefix, self._watch, self._partition = prefix, watch, share[0]
         self._durability = durability
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
@@ -102,55 +98,8 @@ class RedisStore:
         self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
     def audit(self) -> tuple[Weakness, ...]:
-        """Role, version, eviction and persistence; several round trips."""
-        return (*self._audit_identity(), *self._audit_configuration())
-
-    def _audit_identity(self) -> Iterator[Weakness]:
-        info = self._inquire("INFO", answers.info)
-        if info is None:
-            yield Weakness(
-                "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared.",
-                "ACL SETUSER <the gate's user> +info",
-            )
-            return
-        if not info.get("run_id") or not info.get("master_replid"):
-            yield Weakness("INFO hides run_id or master_replid, and without them no look-up works.", "a server that shows them")
-        if info.get("role") not in (None, "master"):
-            yield Weakness(
-                "The server is a replica: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
-            )
-        version = info.get("redis_version", "0")
-        major = version.partition(".")[0]
-        if not major.isdecimal() or int(major) < OLDEST_MAJOR:
-            yield Weakness(f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed.", "Redis 7.0 or later, or Valkey")
-
-    def _audit_configuration(self) -> Iterator[Weakness]:
-        settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")
-        if settings is None:
-            yield Weakness(
-                "CONFIG is not permitted, so eviction and persistence could not be checked.",
-                "ACL SETUSER <the gate's user> +config|get",
-            )
-            return
-        policy = settings.get("maxmemory-policy", "")
-        if policy != "noeviction":
-            yield Weakness(
-                f"maxmemory-policy is {policy}: the server may evict rulings.", "CONFIG SET maxmemory-policy noeviction"
-            )
-        if settings.get("appendonly") == "no" and not settings.get("save"):
-            yield Weakness(
-                "Nothing is persisted: after a restart only running processes know what was revoked.",
-                "CONFIG SET appendonly yes",
-            )
-
-    def _inquire(self, command: str, decode: Callable[[Any], dict[str, str]], *arguments: str) -> dict[str, str] | None:
-        """The answer, or None where the server refuses the command."""
-        try:
-            return self._lines.ask((command, *arguments), decode)
-        except StoreUnavailable as error:
-            if type(error.__cause__) in (ResponseError, NoPermissionError):
-                return None
-            raise
+        """Of the server, of our rights on it, and of what stands at our keys."""
+        return Auditing(self._lines.ask, self._dial, self._prefix, self._watch, self._partition).weaknesses()
 
     def reset_after_fork(self) -> None:
         """The child gets its own connections and locks."""
