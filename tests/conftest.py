@@ -91,11 +91,11 @@ def emptied_database(name: str, running: dict[str, Database]) -> str:
         if name not in running:
             running[name] = required(name)().start()
         url = running[name].url
+    empty(url)
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     assert isinstance(store, Migrating)
     store.migrate()  # patiently: no test is about how fast a crowded machine makes tables
     store.close()
-    empty(url)
     return url
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from processes.gates import answer_of, started
-from processes.world import SECRET, World, python_path
+from processes.world import SECRET, World, python_path, wait_until
+from sqlalchemy import create_engine, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from jwtgate import Gate
 
 pytestmark = pytest.mark.server
 
@@ -97,3 +100,64 @@ def test_no_request_passes_after_its_receipt_in_any_process(database_url: str) -
         assert [call for call in calls if "error" in call or "returned" not in call] == [], json.dumps(calls[-3:])
         assert all(call["everywhere"] for call in calls if call["wait"])
         assert found.tested_kills > 20
+
+
+def execute(url: str, *statements: str) -> None:
+    """All in one transaction."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def healed(gate: Gate, before: str) -> None:
+    """Until the gate follows another epoch than ``before``."""
+    wait_until(
+        lambda: gate.view.epoch != before and gate.status().live and gate.store.look_up([]).epoch.is_healed,
+        20.0,
+        f"a new epoch is healed; {gate.status()}",
+    )
+
+
+def test_what_the_database_lost_comes_back_from_a_process(database_url: str) -> None:
+    """L1: all rows are gone; the one process that knew writes its rulings back, and refuses all the while."""
+    with started(database_url, lease=0.5) as gate:
+        token, other = gate.issue("alice"), gate.issue("bob")
+        gate.revoke(token=token, wait=True)
+        assert answer_of(gate, other) == "admitted"
+        before = gate.view.epoch
+        tables = ("meta", "rulings", "log", "workers", "sessions")
+        execute(database_url, *[f"DELETE FROM jwtgate_{name}" for name in tables])
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            assert answer_of(gate, token) == "refused"
+        healed(gate, before)
+        with started(database_url, lease=0.5) as fresh:
+            assert answer_of(fresh, token) == "refused"
+            assert answer_of(fresh, gate.issue("carol")) == "admitted"
+
+
+def test_restored_backup_is_found_by_position_and_link(database_url: str) -> None:
+    """H2: an older state under the same server is a fork to whoever followed; what it had lost is written back."""
+    kept = ("meta", "rulings", "log")
+    with started(database_url, lease=0.5) as gate:
+        early, late = gate.issue("alice"), gate.issue("bob")
+        gate.revoke(token=early, wait=True)
+        try:
+            execute(database_url, *[f"CREATE TABLE kept_{name} AS SELECT * FROM jwtgate_{name}" for name in kept])
+            end = gate.revoke(token=late, wait=True).position
+            wait_until(lambda: gate.status().position == end, 10.0, "the follower has read it, and not only its writer")
+            before = gate.view.epoch
+            restoring = [
+                statement
+                for name in kept
+                for statement in (f"DELETE FROM jwtgate_{name}", f"INSERT INTO jwtgate_{name} SELECT * FROM kept_{name}")
+            ]
+            execute(database_url, *restoring)
+            healed(gate, before)
+            assert answer_of(gate, late) == "refused"
+            with started(database_url, lease=0.5) as fresh:
+                assert answer_of(fresh, early) == answer_of(fresh, late) == "refused"
+        finally:
+            execute(database_url, *[f"DROP TABLE IF EXISTS kept_{name}" for name in kept])

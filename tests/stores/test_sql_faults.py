@@ -279,9 +279,17 @@ except SettingsError as error:
     ("name", "options", "told"),
     [
         ("postgresql", [], []),
-        ("postgresql", ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"], ["fsync", "full_page", "synchronous"]),
+        (
+            "postgresql",
+            ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"],
+            ["fsync", "full_page", "synchronous"],
+        ),
         ("mariadb", [], []),
-        ("mariadb", ["--innodb-flush-log-at-trx-commit=2", "--log-bin", "--sync-binlog=0", "--server-id=7"], ["innodb_flush", "sync_binlog"]),
+        (
+            "mariadb",
+            ["--innodb-flush-log-at-trx-commit=2", "--log-bin", "--sync-binlog=0", "--server-id=7"],
+            ["innodb_flush", "sync_binlog"],
+        ),
     ],
 )
 def test_audit_names_what_would_break_the_promise(name: str, options: list[str], told: list[str]) -> None:

@@ -45,6 +45,9 @@ OPTIONS = frozenset(
 )
 """Of libpq's, what a URL may say: how the connection is protected. The rest is fixed here."""
 
+MOST_NOTICES = 100
+"""Read in one go; under a storm of writes there is always another one."""
+
 IN_SETTINGS = {
     "28000": "the server does not let this user in",
     "28P01": "the server refuses the user or the password",
@@ -286,11 +289,14 @@ def _is_readable(raw: Raw, seconds: float) -> bool:
 
 
 def _listens_still(raw: Raw) -> bool:
-    """Takes in what has come. False: the server has gone."""
+    """Takes in what has come, notices of writes for all it knows. False: the server has gone, and a farewell came with that."""
     try:
-        raw.pgconn.consume_input()
+        for _ in range(MOST_NOTICES):
+            raw.pgconn.consume_input()
+            while raw.pgconn.notifies() is not None:
+                raw.is_awake = True
+            if not _is_readable(raw, 0.0):
+                break
     except psycopg.Error:
         return False
-    while raw.pgconn.notifies() is not None:
-        raw.is_awake = True
-    return raw.pgconn.status == pq.ConnStatus.OK and not _is_readable(raw, 0.0)
+    return bool(raw.pgconn.status == pq.ConnStatus.OK)
