@@ -96,7 +96,8 @@ class JournaledStore:
         try:
             return (*found, *(replace(each, about="JWTGATE_JOURNAL") for each in self.journal.audit()))
         except JournalUnavailable as error:
-            problem = f"The journal does not answer, so nobody can log in, and what is revoked is not remembered: {error}."
+            why = str(error).rstrip(".")
+            problem = f"The journal does not answer: nobody can log in, and what is revoked is not remembered ({why})."
             remedy = "JWTGATE_JOURNAL=<the URL of an SQL database that answers>"
             return (*found, Weakness(problem, remedy, about="JWTGATE_JOURNAL"))
 
