@@ -74,6 +74,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.journal_tables": frozenset({"sqlalchemy"}),
     "stores.sql.mysql": frozenset({"pymysql", "sqlalchemy"}),
     "stores.sql.opening": frozenset({"sqlalchemy"}),
+    "stores.sql.patience": frozenset({"psycopg"}),
     "stores.sql.postgresql": frozenset({"psycopg", "sqlalchemy"}),
     "stores.sql.purging": frozenset({"sqlalchemy"}),
     "stores.sql.schema": frozenset({"sqlalchemy"}),
