@@ -10,12 +10,14 @@ from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import required
 
 from jwtgate import Gate, Settings
 from jwtgate.core.following import NO_JOURNAL
 from jwtgate.core.history import NotDurable
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.errors import GrantError, ReusedRefreshToken, Revoked, StoreUnavailable
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.journal import SqlJournal
 
 if TYPE_CHECKING:
@@ -333,3 +335,25 @@ def test_twenty_thousand_rulings_come_back_in_bounded_time_and_no_renewal_is_lat
         time.sleep(0.02)
     assert first.status().rulings == second.status().rulings == 20_000
     assert longest < 2 * lease, "then others take a healer for gone"
+
+
+def test_journal_that_hangs_holds_nobody_up_for_long(gates: Callable[..., Gate]) -> None:
+    """A server that stands still with open connections: the gate serves, a new process goes live, errors come in time."""
+    with required("postgresql")() as database:
+        gate = ready(gates(journal=database.url, lease=1.0))
+        pair, other = gate.sessions.start("alice"), gate.sessions.start("bob")
+        database.pause()
+        try:
+            fresh = ready(gates(journal=database.url, lease=1.0))
+            began = time.monotonic()
+            with pytest.raises(NotDurable):
+                gate.sessions.end(other.session_id)
+            with pytest.raises(StoreUnavailable):
+                fresh.sessions.start("carol")
+            assert time.monotonic() - began < 4 * TIMEOUT_SECONDS
+            for each in (gate, fresh):
+                assert each.verify(pair.access_token).subject == "alice"
+        finally:
+            database.resume()
+        assert gate.sessions.end(other.session_id, wait=True).effective_everywhere
+        assert fresh.sessions.refresh(pair.refresh_token).session_id == pair.session_id
