@@ -82,6 +82,7 @@ def session_rules_of(settings: Settings) -> SessionRules:
         most=settings.max_sessions,
         client_id=settings.client_id,
         has_csrf=settings.csrf == "double-submit",
+        is_journaled=settings.journal is not None,
     )
 
 

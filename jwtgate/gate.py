@@ -38,7 +38,7 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
-from jwtgate.stores import PartitionedStore, open_store
+from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
 from jwtgate.stores.strict import insisted
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Gate:
         self.clock = SystemClock()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
+        self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
         self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
@@ -93,7 +94,7 @@ class Gate:
 
     def _opened(self, watch: Watch, partition: int) -> Store:
         settings = self.settings
-        store = open_store(
+        store: Store = open_store(
             settings.store,
             prefix=settings.prefix,
             watch=watch,
@@ -101,6 +102,8 @@ class Gate:
             durability=durability_of(settings),
             share=(partition, settings.partitions),
         )
+        if self.journal is not None:
+            store = JournaledStore(store, self.journal)
         return insisted(store) if settings.strict else store
 
     def _compose(self) -> None:
@@ -118,7 +121,7 @@ class Gate:
             partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.parts, self.view, self.clock, self.health, self.reach_seconds)
+        self.follower = Follower(self.parts, self.view, self.clock, self.health, self.reach_seconds, self.journal)
         self.performer = blocking.Performer(self.store, self.parts, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()

@@ -76,6 +76,8 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.dialects": frozenset({"sqlalchemy"}),
     "stores.sql.engine": frozenset({"sqlalchemy"}),
     "stores.sql.feed": frozenset({"sqlalchemy"}),
+    "stores.sql.journal": frozenset({"sqlalchemy"}),
+    "stores.sql.journal_tables": frozenset({"sqlalchemy"}),
     "stores.sql.mysql": frozenset({"pymysql", "sqlalchemy"}),
     "stores.sql.opening": frozenset({"sqlalchemy"}),
     "stores.sql.patience": frozenset({"psycopg"}),

@@ -1,4 +1,4 @@
-"""``jwtgate migrate``: the tables of an SQL store, made or brought to this version's layout before anybody needs them."""
+"""``jwtgate migrate``: the tables of an SQL store or a journal, made or brought to this layout before anybody needs them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ __all__ = ["migrate"]
 
 @answering
 def migrate(*, as_json: Json = False) -> int:
-    """Make the tables of an SQL store, or bring them to this version."""
+    """Make the tables of an SQL store or of the journal, or bring them to this version."""
     with opened("migrate") as gate:
-        if not isinstance(gate.store, Migrating):
+        home = gate.store if gate.journal is None else gate.journal
+        if not isinstance(home, Migrating):
             raise Misuse("JWTGATE_STORE is no SQL database: there are no tables to make.")
-        before, after = gate.store.migrate()
+        before, after = home.migrate()
     if as_json:
         dump({"before": before, "after": after})
     elif before is None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jwtgate.core.sessions.stored import Guard, SessionChange
+from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
 from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "Looked",
     "Lose",
     "NextPage",
+    "OpenJournal",
     "OpenPages",
     "Pause",
     "Plan",
@@ -38,6 +39,7 @@ __all__ = [
     "Read",
     "Renew",
     "Restore",
+    "RestoreSessions",
     "Roster",
     "Saw",
     "Write",
@@ -163,10 +165,21 @@ class OpenPages:
 
 
 @dataclass(frozen=True, slots=True)
-class NextPage:
-    """Answer: the next page of (digest, encoded ruling), or None at the end."""
+class OpenJournal:
+    """Begin to read the journal. Answer: an iterator for ``NextPage``; ``JournalUnavailable`` then leaves the feed as it is.
 
-    pages: Iterator[Sequence[tuple[bytes, bytes]]]
+    ``of_sessions``: its pages are of ``KeptSession``, not of (digest, encoded ruling).
+    """
+
+    of_sessions: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextPage:
+    """Answer: the next page of (digest, encoded ruling), or of a journal's sessions; None at the end."""
+
+    pages: Iterator[Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,15 @@ class Restore:
 
     epoch: str
     repairs: tuple[Repair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSessions:
+    """Put back sessions of the journal that the store lacks (L3). Answer: as ``Restorable.restore_sessions``."""
+
+    epoch: str
+    sessions: tuple[KeptSession, ...]
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +221,6 @@ class Saw:
 
 
 Effect = LookUp | ListSessions | Write | Ask | Roster | Pause | AskClaims
-FeedEffect = Renew | Read | OpenPages | NextPage | Restore | Lose | Forget | Saw | Pause
+FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

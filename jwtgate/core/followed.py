@@ -56,16 +56,17 @@ class Followed:
     def has_rulings(self) -> bool:
         """Whether any of this partition is known. Takes no lock."""
         rulings = self.view.rulings
-        return bool(rulings) if len(self.view.parts) == 1 else any(map(self._holds, rulings.copy()))
+        return bool(rulings) if len(self.view.parts) == 1 else any(map(self.holds, rulings.copy()))
 
     def rulings(self) -> dict[bytes, bytes]:
         """Those of this partition, of one moment. Takes no lock."""
         rulings = self.view.rulings.copy()
         if len(self.view.parts) == 1:
             return rulings
-        return {digest: text for digest, text in rulings.items() if self._holds(digest)}
+        return {digest: text for digest, text in rulings.items() if self.holds(digest)}
 
-    def _holds(self, digest: bytes) -> bool:
+    def holds(self, digest: bytes) -> bool:
+        """Whether the ruling on a handle stands in this partition. Takes no lock."""
         return partition_of(digest, len(self.view.parts)) == self.index
 
     def grant(self, sent_at: float) -> None:

@@ -13,8 +13,8 @@ registration of (a) still standing and, if nothing was read, the log's end where
 
 The rules kept here, by letter: H2 (links, epoch after the read), H3 (another lease: does not follow), F1 (end, snapshot,
 same epoch at its end, then the log), F2 (register first), F3 (granted only at the log's end; resumes from its position),
-F4 (apply, then acknowledge), L1 (announce, write back in short batches, withdraw), L2 (healed after two leases of
-watching without a healer), W3 (settled after one longest reach of watching).
+F4 (apply, then acknowledge), L1 (announce, write back in short batches, withdraw; whoever has a journal knows what it
+remembers), L2 (healed after two leases of watching without a healer), W3 (settled after one longest reach of watching).
 
 Performs nothing: ``runtime.follower`` does. Any ``StoreUnavailable`` leaves the lease to lapse by itself.
 """
@@ -30,19 +30,21 @@ from jwtgate.core.effects import (
     Forget,
     Lose,
     NextPage,
+    OpenJournal,
     OpenPages,
     Pause,
     Read,
     Renew,
     Restore,
+    RestoreSessions,
     Saw,
 )
-from jwtgate.core.history import Entry, Epoch, LogEnd, Renewal, Repair, Worker
+from jwtgate.core.history import Entry, Epoch, JournalUnavailable, LogEnd, Renewal, Repair, Worker
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jwtgate.core.followed import Followed
 
@@ -60,6 +62,12 @@ ENTRIES_PER_READ = 1000
 PAGE_SIZE = 1000
 REPAIRS_PER_BATCH = 200
 """L1: short batches: each is one atomic step that nobody else's request waits long for."""
+
+SESSIONS_PER_BATCH = 200
+RENEWAL_OF_LEASE = 0.3
+"""How long a healer that finds nothing to write back is silent at the most."""
+
+NO_JOURNAL = "JWTGATE_JOURNAL does not answer: the store's history is not healed, and requests are refused, until it does"
 
 CYCLE_SECONDS = 0.005
 CYCLES_AT_ONCE = 8
@@ -80,8 +88,18 @@ TOLD_AT_ONCE = 500
 class Following:
     """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
 
-    def __init__(self, followed: Followed, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        followed: Followed,
+        clock: Clock,
+        *,
+        name: str,
+        reach_seconds: float,
+        draw: Callable[[], float],
+        has_journal: bool = False,
+    ) -> None:
         """Args: name: random, new per start. reach_seconds: F2, may be inf. draw: random numbers in [0, 1)."""
+        self.has_journal = has_journal
         self.followed = followed
         self.view = followed.view
         self.clock = clock
@@ -92,7 +110,9 @@ class Following:
         self.reach_seconds = self.longest_reach = reach_seconds
         self.epoch: Epoch | None = None
         self.watched_since = clock.boot()
+        self._renewed_at = clock.boot()
         self._restored_in: str | None = None
+        self._healing = "healing"
         self._loaded = False
         self._beats: dict[str, tuple[int, float]] = {}
         self._offset = clock.wall() - clock.boot()
@@ -121,7 +141,7 @@ class Following:
         elif self._loaded and epoch.name == self.followed.epoch and epoch.is_healed:
             yield from self._read_on(renewal)
         elif self._must_restore():
-            self._fence("healing")
+            self._fence(self._healing)
             yield from self._restore(epoch)
         elif not epoch.is_healed:
             self._fence("healing")
@@ -160,11 +180,16 @@ class Following:
         return None if self.epoch is None else self.epoch.name
 
     def _must_restore(self) -> bool:
-        """L1: knows rulings from before this epoch and has not written them all back."""
+        """L1: knows rulings from before this epoch, or has a journal that does, and has not written them all back."""
         epoch = self.epoch
-        if epoch is None or epoch.lease_seconds != self.lease:
+        if epoch is None or epoch.lease_seconds != self.lease or epoch.name == self._restored_in:
             return False
-        return epoch.name not in (self.followed.epoch, self._restored_in) and self.followed.has_rulings()
+        return self._awaits_journal() or (epoch.name != self.followed.epoch and self.followed.has_rulings())
+
+    def _awaits_journal(self) -> bool:
+        """Whether nobody has put back yet, in this epoch, what the journal remembers. Without it the epoch is not healed."""
+        epoch = self.epoch
+        return self.has_journal and epoch is not None and not (epoch.is_healed or epoch.is_restored)
 
     def _may_heal(self) -> bool:
         """L2: watched for two leases on this clock, and nothing of its own left to write back."""
@@ -183,6 +208,7 @@ class Following:
         """Counts from the answer, not from the question: the epoch may be younger than the question."""
         if self.epoch is None or self.epoch.name != renewal.epoch.name:
             self.watched_since = self.clock.boot()
+        self._renewed_at = self.clock.boot()
         self.epoch = renewal.epoch
         self.longest_reach = max(self.longest_reach, renewal.epoch.reach_seconds)
 
@@ -295,12 +321,10 @@ class Following:
     def _snapshot(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, dict[bytes, bytes]]:
         snapshot: dict[bytes, bytes] = {}
         pages = yield OpenPages(PAGE_SIZE)
-        renewed_at = self.clock.boot()
         while (page := (yield NextPage(pages))) is not None:
             snapshot.update(page)
-            if is_healing and self.clock.boot() - renewed_at > 0.3 * self.lease:
-                renewed_at = self.clock.boot()
-                yield from self._renew()
+            if is_healing:
+                yield from self._stay_announced()
         return snapshot
 
     # --- healing
@@ -312,25 +336,72 @@ class Following:
             return
         yield Pause(self.draw() * 0.3 * self.lease)
         snapshot = yield from self._snapshot(is_healing=True)
-        missing = self._missing_from(snapshot, epoch.name)
-        is_current = True
-        for start in range(0, len(missing), REPAIRS_PER_BATCH):
-            answer = yield Restore(epoch.name, tuple(missing[start : start + REPAIRS_PER_BATCH]))
-            if answer is None:
-                return
-            is_current = is_current and not answer
-            renewal = yield from self._renew()
-            if renewal.epoch.name != epoch.name:
-                return
-            yield Pause(self.draw() * 0.02 * self.lease)
-        if is_current:
+        is_done = yield from self._write_back(self.followed.rulings().items(), snapshot, epoch.name)
+        if is_done and self._awaits_journal():
+            is_done = yield from self._restore_journal(snapshot, epoch.name)
+        if is_done:
             self._restored_in = epoch.name
 
-    def _missing_from(self, snapshot: dict[bytes, bytes], epoch: str) -> list[Repair]:
+    def _write_back(
+        self, known: Iterable[tuple[bytes, bytes]], snapshot: dict[bytes, bytes], epoch: str
+    ) -> Generator[FeedEffect, Any, bool]:
+        """False: what the snapshot says has changed meanwhile, or the epoch has: once more."""
+        missing = self._missing_from(snapshot, known, epoch)
+        is_current = True
+        for start in range(0, len(missing), REPAIRS_PER_BATCH):
+            batch = tuple(missing[start : start + REPAIRS_PER_BATCH])
+            outdated = yield Restore(epoch, batch)
+            if outdated is None:
+                return False
+            is_current = is_current and not outdated
+            snapshot.update((repair.digest, repair.ruling) for repair in batch)
+            renewal = yield from self._renew()
+            if renewal.epoch.name != epoch:
+                return False
+            yield Pause(self.draw() * 0.02 * self.lease)
+        return is_current
+
+    def _restore_journal(self, snapshot: dict[bytes, bytes], epoch: str) -> Generator[FeedEffect, Any, bool]:
+        """The journal's rulings, then its sessions, page by page. True: all of it, by this process or another one."""
+        try:
+            return (yield from self._restore_rulings(snapshot, epoch)) and (yield from self._restore_sessions(epoch))
+        except JournalUnavailable:
+            self.condition = self._healing = NO_JOURNAL
+            yield Pause(self.lease * BACKOFF_OF_LEASE * (0.2 + 0.8 * self.draw()))
+            return False
+
+    def _restore_rulings(self, snapshot: dict[bytes, bytes], epoch: str) -> Generator[FeedEffect, Any, bool]:
+        is_current = True
+        pages = yield OpenJournal(of_sessions=False, size=PAGE_SIZE)
+        while self._awaits_journal() and (page := (yield NextPage(pages))) is not None:
+            known = [(digest, text) for digest, text in page if self.followed.holds(digest)]
+            is_current = (yield from self._write_back(known, snapshot, epoch)) and is_current
+            if not (yield from self._stay_announced(epoch)):
+                return False
+        return is_current
+
+    def _restore_sessions(self, epoch: str) -> Generator[FeedEffect, Any, bool]:
+        """L3. With the last of them the store knows that what it lacks has ended."""
+        pages = yield OpenJournal(of_sessions=True, size=SESSIONS_PER_BATCH)
+        while self._awaits_journal() and (page := (yield NextPage(pages))) is not None:
+            sessions = tuple(session for session in page if self.followed.keeps(session.sid))
+            is_current = not sessions or (yield RestoreSessions(epoch, sessions))
+            if not (is_current and (yield from self._stay_announced(epoch))):
+                return False
+        self._healing = "healing"
+        return not self._awaits_journal() or (yield RestoreSessions(epoch, (), is_last=True))
+
+    def _stay_announced(self, epoch: str | None = None) -> Generator[FeedEffect, Any, bool]:
+        """Renews if the last time is long ago. False: the epoch is another one by now."""
+        if self.clock.boot() - self._renewed_at > RENEWAL_OF_LEASE * self.lease:
+            yield from self._renew()
+        return epoch is None or self._watched_name() == epoch
+
+    def _missing_from(self, snapshot: dict[bytes, bytes], known: Iterable[tuple[bytes, bytes]], epoch: str) -> list[Repair]:
         """What is known here, still matters, and is not yet all in the store."""
         now = self.clock.wall()
         repairs: list[Repair] = []
-        for digest, text in self.followed.rulings().items():
+        for digest, text in known:
             stored = snapshot.get(digest)
             if stored == text:
                 continue

@@ -14,7 +14,19 @@ from jwtgate.errors import StoreUnavailable
 if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["Entry", "Epoch", "Facts", "LogEnd", "NotDurable", "Renewal", "Repair", "Watch", "Worker", "Written"]
+__all__ = [
+    "Entry",
+    "Epoch",
+    "Facts",
+    "JournalUnavailable",
+    "LogEnd",
+    "NotDurable",
+    "Renewal",
+    "Repair",
+    "Watch",
+    "Worker",
+    "Written",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,8 @@ class Epoch:
         is_healed: a process watched it for two leases and found nobody writing back (L2).
         is_settled: a process watched it for ``reach_seconds``: nobody acts on knowledge of an earlier epoch (W3).
         birth: NumericDate by the store's clock.
+        is_restored: what a journal remembers was put back in it, all of it, before it was healed: a session that is absent
+            has ended, and is not a lost one (L3). Never without a journal.
     """
 
     name: str
@@ -37,6 +51,7 @@ class Epoch:
     is_healed: bool
     is_settled: bool
     birth: float = field(default=0.0, compare=False)
+    is_restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +162,8 @@ class Written:
 
 
 class NotDurable(StoreUnavailable):
-    """A ruling stands, but fewer replicas or disks than ``JWTGATE_DURABILITY`` asks for are known to have it.
+    """A write stands, but fewer replicas or disks than ``JWTGATE_DURABILITY`` asks for are known to have it, or the journal
+    lacks it.
 
     Attributes:
         written: what was written: this process knows it from here on.
@@ -156,6 +172,10 @@ class NotDurable(StoreUnavailable):
     def __init__(self, written: Written, text: str) -> None:
         super().__init__(text)
         self.written = written
+
+
+class JournalUnavailable(StoreUnavailable):
+    """The journal does not answer; the store may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def session_seconds_left(case: Case, facts: Facts) -> float:
     """How long a token's session lives, by the store that was asked for it.
 
     It must be the session of this very issuer and subject. An absent one has ended, unless the token is older than the
-    history in which it is missing: then it may have been lost (L3).
+    history in which it is missing, and no journal was put back in that: then it may have been lost (L3).
 
     Raises: Revoked. LostSession.
     """
@@ -113,6 +113,8 @@ def session_seconds_left(case: Case, facts: Facts) -> float:
 def _is_older(issued: Issued, facts: Facts) -> bool:
     """Than the history that holds its session. Stamps are of partition 0; elsewhere times decide, as far as clocks agree."""
     home = facts.home()
+    if home.is_restored:
+        return False
     if home.name == facts.epoch.name:
         return issued.stamp is not None and issued.stamp[0] != home.name
     return issued.stamp is not None and (issued.at is None or issued.at <= home.birth + MAX_SKEW_SECONDS)

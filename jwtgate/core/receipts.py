@@ -70,16 +70,20 @@ class Revoker:
         """
         began = self.clock.boot()
         while True:
-            try:
-                written: Written = yield Write(changes, self.clock.wall(), sessions)
-            except NotDurable as error:  # it stands, so it must be known here
-                self.view.learn(error.written, (change.digest for change in changes))
-                raise
+            written = yield from self._write(changes, sessions)
             waits = self._begin(written, changes)
             if not wait:
                 return self._receipt(waits, began)
             if (yield from self._all_over(waits)):
                 return self._receipt(waits, began)
+
+    def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, Written]:
+        try:
+            written: Written = yield Write(changes, self.clock.wall(), sessions)
+        except NotDurable as error:  # it stands, so it must be known here
+            self.view.learn(error.written, (change.digest for change in changes))
+            raise
+        return written
 
     def _begin(self, written: Written, changes: tuple[Change, ...]) -> list[_Wait]:
         now = self.clock.boot()

@@ -17,22 +17,26 @@ from jwtgate.core.effects import (
     Forget,
     Lose,
     NextPage,
+    OpenJournal,
     OpenPages,
     Pause,
     Read,
     Renew,
     Restore,
+    RestoreSessions,
     Saw,
 )
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
+from jwtgate.core.history import JournalUnavailable
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
-    from jwtgate.stores.contract import Feed, Store, Weakness
+    from jwtgate.stores.contract import Feed, Journal, Store, Weakness
 
 __all__ = ["Follower"]
 
@@ -47,9 +51,20 @@ SEEN_AT_LAST = 5000
 class Follower:
     """Starts and stops the threads. The caller sees to it that nobody starts while another stops."""
 
-    def __init__(self, parts: tuple[Store, ...], view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
-        """Args: parts: the partitions of the store, as many as the view has."""
+    def __init__(
+        self,
+        parts: tuple[Store, ...],
+        view: View,
+        clock: Clock,
+        health: Health,
+        reach_seconds: float,
+        journal: Journal | None = None,
+    ) -> None:
+        """Args: parts: the partitions of the store, as many as the view has. journal: what is put back after lost history;
+        the feeds of the store are ``Restorable`` then.
+        """
         self.parts = parts
+        self.journal = journal
         self.view = view
         self.clock = clock
         self.health = health
@@ -101,6 +116,7 @@ class _Run:
 
     def __init__(self, follower: Follower, store: Store, followed: Followed) -> None:
         self.store = store
+        self.journal = follower.journal
         self.followed = followed
         self.clock = follower.clock
         self.health = follower.health
@@ -115,7 +131,14 @@ class _Run:
 
     def _planned(self) -> Following:
         name = secrets.token_urlsafe(9)
-        return Following(self.followed, self.clock, name=name, reach_seconds=self.reach_seconds, draw=random.random)
+        return Following(
+            self.followed,
+            self.clock,
+            name=name,
+            reach_seconds=self.reach_seconds,
+            draw=random.random,
+            has_journal=self.journal is not None,
+        )
 
     def _live(self) -> None:
         """Until told to stop. A fault of our own fences and starts over: it must never end in trusting."""
@@ -143,6 +166,8 @@ class _Run:
             self._say(self.following.condition)
             try:
                 answer = self._perform(effect)
+            except JournalUnavailable as error:  # the feed is as good as before
+                effect = plan.throw(error)
             except StoreUnavailable as error:
                 self._close_feed()
                 self.health.failed(error, of_follower=self.followed.index)
@@ -152,7 +177,7 @@ class _Run:
                     return
                 effect = plan.send(answer)
 
-    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901, PLR0911 - a dispatcher, one case an effect
+    def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901, PLR0911, PLR0912 - a dispatcher, one case an effect
         if isinstance(effect, Pause):
             self.stopping.wait(effect.seconds)
             return None
@@ -172,10 +197,17 @@ class _Run:
                 return renewal
             case OpenPages(size):
                 return feed.pages(size)
+            case OpenJournal(of_sessions, size):
+                journal = self.journal
+                assert journal is not None, "asked for by nobody who has none"
+                return journal.session_pages(size) if of_sessions else journal.pages(size)
             case NextPage(pages):
                 return next(pages, None)
             case Restore(epoch, repairs):
                 return feed.repair(epoch, repairs)
+            case RestoreSessions(epoch, sessions, is_last):
+                assert isinstance(feed, Restorable), "JWTGATE_JOURNAL is for stores that can take sessions back"
+                return feed.restore_sessions(epoch, sessions, is_last=is_last)
             case Lose(epoch):
                 return feed.lose(epoch)
             case Forget(worker):
@@ -211,5 +243,5 @@ class _Run:
         if condition == self._said:
             return
         self._said = condition
-        level = logging.ERROR if "JWTGATE_LEASE" in condition else logging.DEBUG
+        level = logging.ERROR if "JWTGATE_" in condition else logging.DEBUG
         logger.log(level, "follower: %s", condition)

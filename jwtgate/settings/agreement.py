@@ -88,6 +88,7 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     yield from _keys(given)
     yield from _cookies(values)
     yield from _times(values)
+    yield from _memories(values)
     if values.get("partitions", 1) > 1 and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
@@ -108,6 +109,14 @@ def _keys(given: Collection[str]) -> Iterator[str]:
     if top_level:
         allowed = "keys in the entries of JWTGATE_ISSUERS, each issuer with its own"
         yield sentence(" and ".join(top_level), "is set beside JWTGATE_ISSUERS", allowed)
+
+
+def _memories(values: Mapping[str, Any]) -> Iterator[str]:
+    """A journal remembers what a Redis may forget: an SQL store does so itself, and the memory of one process is no store."""
+    if values.get("journal") is not None and not values.get("store", "redis:").startswith(("redis", "unix:")):
+        yield sentence(
+            "JWTGATE_JOURNAL", "is set, and JWTGATE_STORE is no Redis", "unset, or JWTGATE_STORE with a redis URL beside it"
+        )
 
 
 def _cookies(values: Mapping[str, Any]) -> Iterator[str]:

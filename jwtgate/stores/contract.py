@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import Guard, SessionChange
+    from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
 
-__all__ = ["Durability", "Feed", "Migrating", "Store", "Weakness"]
+__all__ = ["Durability", "Feed", "Journal", "Migrating", "Restorable", "Store", "Weakness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,63 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Closes the connection; never raises."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A feed of a store that takes back what a journal remembers; only such a store can have one."""
+
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        """Puts back, in one atomic step, what the store lacks: absent sessions, later records of present ones, ends.
+
+        What was ended in the store stays so; no record is replaced by one of a lower or the same turn; what is past its end
+        is left out. Sealed successors are lost.
+
+        Args:
+            epoch: that must be the current one.
+            sessions: any number; each step holds the store up for about 20 microseconds a session.
+            is_last: all that the journal has was put back in this epoch: it becomes ``is_restored``.
+
+        Returns: False: another epoch, and nothing was put back.
+        """
+        ...
+
+
+class Journal(Protocol):
+    """What remembers when the store does not. Thread-safe; raises ``JournalUnavailable`` for whatever goes wrong below it."""
+
+    def record(self, rulings: Sequence[tuple[bytes, bytes]], sessions: Sequence[KeptSession]) -> None:
+        """Keeps all or nothing, merged with what is there: whatever order writes arrive in, the later one stands.
+
+        Args:
+            rulings: digest and encoded ruling, as they hold in the store.
+            sessions: a session without a record was ended, for good.
+        """
+        ...
+
+    def check(self) -> None:
+        """Asks for nothing but an answer, where the last question had none: who may wait must not write on trust."""
+        ...
+
+    def pages(self, size: int) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+        """All rulings that still matter."""
+        ...
+
+    def session_pages(self, size: int) -> Iterator[Sequence[KeptSession]]:
+        """All sessions, ended ones too, that are not past their end."""
+        ...
+
+    def audit(self) -> tuple[Weakness, ...]:
+        """What about it would break the promise."""
+        ...
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: drops inherited connections and locks without touching the parent's."""
+        ...
+
+    def close(self) -> None:
+        """Closes connections; the next use opens new ones. May be called twice."""
         ...
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Repair, Watch, Worker
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.core.sessions.stored import KeptSession, SessionChange
 
 __all__ = ["MemoryFeed", "MemoryStore"]
 
@@ -230,6 +230,16 @@ class MemoryStore:
         with self._changed:
             self._sessions.saw(sids, time.time())
 
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        """See ``Restorable.restore_sessions``."""
+        with self._changed:
+            if epoch != self._epoch.name:
+                return False
+            self._sessions.restore(sessions, time.time())
+            if is_last:
+                self._epoch = replace(self._epoch, is_restored=True)
+            return True
+
     def lose(self, epoch: str) -> None:
         """See ``Feed.lose``."""
         with self._changed:
@@ -267,6 +277,10 @@ class MemoryFeed:
     def repair(self, epoch: str, repairs: Sequence[Repair]) -> tuple[bytes, ...] | None:
         """L1, one batch."""
         return self._open_store().repair(epoch, repairs)
+
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        """L3, one batch."""
+        return self._open_store().restore_sessions(epoch, sessions, is_last=is_last)
 
     def lose(self, epoch: str) -> None:
         """H2."""

@@ -11,7 +11,7 @@ from jwtgate.core.sessions.stored import MOST_LISTED, StoredSession
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.core.sessions.stored import KeptSession, SessionChange
 
 __all__ = ["SessionTable"]
 
@@ -30,6 +30,7 @@ class _Row:
     handles: tuple[bytes, ...]
     successors: bytes
     successors_until: float
+    turn: int = 0
 
 
 class SessionTable:
@@ -92,6 +93,7 @@ class SessionTable:
             change.handles,
             change.successors,
             now + change.successors_seconds,
+            change.turn,
         )
         self._users.setdefault(change.user, set()).add(change.sid)
         if known is None:
@@ -122,6 +124,25 @@ class SessionTable:
             elif row is not None:
                 del self._rows[sid]
                 self._unlist(user, sid)
+
+    def restore(self, sessions: Sequence[KeptSession], now: float) -> None:
+        """Puts back what is lacking."""
+        for kept in sessions:
+            row = self._rows.get(kept.sid)
+            known = None if row is None or row.ends_at <= now else row
+            if kept.ends_at <= now or (known is not None and not known.record):
+                continue
+            if not kept.record:
+                ends_at = kept.ends_at if known is None else max(kept.ends_at, known.ends_at)
+                self._rows[kept.sid] = _Row(b"", "", 0.0, ends_at, (), b"", 0.0)
+                self._unlist(kept.user, kept.sid)
+            elif known is None or known.turn < kept.turn:
+                stamp = kept.stamp or ("" if known is None else known.stamp)
+                self._rows[kept.sid] = _Row(kept.record, stamp, kept.seen_at, kept.ends_at, kept.handles, b"", 0.0, kept.turn)
+                self._users.setdefault(kept.user, set()).add(kept.sid)
+            else:
+                continue
+            heappush(self._ends, (self._rows[kept.sid].ends_at, kept.sid, kept.user))
 
     def saw(self, sids: Sequence[str], now: float) -> None:
         """Moves ``seen_at`` of live ones."""

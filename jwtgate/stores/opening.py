@@ -10,9 +10,9 @@ from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
     from jwtgate.core.history import Watch
-    from jwtgate.stores.contract import Store
+    from jwtgate.stores.contract import Journal, Store
 
-__all__ = ["open_store"]
+__all__ = ["open_journal", "open_store"]
 
 REDIS_SCHEMES = ("redis://", "rediss://", "redis+sentinel://", "redis+cluster://", "unix://")
 SQL_SCHEMES = ("sqlite://", "postgresql+psycopg://", "mysql+pymysql://", "mariadb+pymysql://")
@@ -63,10 +63,28 @@ def _sql_store(url: str, prefix: str, watch: Watch, poll_seconds: float, durabil
         raise SettingsError(
             "JWTGATE_DURABILITY asks for replicas, which an SQL database waits for by its own configuration; allowed: 0, fsync."
         )
-    wanted = ("sqlalchemy", SQL_LIBRARIES.get(url.partition("+")[0], "sqlite3"))
-    missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
-        raise SettingsError(f"JWTGATE_STORE is an SQL database and needs {', '.join(missing)}: pip install 'jwtgate[sql]'")
+    _insist_on_libraries(url, "JWTGATE_STORE")
     from jwtgate.stores.sql.opening import open_sql_store
 
     return open_sql_store(url, prefix=prefix, watch=watch, poll_seconds=poll_seconds)
+
+
+def _insist_on_libraries(url: str, variable: str) -> None:
+    wanted = ("sqlalchemy", SQL_LIBRARIES.get(url.partition("+")[0], "sqlite3"))
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"{variable} is an SQL database and needs {', '.join(missing)}: pip install 'jwtgate[sql]'")
+
+
+def open_journal(url: str, *, prefix: str) -> Journal:
+    """The journal that ``url`` names, an SQL database; no connection is made yet.
+
+    Args: prefix: what its tables begin with.
+    Raises: SettingsError, which never repeats the URL: it may hold a password.
+    """
+    if not url.startswith(SQL_SCHEMES):
+        raise SettingsError(f"The journal's URL must begin with one of {', '.join(SQL_SCHEMES)}.")
+    _insist_on_libraries(url, "JWTGATE_JOURNAL")
+    from jwtgate.stores.sql.opening import open_sql_journal
+
+    return open_sql_journal(url, prefix=prefix)

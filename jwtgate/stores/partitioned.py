@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import Facts
+from jwtgate.core.history import Facts, NotDurable
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
 from jwtgate.core.rulings import Ruling, UnreadableRuling
 from jwtgate.core.sessions.stored import Guard
@@ -127,17 +127,24 @@ class PartitionedStore:
                 return None
             stamped = f"{facts.epoch.name}:{facts.end.position}"
         done: list[Written] = []
+        shortfall: NotDurable | None = None
         for index, step in steps.items():
             stamp = stamped if index else ""
             put = tuple(replace(each, stamp=stamp) for each in step.sessions)
-            written = self.parts[index].write(step.changes, now, put, step.guard)
+            try:
+                written = self.parts[index].write(step.changes, now, put, step.guard)
+            except NotDurable as error:  # it stands, and so must the rest
+                written, shortfall = error.written, error
             if written is None:
                 if done:
                     raise StoreUnavailable("what was to be changed in several partitions changed meanwhile in one")
                 return None
             if step.changes or not done:
                 done.append(replace(written, partition=index, stamped=stamp))
-        return replace(done[0], others=tuple(done[1:]))
+        whole = replace(done[0], others=tuple(done[1:]))
+        if shortfall is not None:
+            raise NotDurable(whole, str(shortfall)) from shortfall
+        return whole
 
     def _steps(self, changes: Sequence[Change], sessions: Sequence[SessionChange], guard: Guard) -> dict[int, _Step]:
         """In the order they are taken; at least one."""

@@ -44,6 +44,15 @@ def test_newer_layout_is_one_clear_line(tmp_path: Path) -> None:
     assert "JWTGATE_STORE" in told.stderr and "7" in told.stderr and len(told.stderr.splitlines()) == 1
 
 
+def test_tables_of_a_journal_are_made(tmp_path: Path) -> None:
+    """Redis is not asked for anything."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    settings = {"STORE": f"redis://127.0.0.1:{free_port()}", "JOURNAL": url}
+    first, second = run("migrate", **settings), run("migrate", "--json", **settings)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "made" in first.stdout and json.loads(second.stdout) == {"before": 1, "after": 1}
+
+
 @pytest.mark.parametrize("store", ["", "redis://localhost"])
 def test_store_without_tables_is_wrong_usage(store: str) -> None:
     """Status 2, and nothing is connected to."""

@@ -18,15 +18,17 @@ from jwtgate.core.effects import (
     LookUp,
     Lose,
     NextPage,
+    OpenJournal,
     OpenPages,
     Read,
     Renew,
     Restore,
+    RestoreSessions,
     Roster,
     Saw,
     Write,
 )
-from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Watch, Worker, Written
+from jwtgate.core.history import Entry, Epoch, Facts, JournalUnavailable, LogEnd, Renewal, Watch, Worker, Written
 from jwtgate.core.rulings import Ruling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Repair
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.core.sessions.stored import KeptSession, SessionChange
 
 MAX_SKEW_SECONDS = 60.0
 START = 1_700_000_000.0
@@ -196,6 +198,9 @@ class ScriptedStore:
         self.server = server
         self.watch = watch
         self.is_down = False
+        self.journal: dict[bytes, bytes] = {}
+        self.journal_sessions: list[KeptSession] = []
+        self.is_journal_down = False
 
     def step(self) -> tuple[ScriptedServer, Record]:
         if self.is_down:
@@ -321,6 +326,25 @@ class ScriptedStore:
                 outdated.append(repair.digest)
         return tuple(outdated)
 
+    def journal_pages(self, of_sessions: bool, size: int) -> Iterator[Sequence[Any]]:
+        """Of this process's journal, which may be down."""
+        kept: list[Any] = list(self.journal_sessions) if of_sessions else list(self.journal.items())
+        for first in range(0, len(kept), size):
+            if self.is_journal_down:
+                raise JournalUnavailable("the journal does not answer")
+            yield kept[first : first + size]
+        if self.is_journal_down:
+            raise JournalUnavailable("the journal does not answer")
+
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        server, record = self.step()
+        if record.epoch.name != epoch:
+            return False
+        server.sessions.restore(sessions, server.now())
+        if is_last:
+            server.record = replace(record, epoch=replace(record.epoch, is_restored=True))
+        return True
+
     def lose(self, epoch: str) -> None:
         server, record = self.step()
         if record.epoch.name == epoch:
@@ -355,6 +379,10 @@ def perform(store: ScriptedStore, effect: Any) -> Any:
             return next(pages, None)
         case Restore(epoch, repairs):
             return store.repair(epoch, repairs)
+        case OpenJournal(of_sessions, size):
+            return store.journal_pages(of_sessions, size)
+        case RestoreSessions(epoch, sessions, is_last):
+            return store.restore_sessions(epoch, sessions, is_last=is_last)
         case Lose(epoch):
             return store.lose(epoch)
         case Forget(worker):

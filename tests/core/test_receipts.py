@@ -81,6 +81,15 @@ def test_write_comes_first_and_is_applied_here() -> None:
     assert caller.view.rulings == {DIGEST: TEXT}
 
 
+def test_write_that_stands_without_all_that_was_asked_is_applied_here_and_raises() -> None:
+    """W5: no receipt, but what stands is known."""
+    caller = Caller()
+    caller.begin()
+    with pytest.raises(NotDurable):
+        caller.tell(NotDurable(written(), "the journal lacks it"))
+    assert caller.view.rulings[DIGEST] == TEXT
+
+
 def test_receipt_tells_what_was_written() -> None:
     """Position, time, and how many have acknowledged."""
     caller = waiting(worker("a", 7), worker("b", 9))

@@ -344,6 +344,22 @@ def test_every_row_of_what_is_not_done_yet_is_a_setting() -> None:
 # Settings together
 
 
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///store.db", "postgresql+psycopg://h/d"])
+def test_journal_goes_with_a_redis(store: str) -> None:
+    """An SQL store remembers by itself, and the memory of one process can be given nothing back."""
+    (mistake,) = mistakes(store=store, journal="sqlite:///journal.db")
+    assert mistake.startswith("JWTGATE_JOURNAL ") and "JWTGATE_STORE" in mistake
+
+
+@pytest.mark.parametrize("journal", ["sqlite:////var/lib/j.db", "postgresql+psycopg://u:hunter2pw@h/d", "mysql+pymysql://h/d"])
+def test_journal_is_an_sql_database(journal: str) -> None:
+    """Beside any Redis; what is none is said."""
+    settings = Settings(secret=SECRET, store="redis://h", journal=journal)
+    assert settings.journal == journal and PASSWORD not in repr(settings)
+    (mistake,) = mistakes(store="redis://h", journal="redis://h")
+    assert mistake.startswith("JWTGATE_JOURNAL ") and "no SQL database" in mistake
+
+
 def test_all_mistakes_come_at_once() -> None:
     """One error tells every mistake, keys and agreements included."""
     found = mistakes(secret="short", lease=0, store="x", cookie_secure=False, on_store_down="cached", grace=0)

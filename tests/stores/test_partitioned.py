@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from jwtgate.core.history import Facts, Watch
+from jwtgate.core.history import Facts, NotDurable, Watch
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
 from jwtgate.core.rulings import Change, Ruling, digest_of
 from jwtgate.core.sessions.stored import Guard, SessionChange
@@ -140,3 +140,22 @@ def test_everything_else_concerns_all(store: PartitionedStore) -> None:
     store.close()
     store.reset_after_fork()
     assert store.feed().read("0", 0, 10) == ()
+
+
+@pytest.mark.parametrize("short", range(COUNT))
+def test_write_that_falls_short_in_one_partition_is_made_in_all(
+    store: PartitionedStore, monkeypatch: pytest.MonkeyPatch, short: int
+) -> None:
+    """It stands there, so it must stand everywhere; the error tells all of it."""
+    write = store.parts[short].write
+
+    def fall_short(*arguments: object) -> None:
+        written = write(*arguments)  # type: ignore[arg-type]
+        assert written is not None
+        raise NotDurable(written, "too few replicas")
+
+    monkeypatch.setattr(store.parts[short], "write", fall_short)
+    with pytest.raises(NotDurable, match="too few replicas") as caught:
+        store.write([Change(digest, revoked=True) for digest in JTIS], time.time())
+    assert rulings_in(store) == [1, 1, 1]
+    assert [(part.partition, len(part.rulings)) for part in caught.value.written.parts] == [(0, 1), (1, 1), (2, 1)]

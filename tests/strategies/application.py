@@ -1,6 +1,7 @@
 """What both shells' applications share: the password check, the claims of a login, and the checks that a row switches on.
 
-``APP_DATABASE`` names the users' file, ``APP_CHECKS`` the checks. Everything about tokens is told by ``JWTGATE_*``.
+``APP_DATABASE`` names the users' file, ``APP_CHECKS`` the checks, ``APP_RELATIONS`` an SQL database where sessions are related
+to users. Everything about tokens is told by ``JWTGATE_*``.
 """
 
 from __future__ import annotations
@@ -11,13 +12,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from strategies.database import FRESH_SECONDS, PASSWORD, Database, key_of
+from strategies.relations import Relations
 
 from jwtgate import Gate, checks
 from jwtgate.messages import Receipt, Request, Session, Token
 
 DATABASE = Database(os.environ["APP_DATABASE"])
 CHECKS = tuple(filter(None, os.environ.get("APP_CHECKS", "").split(",")))
+
+
+RELATIONS = Relations(os.environ["APP_RELATIONS"]) if "APP_RELATIONS" in os.environ else None
+
+
+def is_related(sid: str, form: Mapping[str, Any]) -> bool:
+    """Relates a new session to its user, before anybody has its tokens. False: the user was deleted meanwhile."""
+    try:
+        if RELATIONS is not None:
+            RELATIONS.relate(sid, form["user"])
+    except IntegrityError:
+        return False
+    return True
 
 
 def login_of(form: Mapping[str, Any], address: str | None) -> dict[str, Any] | None:
@@ -51,9 +67,11 @@ def at_work(token: Token, request: Request | None) -> bool:
     return not row.get("is_on_leave", False) or (request is not None and request.path == "/me")
 
 
-def furnish(gate: Gate) -> None:
+def furnish(gate: Gate, *, is_awaited: bool = False) -> None:
     """Hands the gate what only the application knows."""
     gate.claims(claims_of_today)
+    if RELATIONS is not None:
+        RELATIONS.furnish(gate, is_awaited=is_awaited)
     offered: dict[str, Callable[[], object]] = {
         "fresh_login": lambda: gate.check(checks.fresh_login(FRESH_SECONDS, paths=["/account"])),
         "client_address": lambda: gate.check(checks.client_address()),

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
-from strategies.application import furnish, login_of, me_of, operation_of, status_of, told
+from strategies.application import furnish, is_related, login_of, me_of, operation_of, status_of, told
 from strategies.database import OPERATOR
 
 from jwtgate import Gate, token_of
@@ -19,15 +19,19 @@ from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.errors import JWTGateError
 
 gate = Gate.from_env()
-furnish(gate)
+furnish(gate, is_awaited=True)
 
 
 async def log_in(request: Request) -> Response:
     """The application's own password check, then a session."""
-    login = login_of(await request.json(), request.client.host if request.client else None)
+    form = await request.json()
+    login = login_of(form, request.client.host if request.client else None)
     if login is None:
         return JSONResponse({"error": "wrong password"}, 403)
     pair = await gate.aio.sessions.start(**login)
+    if not is_related(pair.session_id, form):
+        await gate.aio.sessions.end(pair.session_id)
+        return JSONResponse({"error": "no such user"}, 403)
     response = JSONResponse({**pair.as_dict(), "session_id": pair.session_id})
     if "cookie" in gate.settings.locations:
         gate.set_cookies(response, pair)

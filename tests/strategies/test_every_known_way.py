@@ -17,22 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from conftest import SQL_SERVERS, sql_url
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from servers import Server, valkey_binary
+from sqlalchemy import text
 from strategies.database import FRESH_SECONDS, key_of
+from strategies.relations import Relations
 from strategies.serving import SECRET, Device, House, Pair
 from strategies.traffic import Traffic
 
 from jwtgate import Gate, Settings
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.errors import BadSignature
-from jwtgate.settings.allowed import NOT_YET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from databases import Database
     from strategies.serving import Answer, Worker
 
 pytestmark = pytest.mark.server
@@ -42,7 +45,8 @@ LEASE_SECONDS = 1.0
 
 OTHER_SECRET = "another secret, which also has more than thirty-two bytes"
 
-needs_sql = pytest.mark.skipif("sqlite" in NOT_YET["store"].values, reason="NOT IN THIS VERSION: needs the SQL store")
+PURGED_SECONDS = 20.0
+"""Each follower looks about every five."""
 
 
 @pytest.fixture(scope="module")
@@ -133,31 +137,84 @@ def test_02_allowlist_of_issued_tokens_in_redis() -> None:
         assert statuses(pair, pair.log_in(phone.subject)) == {200}
 
 
-@needs_sql
-def test_03_table_of_invalidated_tokens_in_sql_purged_of_what_has_expired(house: House, tmp_path: Path) -> None:
-    """As row 1, in a table."""
-    pair = house.pair(STORE=f"sqlite:///{tmp_path}/row-3.sqlite")
-    phone, laptop = pair.devices(pair.user("alice"))
-    with Traffic(pair, phone=phone, laptop=laptop) as traffic:
-        pair.operate("revoke", jti=claims_of(phone)["jti"])
-    traffic.refused("phone")
-    traffic.admitted("laptop")
+@pytest.fixture(params=["sqlite", *SQL_SERVERS])
+def sql(request: pytest.FixtureRequest, tmp_path: Path, running_databases: dict[str, Database]) -> Iterator[Relations]:
+    """The application's own database, in which the gate's tables stand, too."""
+    relations = Relations(sql_url(request.param, tmp_path, running_databases))
+    relations.make()
+    yield relations
+    relations.close()
 
 
-@needs_sql
-def test_04_table_of_issued_tokens_in_sql_related_to_the_user(house: House, tmp_path: Path) -> None:
-    """Log out one, log out all, delete the user and all go."""
-    pair = house.pair(STORE=f"sqlite:///{tmp_path}/row-4.sqlite", VALIDITY="allowlist")
-    phone, laptop = pair.devices(pair.user("alice"))
-    bob = pair.log_in(pair.user("bob"))
-    with Traffic(pair, phone=phone, laptop=laptop, bob=bob) as traffic:
-        pair.operate("sessions.end", phone.sid)
-    traffic.refused("phone")
-    traffic.admitted("laptop", "bob")
-    with Traffic(pair, laptop=laptop, bob=bob) as traffic:
-        pair.operate("sessions.end_all", phone.subject)
-    traffic.refused("laptop")
-    traffic.admitted("bob")
+def in_sql(sql: Relations) -> dict[str, str]:
+    """Settings of the gate. Tables with this prefix are emptied before each test."""
+    return {"STORE": sql.engine.url.render_as_string(hide_password=False), "PREFIX": "jwtgate_rows"}
+
+
+def test_03_table_of_invalidated_tokens_in_sql_purged_of_what_has_expired(sql: Relations) -> None:
+    """As row 1, in a table. What has expired is gone from it by itself, while nobody asks the workers anything; the rest stays."""
+    with closing(House()) as house:
+        pair = house.pair(**in_sql(sql))
+        phone, laptop = pair.devices(pair.user("alice"))
+        claims = claims_of(phone)
+
+        def rows() -> dict[bytes, float]:
+            with sql.engine.connect() as connection:
+                found = connection.execute(text("SELECT digest, until FROM jwtgate_rows_rulings"))
+                return {bytes(digest): until for digest, until in found}
+
+        with Traffic(pair, phone=phone, laptop=laptop) as traffic:
+            receipt = pair.operate("revoke", jti=claims["jti"], expires_at=claims["exp"])
+        assert receipt.effective_everywhere
+        traffic.refused("phone")
+        traffic.admitted("laptop")
+        ((entry, end),) = rows().items()
+        assert end == claims["exp"] + MARGIN_SECONDS
+
+        for number in range(3):
+            pair.operate("revoke", jti=f"expired {number}", expires_at=time.time() - 2 * MARGIN_SECONDS)
+        written, deadline = set(rows()), time.monotonic() + PURGED_SECONDS
+        while len(rows()) > 1:
+            assert time.monotonic() < deadline, "not purged"
+            time.sleep(0.1)
+        assert len(written) > 1, "they were there"
+        assert rows() == {entry: end}
+        assert [statuses(pair, phone), statuses(pair, laptop)] == [{401}, {200}]
+
+
+def test_04_table_of_issued_tokens_in_sql_related_to_the_user(sql: Relations) -> None:
+    """Log out one, log out all, delete the user and all go: on both workers with the commit of the one row, new tokens too."""
+    with closing(House()) as house:
+        pair = house.pair(**in_sql(sql), VALIDITY="allowlist", APP_RELATIONS=in_sql(sql)["STORE"])
+        alice, bob_name, carol = (pair.user(name) for name in ("alice", "bob", "carol"))
+        for name in (alice, bob_name, carol):
+            sql.add_user(name)
+        phone, laptop = pair.devices(alice)
+        bob = pair.log_in(bob_name)
+        loose = Device(pair.gate.issue(alice))
+        assert statuses(pair, loose) == {401}, "of no session that was issued"
+        with Traffic(pair, phone=phone, laptop=laptop, bob=bob) as traffic:
+            receipt = pair.operate("sessions.end", phone.sid)
+        assert receipt.effective_everywhere
+        traffic.refused("phone")
+        traffic.admitted("laptop", "bob")
+        with Traffic(pair, laptop=laptop, bob=bob) as traffic:
+            receipt = pair.operate("sessions.end_all", alice)
+        assert receipt.effective_everywhere
+        traffic.refused("laptop")
+        traffic.admitted("bob")
+
+        phone, laptop = pair.devices(carol)
+        assert sql.issued_to(carol) == {phone.sid, laptop.sid}
+        with Traffic(pair, phone=phone, laptop=laptop, bob=bob) as traffic:
+            sql.delete_user(carol)
+            traffic.moment_is(time.time())
+        traffic.refused("phone", "laptop")
+        traffic.admitted("bob")
+        assert sql.issued_to(carol) == set()
+        assert [pair.refresh(phone), pair.refresh(laptop, 1), pair.refresh(bob, 1)] == [400, 400, 200]
+        assert {pair.attempt(carol, worker).status for worker in (0, 1)} == {403}
+        assert statuses(pair, bob) == {200}
 
 
 # --- 5 to 12: what happens to a user

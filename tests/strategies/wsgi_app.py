@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from strategies.application import furnish, login_of, me_of, operation_of, status_of, told
+from strategies.application import furnish, is_related, login_of, me_of, operation_of, status_of, told
 from strategies.database import OPERATOR
 
 from jwtgate import Gate, token_of
@@ -27,6 +27,9 @@ def log_in() -> tuple[Response, int]:
     if login is None:
         return jsonify(error="wrong password"), 403
     pair = gate.sessions.start(**login)
+    if not is_related(pair.session_id, request.get_json()):
+        gate.sessions.end(pair.session_id)
+        return jsonify(error="no such user"), 403
     response = jsonify({**pair.as_dict(), "session_id": pair.session_id})
     if "cookie" in gate.settings.locations:
         gate.set_cookies(response, pair)

@@ -42,7 +42,10 @@ MAX_TEXT = 1024
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """What the operator decided about sessions; see the settings of the same names. Spans are seconds."""
+    """What the operator decided about sessions; see the settings of the same names. Spans are seconds.
+
+    ``is_journaled``: what the store is told a journal must have, too.
+    """
 
     access_seconds: float
     session_seconds: float
@@ -51,6 +54,7 @@ class SessionRules:
     most: int | None
     client_id: str | None
     has_csrf: bool
+    is_journaled: bool = False
 
 
 class Login:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Provider
+    from jwtgate.core.history import Written
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.receipts import Revoker
@@ -84,13 +85,16 @@ class Rotation:
                 check(live.record.claims.get("csrf"))
             place = self._place_of(shown, live)
             if place == "racer":
-                return self._current_pair(shown, live)
+                pair = self._current_pair(shown, live)
+                if not self.rules.is_journaled or (yield from self._is_kept(live)):
+                    return pair
+                continue
             if place != "current":
                 yield from self._end_stolen(live)
                 raise ReusedRefreshToken(place)
-            pair = yield from self._replaced(shown, live)
-            if pair is not None:
-                return pair
+            successor = yield from self._replaced(shown, live)
+            if successor is not None:
+                return successor
         raise StoreUnavailable("other refreshes of the same session kept coming first")
 
     def session_of(self, refresh_token: str) -> Plan[Session]:
@@ -111,7 +115,8 @@ class Rotation:
         for spent in record.spent:
             if spent.digest == digest:
                 return "racer" if live.facts.at - spent.at < self.rules.grace_seconds else "recent predecessor"
-        if shown.generation > record.generation and not shown.is_of(live.facts.home().name):
+        home = live.facts.home()
+        if shown.generation > record.generation and not shown.is_of(home.name) and not home.is_restored:
             raise StoreUnavailable("the store has lost the latest state of this session with its history")
         return "older lineage"
 
@@ -142,6 +147,7 @@ class Rotation:
             seen_at=facts.at,
             successors=self._successors(shown, pair, record, live),
             successors_seconds=self.rules.grace_seconds,
+            turn=record.generation,
         )
         written = yield Write((), self.login.clock.wall(), (put,))
         return None if written is None else pair
@@ -221,6 +227,28 @@ class Rotation:
             if token.digest == live.record.current:
                 return pair
         raise StoreUnavailable("the successor of a refresh token was lost within its grace")
+
+    def _is_kept(self, live: Live) -> Plan[bool]:
+        """Writes the record as it is once more, so that a journal has it for certain. False: it is no longer the same.
+
+        The rotation that made it may have reached the store alone: nobody gets a pair that a restored journal would not
+        know, since the spent refresh token before it would then be good again.
+        """
+        stored = live.stored
+        same = SessionChange(
+            stored.sid,
+            stored.handles[1],
+            record=stored.record,
+            expected=stored.record,
+            handles=stored.handles,
+            ends_at=stored.ends_at,
+            seen_at=live.facts.at,
+            successors=stored.successors,
+            successors_seconds=self.rules.grace_seconds,
+            turn=live.record.generation,
+        )
+        written: Written | None = yield Write((), self.login.clock.wall(), (same,))
+        return written is not None
 
     # --- theft
 

@@ -209,9 +209,10 @@ def login_of(stored: StoredSession, record: Record) -> Issued:
 
 
 def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:
-    """L3: made in another epoch, not past its end, and nobody has said since that all is over."""
+    """L3: made in another epoch, not past its end, no journal was put back in this one, and nobody has said since that all
+    is over."""
     home = facts.home()
-    if shown.is_of(home.name) or shown.expires_at <= facts.at:
+    if shown.is_of(home.name) or shown.expires_at <= facts.at or home.is_restored:
         return False
     (ruling,) = readable(facts.rulings)
     cut = None if ruling is None else ruling.not_before

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "SessionChange", "StoredSession"]
+__all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "KeptSession", "SessionChange", "StoredSession"]
 
 MOST_LISTED = 1000
 """Sessions of one user that one look tells: more would block a server for everybody."""
@@ -61,6 +61,8 @@ class SessionChange:
         successors: the second text; it replaces the one before.
         successors_seconds: how long to keep it; 0: none is kept.
         stamp: of a session that is created, where it is not that of the step itself.
+        turn: how often the record has been replaced: of two records of one session that of the higher turn is the later one,
+            in whatever order they arrive where they are kept.
     """
 
     sid: str
@@ -73,6 +75,27 @@ class SessionChange:
     successors: bytes = field(default=b"", repr=False)
     successors_seconds: float = 0.0
     stamp: str = ""
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSession:
+    """One session as a journal keeps it, and puts it back.
+
+    Attributes:
+        sid, user, handles, seen_at, ends_at, turn: as in ``SessionChange``.
+        record: the core's text; empty: it was ended before its time.
+        stamp: that of its login; empty where the journal has not seen the login.
+    """
+
+    sid: str
+    user: bytes
+    record: bytes = field(repr=False)
+    stamp: str = ""
+    handles: tuple[bytes, ...] = ()
+    seen_at: float = 0.0
+    ends_at: float = 0.0
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ __all__ = [
     "raw",
     "renewal",
     "texts",
+    "truth",
     "written",
 ]
 
@@ -36,8 +37,8 @@ def _epoch(text: bytes) -> Epoch:
     """Cached: the record is the same for hours."""
     record = json.loads(text)
     lease, reach = float(record["lease"]), _reach(float(record["reach"]))
-    healed, settled = record["healed"] == 1, record["settled"] == 1
-    return Epoch(str(record["name"]), lease, reach, healed, settled, float(record["birth"]))
+    healed, settled, restored = [record.get(name) == 1 for name in ("healed", "settled", "restored")]
+    return Epoch(str(record["name"]), lease, reach, healed, settled, float(record["birth"]), restored)
 
 
 @lru_cache(maxsize=8)
@@ -136,6 +137,11 @@ def page(answer: Any) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 def digests(answer: Any) -> tuple[bytes, ...] | None:
     """Of repair.lua."""
     return None if answer is None else tuple(bytes.fromhex(digest.decode()) for digest in answer)
+
+
+def truth(answer: Any) -> bool:
+    """Of restore_sessions.lua."""
+    return bool(answer == 1)
 
 
 def pairs(answer: Any) -> dict[str, str]:

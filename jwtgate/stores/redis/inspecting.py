@@ -41,6 +41,9 @@ EPOCH = {
     "healed": int,
     "settled": int,
 }
+LATER = frozenset({"restored"})
+"""Fields that a record may lack: one that was written before there was a journal."""
+
 LOG_FIELDS = [b"link", b"previous", b"digest", b"ruling"]
 SINGLE_TYPES = {"rulings": "hash", "until": "zset", "log": "stream", "workers": "hash"}
 OUR_TYPES = SINGLE_TYPES | {"s": "hash", "g": "string", "u": "zset"}
@@ -103,7 +106,7 @@ class Inspecting:
         if record is None or any(not _is_a(record.get(name), kind) for name, kind in EPOCH.items()):
             yield _unreadable("The epoch record", f"HDEL {rulings} epoch", rulings)
             return
-        strange = sorted(ascii(name) for name in record.keys() - EPOCH.keys())
+        strange = sorted(ascii(name) for name in record.keys() - EPOCH.keys() - LATER)
         if strange:
             told = ", ".join(strange)[:80]
             yield Weakness(

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import Guard, SessionChange
+    from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
     from jwtgate.stores.redis.dialling import Argument
 
-__all__ = ["reach", "time", "write"]
+__all__ = ["kept", "reach", "time", "write"]
 
 
 def write(changes: Sequence[Change], sessions: Sequence[SessionChange], guard: Guard) -> Iterator[Argument]:
@@ -55,7 +55,15 @@ def _session(session: SessionChange) -> tuple[Argument, ...]:
         session.successors,
         "" if session.successors_seconds <= 0 else max(1, int(session.successors_seconds * 1000)),
         session.stamp,
+        session.turn,
     )
+
+
+def kept(sessions: Sequence[KeptSession]) -> Iterator[Argument]:
+    """For restore_sessions.lua, behind what concerns all of them."""
+    for session in sessions:
+        yield from (session.sid, session.user.hex(), session.record, session.stamp, b"".join(session.handles).hex())
+        yield from (repr(float(session.ends_at)), repr(float(session.seen_at)), session.turn)
 
 
 def time(value: float | None) -> str:

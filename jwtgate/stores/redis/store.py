@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
-    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.core.sessions.stored import KeptSession, SessionChange
     from jwtgate.stores.contract import Durability, Weakness
     from jwtgate.stores.redis.dialling import Argument
     from jwtgate.stores.redis.places import Place
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
 __all__ = ["RedisFeed", "RedisStore"]
 
 RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "repair", "lose", "forget"))
-LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw")]
+LOOK_UP, SESSIONS_OF, WRITE, SAW, RESTORE_SESSIONS = [
+    Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw", "restore_sessions")
+]
 
 MAX_DURABLE_LINES = 64
 """Of their own: each waits for up to a second or two, and no look-up may wait behind them for a connection."""
@@ -212,6 +214,11 @@ class RedisFeed:
             for part in (repair.digest.hex(), repair.expected or b"", repair.ruling, packing.time(repair.until))
         ]
         return self._ask(self._layout.call(REPAIR, epoch, *parts), answers.digests, source=REPAIR.source)
+
+    def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
+        """L3, one batch."""
+        command = self._layout.call(RESTORE_SESSIONS, epoch, "1" if is_last else "", *packing.kept(sessions))
+        return self._ask(command, answers.truth, source=RESTORE_SESSIONS.source)
 
     def lose(self, epoch: str) -> None:
         """H2."""

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import make_url
 
 from jwtgate.errors import SettingsError
+from jwtgate.stores.sql.journal import SqlJournal
 from jwtgate.stores.sql.sqlite import SQLite
 from jwtgate.stores.sql.store import SqlStore
 
@@ -18,22 +19,30 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Watch
     from jwtgate.stores.sql.dialects import Dialect
 
-__all__ = ["open_sql_store"]
+__all__ = ["open_sql_journal", "open_sql_store"]
 
 
 def open_sql_store(url: str, *, prefix: str, watch: Watch, poll_seconds: float) -> SqlStore:
     """Connects to nothing yet. Raises: SettingsError, which never repeats the URL."""
-    return SqlStore(_dialect(url), prefix=prefix, watch=watch, poll_seconds=poll_seconds)
+    return SqlStore(_dialect(url, "JWTGATE_STORE"), prefix=prefix, watch=watch, poll_seconds=poll_seconds)
 
 
-def _dialect(url: str) -> Dialect:
+def open_sql_journal(url: str, *, prefix: str) -> SqlJournal:
+    """Connects to nothing yet. Raises: SettingsError, which never repeats the URL."""
+    return SqlJournal(_dialect(url, "JWTGATE_JOURNAL"), prefix=prefix)
+
+
+def _dialect(url: str, variable: str) -> Dialect:
     try:
         parts = make_url(url)
         _ = urlsplit(url).port
     except Exception as error:  # noqa: BLE001  # whatever a URL can do to the parsers; their messages may quote it
-        mistake = f"JWTGATE_STORE: the URL cannot be read ({type(error).__name__})."
+        mistake = f"{variable}: the URL cannot be read ({type(error).__name__})."
     else:
-        return dialect_of(parts)
+        try:
+            return dialect_of(parts)
+        except SettingsError as error:
+            mistake = str(error).replace("JWTGATE_STORE", variable)
     raise SettingsError(mistake)
 
 

@@ -44,7 +44,16 @@ class World:
     def __init__(self, server: ScriptedServer | None = None, *, seed: int = 1, wall: float = START, **settings: Any) -> None:
         rules = {
             name: settings.pop(name)
-            for name in ("access_seconds", "idle_seconds", "grace_seconds", "most", "client_id", "has_csrf", "session_seconds")
+            for name in (
+                "access_seconds",
+                "idle_seconds",
+                "grace_seconds",
+                "most",
+                "client_id",
+                "has_csrf",
+                "session_seconds",
+                "is_journaled",
+            )
             if name in settings
         }
         self.settings = Settings(**{"secret": SECRET, **settings})

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jwtgate.core.effects import AskClaims, LookUp, Write
+from jwtgate.core.history import JournalUnavailable
 from jwtgate.core.rulings import Ruling
 from jwtgate.core.sessions.record import REMEMBERED, REMEMBERED_IN_GRACE
 from jwtgate.core.sessions.refresh_tokens import RefreshToken
@@ -106,6 +107,57 @@ def test_chain_of_racers_ends_with_the_first_grace() -> None:
         world.refresh(pair)
     with pytest.raises(GrantError):
         world.refresh(third)
+
+
+def test_racer_gets_its_pair_only_once_the_journal_has_heard_of_it() -> None:
+    """The rotation may have reached the store alone: the same record is written once more, and nothing else changes."""
+    world = World(is_journaled=True)
+    pair = world.start()
+    fresh = world.refresh(pair)
+    stored = world.store.look_up((), (pair.session_id,)).sessions[0]
+    world.time.now += 1.0
+    world.effects.clear()
+    assert world.refresh(pair) == fresh
+    (write,) = world.writes()
+    (change,) = write.sessions
+    assert stored is not None
+    assert (change.record, change.expected, change.turn) == (stored.record, stored.record, 1)
+    again = world.store.look_up((), (pair.session_id,)).sessions[0]
+    assert again is not None and (again.record, again.successors) == (stored.record, stored.successors)
+    assert world.refresh(fresh).session_id == pair.session_id
+
+
+def test_racer_whose_journal_does_not_answer_gets_nothing_and_may_ask_again() -> None:
+    """A pair that a restored journal does not know would leave the spent token before it good."""
+    world = World(is_journaled=True)
+    pair = world.start()
+    fresh = world.refresh(pair)
+    plan = world.rotation.refresh(pair.refresh_token)
+    effect = next(plan)
+    while not isinstance(effect, Write):
+        effect = plan.send(world.answer(effect))
+    with pytest.raises(JournalUnavailable):
+        plan.throw(JournalUnavailable("a simulation"))
+    assert world.refresh(pair) == fresh
+
+
+def test_racer_whom_a_rotation_overtakes_gets_the_current_pair() -> None:
+    """Its own writing finds another record, and it looks again."""
+    world = World(is_journaled=True)
+    pair = world.start()
+    fresh = world.refresh(pair)
+    later: list[TokenPair] = []
+    world.once_before(Write, lambda: later.append(world.refresh(fresh)))
+    assert world.refresh(pair) == later[0]
+
+
+def test_rotations_are_counted_for_whoever_keeps_them() -> None:
+    """Of two records of a session that of the higher turn is the later one."""
+    world = World()
+    pair = world.start()
+    for _ in range(3):
+        pair = world.refresh(pair)
+    assert [change.turn for write in world.writes() for change in write.sessions] == [0, 1, 2, 3]
 
 
 def test_successor_is_sealed() -> None:

@@ -37,9 +37,9 @@ end
 local function save_epoch(record)
   local text = string.format(
     '{"name":%s,"birth":%s,"run_id":"%s","replid":"%s","lease":%s,"reach":%s,"partitions":%s,"healed":%d,'
-      .. '"settled":%d}',
+      .. '"settled":%d,"restored":%d}',
     cjson.encode(record.name), seconds(record.birth), record.run_id, record.replid,
-    seconds(record.lease), seconds(record.reach), PARTITIONS, record.healed, record.settled)
+    seconds(record.lease), seconds(record.reach), PARTITIONS, record.healed, record.settled, record.restored or 0)
   redis.call('HSET', RULINGS, 'epoch', text)
   return text
 end

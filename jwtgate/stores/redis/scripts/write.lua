@@ -2,7 +2,8 @@
 -- ARGV[5]: the caller's clock; then, each list behind its length:
 --   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''
 --   the guard's handles that may not be revoked; its user|''; the user's sessions
---   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|'', stamp|''
+--   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|'',
+--     stamp|'', turn
 -- W1: rulings, log entries, sessions and the reading of the workers are this one step. A write that only puts sessions
 -- has nothing that a worker must hear: it sweeps no rulings, moves no end and tells no workers.
 -- Returns epoch, end, at, rulings, workers; nil: the guard or an expectation does not hold, and nothing was written.
@@ -35,11 +36,11 @@ local function take_session()
   local sid, owner, step = take(), take(), take()
   if step ~= 'put' then return {sid = sid, user = owner} end
   local expected, record, handles, ends, seen, successors, ms = take(), take(), take(), take(), take(), take(), take()
-  local stamp = take()
+  local stamp, turn = take(), take()
   return {
     sid = sid, user = owner, is_put = true, expected = expected, record = record, handles = handles,
     ends = tonumber(ends), ends_text = ends, seen = seen, successors = successors, ms = tonumber(ms),
-    stamp = stamp ~= '' and stamp or nil}
+    stamp = stamp ~= '' and stamp or nil, turn = turn}
 end
 local changes, unless_revoked = take_list(take_change), take_list(take)
 local user = take()
@@ -147,33 +148,19 @@ if #expired > 0 then
 end
 for index, digest in ipairs(digests) do store(digest, rulings[index], known[digest].u) end
 
-local function milliseconds(moment) return string.format('%.0f', math.ceil(moment * 1000)) end
-
--- The list goes when its last session ends. One that ends sooner never shortens it (GT; a new key has no end yet).
-local function list(session, ms)
-  local users = user_key(session.user)
-  redis.call('ZREMRANGEBYSCORE', users, '-inf', seconds(time))
-  redis.call('ZADD', users, session.ends_text, session.sid)
-  if redis.call('PTTL', users) < 0 then
-    redis.call('PEXPIREAT', users, ms)
-  else
-    redis.call('PEXPIREAT', users, ms, 'GT')
-  end
-end
-
 local function put(session)
   local key = session_key(session.sid)
   if session.is_new then
     redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
-      'seen', session.seen, 'stamp', session.stamp or string.format('%s:%.0f', name, tail.position))
+      'seen', session.seen, 'turn', session.turn, 'stamp', session.stamp or string.format('%s:%.0f', name, tail.position))
   else
     redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
-      'seen', session.seen)
+      'seen', session.seen, 'turn', session.turn)
   end
   if session.found_ends ~= session.ends or session.user_has == 0 then -- a rotation seldom moves the end
     local ms = milliseconds(session.ends)
     redis.call('PEXPIREAT', key, ms)
-    list(session, ms)
+    list_session(session.user, session.sid, session.ends_text, ms, seconds(time))
   end
   if session.ms then
     redis.call('SET', successors_key(session.sid), session.successors, 'PX', session.ms)
@@ -187,10 +174,7 @@ local function finish(session)
   if session.found then
     redis.call('DEL', session_key(session.sid), successors_key(session.sid))
   end
-  if session.found and session.found_ends then
-    redis.call('HSET', session_key(session.sid), 'ended', 1, 'ends', seconds(session.found_ends))
-    redis.call('PEXPIREAT', session_key(session.sid), milliseconds(session.found_ends))
-  end
+  if session.found and session.found_ends then mark_as_ended(session.sid, session.found_ends) end
 end
 
 for _, session in ipairs(sessions) do
