@@ -41,6 +41,11 @@ class Followed:
         return self.part.end
 
     @property
+    def written(self) -> tuple[str, int]:
+        """Epoch and position of this process's own latest write. Takes no lock."""
+        return self.part.written
+
+    @property
     def is_complete(self) -> bool:
         """Whether all its rulings are known. Takes no lock."""
         return self.part.is_complete

@@ -166,8 +166,12 @@ class Following:
         acknowledged = end.position if self._loaded and end is not None else -1
         self.worker = Worker(old.name, self._reach_to_tell(), acknowledged, old.beat + 1, self._must_restore())
         name = followed.epoch if self._loaded else self._watched_name()
+        wrote_in, wrote_at = followed.written
         renewal: Renewal = yield Renew(self.worker, name, healed=self._may_heal(), settled=self._may_settle())
         self._watch(renewal)
+        if renewal.epoch.name == wrote_in and renewal.end.position < wrote_at:  # H2: what was written here is not there
+            self._fence("fork")
+            yield Lose(wrote_in)
         yield from self._keep_house(renewal)
         return renewal
 

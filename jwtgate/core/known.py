@@ -22,6 +22,7 @@ class Part:
         epoch, end: how far its log is applied; None before the first snapshot.
         is_complete: none of its rulings was left out.
         recent_floor: what was ruled on up to this position may be forgotten among the recent.
+        written: the epoch and position of this process's own latest write there.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Part:
     end: LogEnd | None = None
     is_complete: bool = True
     recent_floor: int = -1
+    written: tuple[str, int] = ("", -1)
 
     def place(self) -> Place:
         """How far it is known now."""

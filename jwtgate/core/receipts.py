@@ -23,7 +23,7 @@ from jwtgate.messages import Receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from jwtgate.core.history import Epoch, Worker, Written
+    from jwtgate.core.history import Epoch, LogEnd, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
@@ -118,9 +118,16 @@ class Revoker:
                 state.missing[name] = worker
 
     def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
-        """True: all that can be known is known. False: an epoch changed, write again (W3)."""
+        """True: all that can be known is known. False: an epoch changed, write again (W3).
+
+        While one partition was waited for another may have lost its history, so all are looked at once more in the end.
+        """
         for wait in waits:
             if not (yield from self._wait(wait)):
+                return False
+        for wait in waits if len(waits) > 1 else ():
+            epoch, end, _ = yield Roster(wait.written.partition)
+            if not _is_kept(wait.written, epoch, end):
                 return False
         return True
 
@@ -129,13 +136,13 @@ class Revoker:
         while True:
             patience = self._patience(state)
             try:
-                epoch, _, workers = yield Roster(state.written.partition)
+                epoch, end, workers = yield Roster(state.written.partition)
             except StoreUnavailable:
                 if self.clock.boot() - state.replied_at > patience:
                     raise
                 yield Pause(LONGEST_PAUSE_SECONDS)
                 continue
-            if epoch.name != state.written.epoch.name:
+            if not _is_kept(state.written, epoch, end):
                 return False
             now = self.clock.boot()
             state.settled_from = self._settled_from(state.written.partition, epoch, now)
@@ -168,3 +175,10 @@ class Revoker:
             replicas=written.replicas,
             fsyncs=written.fsyncs,
         )
+
+
+def _is_kept(written: Written, epoch: Epoch, end: LogEnd) -> bool:
+    """Whether a write still stands, as far as the log's end tells: the same epoch, and a log that does not end before it."""
+    own = written.end
+    is_behind = end.position < own.position or (end.position == own.position and end.link != own.link)
+    return epoch.name == written.epoch.name and not is_behind

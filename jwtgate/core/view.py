@@ -116,10 +116,13 @@ class View:
             waiting.setdefault(self._holder(digest), []).append(digest)
         with self.lock:
             for step in written.parts:
+                part, wrote = self.parts[step.partition], (step.epoch.name, step.end.position)
+                if wrote[0] != part.written[0] or wrote[1] > part.written[1]:
+                    part.written = wrote
                 position = step.end.position - len(step.rulings)
                 for digest, text in zip(waiting.get(step.partition, ()), step.rulings, strict=True):
                     position += 1
-                    self.rule(self.parts[step.partition], Entry(position, "", "", "", digest, text), step.epoch.name)
+                    self.rule(part, Entry(position, "", "", "", digest, text), step.epoch.name)
 
     def purge(self, now: float, slice_size: int) -> bool:
         """Forgets rulings that no token can be under any more: looks at the next slice, says whether more is left.

@@ -254,6 +254,21 @@ def test_empty_read_grants_nothing_where_the_end_is_another(is_foreign: bool) ->
     assert follower.view.lease_until == until
 
 
+def test_own_write_that_is_gone_opens_a_new_epoch() -> None:
+    """H2: an older copy was put back before the log was read: only who wrote it can know."""
+    follower = Follower().live()
+    follower.to(Read)
+    written = follower.store.write([Change(b"x" * 16, revoked=True)], follower.server.now())
+    follower.view.learn(written, [b"x" * 16])
+    follower.server.cut_tail(1)
+    lost = follower.after(Lose)
+    assert lost == Lose(written.epoch.name)
+    assert not follower.is_live
+    follower.live()
+    assert follower.view.parts[0].epoch != written.epoch.name
+    assert follower.store.look_up([b"x" * 16]).rulings[0] is not None
+
+
 def test_fork_opens_a_new_epoch() -> None:
     """History was rewritten under one epoch: nobody may trust it any more."""
     follower = Follower()

@@ -152,8 +152,8 @@ def rewritten(monkeypatch, *, is_without: bool) -> World:
         if is_without:
             patch.setattr(following_module, "_fault", lambda own, reported, entries: None)
         world = World()
-        a, _, token = pair(world)
-        assert world.finish(world.revoke(a, token)).effective_everywhere
+        _, _, token = pair(world)
+        assert world.finish(world.revoke(world.process("command line"), token)).effective_everywhere
         assert world.lose(lambda: world.server.cut_tail(1))
         world.run(1.0)
         stranger = world.process("c")
@@ -605,8 +605,8 @@ class WritesOnce(Revoker):
                 return end.value
             answer = yield effect
             if not isinstance(effect, Pause):
-                epoch, end, workers = answer
-                answer = replace(state.written.epoch, is_settled=epoch.is_settled), end, workers
+                epoch, _, workers = answer
+                answer = replace(state.written.epoch, is_settled=epoch.is_settled), state.written.end, workers
 
 
 def flushed_before_the_receipt(**classes) -> World:

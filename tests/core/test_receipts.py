@@ -100,6 +100,16 @@ def test_receipt_tells_what_was_written() -> None:
     assert receipt.effective_by == START + 0.25
 
 
+@pytest.mark.parametrize("end", [LogEnd(6, "l6", "6"), LogEnd(7, "other", "7")])
+def test_write_that_is_gone_is_written_again(end: LogEnd) -> None:
+    """W3, H2: in the same epoch, too: an older copy of the data was put back."""
+    caller = waiting(worker("a", 6))
+    while isinstance(caller.effect, Pause):
+        caller.tell(None)
+    caller.tell((epoch(), end, (worker("a", 9),)))
+    assert caller.effect == Write(CHANGES, START)
+
+
 def test_receipt_waits_for_an_acknowledgement() -> None:
     """W2: the position itself, not the one before."""
     caller = waiting(worker("a", 6))
