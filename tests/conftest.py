@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, redis_binary, valkey_binary
 
 from jwtgate.core.history import Watch
@@ -12,8 +14,10 @@ from jwtgate.stores import Feed, Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
+SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
 
 
@@ -60,10 +64,77 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
     server.close()
 
 
-@pytest.fixture(params=["memory", *SERVERS])
-def store(request: pytest.FixtureRequest, running_servers: dict[str, Server]) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def running_databases() -> Iterator[dict[str, Database]]:
+    """Started when first asked for, by name."""
+    databases: dict[str, Database] = {}
+    yield databases
+    for database in databases.values():
+        database.close()
+
+
+def required(name: str) -> type[Database]:
+    """What starts such a database; skips loudly where it is not installed, fails where everything must be."""
+    missing = DATABASES[name].missing()
+    if missing is None:
+        return DATABASES[name]
+    text = f"{name.upper()} NOT TESTED: no {missing} on this machine"
+    assert os.environ.get(REQUIRE_ALL) != "1", text
+    pytest.skip(text)
+
+
+def emptied_database(name: str, running: dict[str, Database]) -> str:
+    """The URL of the shared database of that name, or of the one in the environment, its tables without rows."""
+    url = os.environ.get(OWN[name])
+    if url is None:
+        if name not in running:
+            running[name] = required(name)().start()
+        url = running[name].url
+    empty(url)
+    return url
+
+
+@pytest.fixture(params=DATABASES)
+def own_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database server for this test alone, not yet started: to be restarted, paused, reconfigured."""
+    database = required(request.param)()
+    yield database
+    database.close()
+
+
+def sql_url(kind: str, folder: Path, running: dict[str, Database]) -> str:
+    """Of an empty SQL database of that kind."""
+    return f"sqlite:///{folder}/store.db" if kind == "sqlite" else emptied_database(kind, running)
+
+
+@pytest.fixture(params=["sqlite", *SQL_SERVERS])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, running_databases: dict[str, Database]) -> str:
+    """Of an empty SQL database of each kind; not to be stopped."""
+    return sql_url(request.param, tmp_path, running_databases)
+
+
+@pytest.fixture
+def sql_store(database_url: str) -> Iterator[Store]:
+    """A store on ``database_url``."""
+    store = open_store(database_url, prefix="jwtgate", watch=WATCH)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=["memory", *SERVERS, "sqlite", *SQL_SERVERS])
+def store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    running_servers: dict[str, Server],
+    running_databases: dict[str, Database],
+) -> Iterator[Store]:
     """An empty store of each kind."""
-    url = "memory://" if request.param == "memory" else emptied(request.param, running_servers).url
+    if request.param == "memory":
+        url = "memory://"
+    elif request.param in ("sqlite", *DATABASES):
+        url = sql_url(request.param, tmp_path, running_databases)
+    else:
+        url = emptied(request.param, running_servers).url
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()

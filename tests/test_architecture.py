@@ -58,6 +58,19 @@ FOREIGN: dict[str, frozenset[str]] = {
     "settings.environment": frozenset({"environs"}),
     "stores.redis.store": frozenset({"redis"}),
     "stores.redis.wire": frozenset({"redis"}),
+    "stores.sql.dialects": frozenset({"sqlalchemy"}),
+    "stores.sql.engine": frozenset({"sqlalchemy"}),
+    "stores.sql.feed": frozenset({"sqlalchemy"}),
+    "stores.sql.mysql": frozenset({"pymysql", "sqlalchemy"}),
+    "stores.sql.opening": frozenset({"sqlalchemy"}),
+    "stores.sql.postgresql": frozenset({"psycopg", "sqlalchemy"}),
+    "stores.sql.purging": frozenset({"sqlalchemy"}),
+    "stores.sql.schema": frozenset({"sqlalchemy"}),
+    "stores.sql.sessions": frozenset({"sqlalchemy"}),
+    "stores.sql.sqlite": frozenset({"sqlalchemy"}),
+    "stores.sql.steps": frozenset({"sqlalchemy"}),
+    "stores.sql.store": frozenset({"sqlalchemy"}),
+    "stores.sql.tables": frozenset({"sqlalchemy"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 

@@ -12,6 +12,7 @@ import typer
 
 from jwtgate.cli.answering import USAGE, answering
 from jwtgate.cli.environment import env
+from jwtgate.cli.migration import migrate
 from jwtgate.cli.revocation import revoke
 from jwtgate.cli.sessions import sessions
 from jwtgate.cli.tokens import inspect, mint
@@ -89,7 +90,7 @@ def demo(
     return show(once=once)
 
 
-for command in (demo, env, revoke, sessions, watch):
+for command in (demo, env, migrate, revoke, sessions, watch):
     app.command()(command)
 for command in (inspect, mint):
     tokens.command()(command)

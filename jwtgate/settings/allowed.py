@@ -43,12 +43,9 @@ class NotYet:
 
 NOT_YET: dict[str, NotYet] = {
     "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
-    "store": NotYet(
-        ("sqlite", "postgresql+psycopg", "mysql+pymysql", "mariadb+pymysql", "redis+sentinel", "redis+cluster"),
-    ),
+    "store": NotYet(("redis+sentinel", "redis+cluster")),
     "journal": NotYet(allowed="leaving it unset"),
     "durability": NotYet(allowed="0"),
-    "poll": NotYet(allowed="0.25"),
     "locations": NotYet(("subprotocol",)),
     "partitions": NotYet(allowed="1"),
 }

@@ -17,7 +17,7 @@ F2  A ``Feed`` speaks over one connection, so that registration precedes the rea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
 
-__all__ = ["Durability", "Feed", "Store", "Weakness"]
+__all__ = ["Durability", "Feed", "Migrating", "Store", "Weakness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,15 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Closes the connection; never raises."""
+        ...
+
+
+@runtime_checkable
+class Migrating(Protocol):
+    """A store that keeps its data in a layout of a version."""
+
+    def migrate(self) -> tuple[int | None, int]:
+        """Makes what is missing, or brings it to this version. Returns: the version before (None: nothing) and after."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from jwtgate.errors import SettingsError
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["open_store"]
 
 REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+SQL_SCHEMES = ("sqlite://", "postgresql+psycopg://", "mysql+pymysql://", "mariadb+pymysql://")
+
+SQL_LIBRARIES = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""Besides SQLAlchemy."""
 
 
 def open_store(
@@ -21,14 +26,14 @@ def open_store(
     *,
     prefix: str,
     watch: Watch,
-    poll_seconds: float = 0.25,  # noqa: ARG001  # for stores that are polled
+    poll_seconds: float = 0.25,
     durability: Durability = Durability(),  # noqa: B008  # frozen
 ) -> Store:
     """The store that ``url`` names; no connection is made yet.
 
     Args:
-        url: memory://, redis://, rediss:// or unix://.
-        prefix: what keys begin with; no braces, which Redis reads as a hash tag.
+        url: memory://, redis://, rediss://, unix://, or of an SQL database.
+        prefix: what keys and tables begin with; no braces, which Redis reads as a hash tag.
         watch: the lease and the reach of this process.
         poll_seconds: between two looks at a change log that cannot wake its readers.
         durability: what a ruling needs besides the server's word.
@@ -39,10 +44,27 @@ def open_store(
         from jwtgate.stores.memory import MemoryStore
 
         return MemoryStore(watch=watch)
+    if url.startswith(SQL_SCHEMES):
+        return _sql_store(url, prefix, watch, poll_seconds, durability)
     if not url.startswith(REDIS_SCHEMES):
-        raise SettingsError(f"The store's URL must begin with memory://, {', '.join(REDIS_SCHEMES[:2])} or unix://.")
+        raise SettingsError(f"The store's URL must begin with memory://, {', '.join((*REDIS_SCHEMES, *SQL_SCHEMES))}.")
     if "{" in prefix or "}" in prefix:
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
     return RedisStore(url, prefix=prefix, watch=watch, durability=durability)
+
+
+def _sql_store(url: str, prefix: str, watch: Watch, poll_seconds: float, durability: Durability) -> Store:
+    """Raises: SettingsError: a library is missing, or more durability is wanted than there is."""
+    if durability.replicas:
+        raise SettingsError(
+            "JWTGATE_DURABILITY asks for replicas, which an SQL database waits for by its own configuration; allowed: 0, fsync."
+        )
+    wanted = ("sqlalchemy", SQL_LIBRARIES.get(url.partition("+")[0], "sqlite3"))
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"JWTGATE_STORE is an SQL database and needs {', '.join(missing)}: pip install 'jwtgate[sql]'")
+    from jwtgate.stores.sql.opening import open_sql_store
+
+    return open_sql_store(url, prefix=prefix, watch=watch, poll_seconds=poll_seconds)

@@ -175,6 +175,6 @@ def test_closed_store_opens_again(store: Store) -> None:
 
 
 def test_audit_says_sentences(store: Store) -> None:
-    """Each finding is one sentence; these stores keep nothing on disk."""
+    """Each finding is one sentence with what mends it; a store that keeps everything on disk may have none."""
     findings = store.audit()
-    assert findings and all(finding.problem.endswith(".") and finding.remedy for finding in findings)
+    assert isinstance(findings, tuple) and all(finding.problem.endswith(".") and finding.remedy for finding in findings)

@@ -1,0 +1,246 @@
+"""Connections: bounded, short of patience, and the one place where the errors of databases and their drivers become ours.
+
+A connection that met any error is closed: no answer that was left unread reaches another question, and the server ends what
+was begun. Nothing is repeated once it was sent. Knows nothing of rulings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import weakref
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from sqlalchemy import Connection, Engine
+
+    from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
+
+__all__ = ["Line", "Lines", "NotPrepared"]
+
+MAX_LINES = 8
+"""Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
+
+T = TypeVar("T")
+
+
+class NotPrepared(StoreUnavailable):
+    """What ``prepare`` had made was taken away. Nothing was written."""
+
+
+class Line:
+    """One connection in use, by one thread at a time."""
+
+    __slots__ = ("__weakref__", "_is_relaxed", "_raw", "connection", "deadline", "dialect")
+
+    def __init__(self, connection: Connection, dialect: Dialect, deadline: float) -> None:
+        self.connection = connection
+        self.dialect = dialect
+        self.deadline = deadline
+        self._raw: Raw = connection.connection.dbapi_connection
+        self._is_relaxed = False
+
+    def run(self, statement: Statement, parameters: Any = None) -> Any:
+        """One statement, by the step's deadline."""
+        self.dialect.bound(self._raw, self.deadline)
+        return self.connection.execute(statement, parameters)
+
+    def say(self, text: str) -> Any:
+        """One statement as it stands."""
+        self.dialect.bound(self._raw, self.deadline)
+        return self.connection.exec_driver_sql(text)
+
+    @contextmanager
+    def transaction(self, begin: tuple[str, ...]) -> Generator[None]:
+        """Commits at the end; takes everything back where the step itself gives up."""
+        for text in begin:
+            self.say(text)
+        try:
+            yield
+        except StoreUnavailable:
+            self.say("ROLLBACK")
+            raise
+        self.say("COMMIT")
+        if self.dialect.has_moved(self._raw):
+            raise StoreUnavailable("the database was replaced under the write")
+
+    def relax(self, *, is_relaxed: bool) -> None:
+        """Whether commits on this connection may come before the disk."""
+        text = self.dialect.relaxed if is_relaxed else self.dialect.strict
+        if text is not None and is_relaxed is not self._is_relaxed:
+            self.say(text)
+        self._is_relaxed = is_relaxed
+
+    def is_stale(self) -> bool:
+        """Whether it leads nowhere any more."""
+        return self.dialect.is_stale(self._raw)
+
+    def listen(self, tables: Any) -> None:
+        """See ``Dialect``."""
+        self.dialect.bound(self._raw, self.deadline)
+        self.dialect.listen(self._raw, tables)
+
+    def wait(self, seconds: float) -> None:
+        """See ``Dialect``."""
+        self.dialect.wait(self._raw, seconds)
+
+    def close(self) -> None:
+        """Closes the connection itself; never raises."""
+        with contextlib.suppress(Exception):
+            self.connection.invalidate()
+        with contextlib.suppress(Exception):
+            self.connection.close()
+
+
+class Lines:
+    """A bounded pool of connections, and those of their own that feeds have. Thread-safe."""
+
+    def __init__(self, dialect: Dialect, prepare: Callable[[Line], None]) -> None:
+        """Args: prepare: what a database is made ready with, at the first contact and after each failure."""
+        self.dialect = dialect
+        self._prepare = prepare
+        self._inherited: list[object] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._is_prepared = False
+        self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._own: set[Line] = set()
+        self._engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        engine = create_engine(
+            self.dialect.url,
+            creator=self._connect,
+            poolclass=QueuePool,
+            pool_size=MAX_LINES,
+            max_overflow=0,
+            pool_timeout=TIMEOUT_SECONDS,
+            pool_use_lifo=True,
+            pool_reset_on_return=None,
+            hide_parameters=True,
+        )
+        event.listen(engine, "checkout", self._check)
+        return engine
+
+    def _connect(self) -> Raw:
+        raw = self.dialect.connect(time.monotonic() + TIMEOUT_SECONDS)
+        self._raws.add(raw)
+        self._is_prepared = False  # it may lead to another database than the one before
+        return raw
+
+    def _check(self, raw: Raw, _record: object, _proxy: object) -> None:
+        if self.dialect.is_stale(raw):
+            raise DisconnectionError
+
+    def ask(self, step: Callable[[Line], T], *, seconds: float = TIMEOUT_SECONDS, is_prepared: bool = False) -> T:
+        """Performs a step on a free connection. Raises: StoreUnavailable, for whatever went wrong.
+
+        Args: is_prepared: the step needs nothing that ``prepare`` would make.
+        """
+        deadline = time.monotonic() + seconds
+        with self._translated():
+            engine = self._engine
+            line = Line(engine.connect(), self.dialect, deadline)
+            try:
+                answer = step(line) if is_prepared else self._perform(step, line)
+            except StoreUnavailable:
+                raise
+            except BaseException:
+                line.close()
+                raise
+            finally:
+                if engine is not self._engine:
+                    line.close()
+                line.connection.close()
+            return answer
+
+    def _perform(self, step: Callable[[Line], T], line: Line) -> T:
+        if self._is_prepared:
+            try:
+                return step(line)
+            except NotPrepared:
+                self._is_prepared = False
+        try:
+            self._prepare(line)
+        except BaseException:  # in the middle of a transaction, perhaps
+            line.close()
+            raise
+        self._is_prepared = True
+        return step(line)
+
+    def own(self) -> Line:
+        """A connection outside of the pool, to be kept. Raises: StoreUnavailable."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        with self._translated():
+            line = Line(self._engine.connect(), self.dialect, deadline)
+            line.connection.detach()
+            self._own.add(line)
+            return line
+
+    def ask_own(self, step: Callable[[Line], T], line: Line, *, seconds: float = TIMEOUT_SECONDS) -> T:
+        """Performs a step on such a connection. Raises: StoreUnavailable; then the caller must give it back."""
+        line.deadline = time.monotonic() + seconds
+        with self._translated():
+            if line.is_stale():
+                raise StoreUnavailable("the connection to the store was lost")
+            return self._perform(step, line)
+
+    def give_back(self, line: Line) -> None:
+        """Closes it; never raises."""
+        self._own.discard(line)
+        line.close()
+
+    @contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self._is_prepared = False
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        """The first line of what the server said: more may quote rows."""
+        if isinstance(error, PoolTimeoutError):
+            return StoreUnavailable(f"all {MAX_LINES} connections to the store are busy")
+        said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        link: BaseException | None = error
+        while link is not None:
+            link.args = tuple(self._without_secrets(part) for part in link.args)
+            link = link.__cause__ or link.__context__
+        explained = self.dialect.explain(said)
+        if explained is not None:
+            return StoreUnavailable(self._without_secrets(f"JWTGATE_STORE: {explained}"))
+        words = str(said).partition("\n")[0]
+        return StoreUnavailable(self._without_secrets(f"the store failed: {type(said).__name__}: {words}"))
+
+    def _without_secrets(self, part: Any) -> Any:
+        for secret in self.dialect.secrets:
+            part = part.replace(secret, "***") if isinstance(part, str) else part
+        return part
+
+    def close(self) -> None:
+        """Closes the free connections now and those in use when they come back."""
+        engine, self._engine = self._engine, self._new_engine()
+        engine.dispose()
+
+    def reset_after_fork(self) -> None:
+        """In a forked child: everything anew. What was inherited is kept and never used, so that nothing tidies it up."""
+        self._inherited += [self._engine, *self._own]
+        for raw in list(self._raws):
+            self._inherited.append(raw)
+            self.dialect.abandon(raw)
+        self._begin()

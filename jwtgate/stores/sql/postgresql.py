@@ -1,0 +1,294 @@
+"""PostgreSQL, through psycopg 3.
+
+The identity (H1) is when the server was started: a restart, a restored base backup and a promoted standby all change it. A
+dump that was restored into the running server is found as well: each write of the row of ``meta`` leaves in it the number of
+its own transaction, which is that of the row's version (``xmin``) until somebody else writes the row, and a restore does.
+Locking the row makes no new version, no savepoint is ever used, and neither freezing nor VACUUM FULL changes ``xmin``.
+A transaction's number comes again only after four thousand million others, and those of one server only grow meanwhile.
+
+The server's own timeouts free its locks from a client that stands still; the deadline on this side does not rely on them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg import pq, waiting
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Double, LargeBinary, Text, literal_column
+from sqlalchemy.dialects.postgresql import insert
+
+from jwtgate.errors import SettingsError
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.tables import lock_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from sqlalchemy import URL, ColumnElement, Table, Update
+
+    from jwtgate.stores.sql.dialects import Raw, Statement
+    from jwtgate.stores.sql.tables import Tables
+
+__all__ = ["PostgreSQL"]
+
+LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 2))
+"""The server gives up before its client does; and on one that holds the log's end and says no more, a little later."""
+
+OPTIONS = frozenset(
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation", "channel_binding", "gssencmode"]
+)
+"""Of libpq's, what a URL may say: how the connection is protected. The rest is fixed here."""
+
+IN_SETTINGS = {
+    "28000": "the server does not let this user in",
+    "28P01": "the server refuses the user or the password",
+    "3D000": "there is no database of this name",
+    "42501": "the user may not do this; the gate's user makes and uses its own tables",
+}
+"""SQLSTATE to the sentence."""
+
+
+class _Connection(psycopg.Connection[Any]):
+    """Waits no longer than its deadline, whatever the network does."""
+
+    deadline = 0.0
+    pid = 0
+    is_awake = False
+
+    def wait(self, gen: Generator[Any, Any, Any], *_: Any, **__: Any) -> Any:
+        """Every answer of the server is waited for here."""
+        try:
+            return _drive(gen, lambda: self.pgconn.socket, self.deadline)
+        except BaseException:
+            if self.pgconn.transaction_status in (pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN):
+                self.pgconn.finish()  # its answer is still to come
+            raise
+
+    def close(self) -> None:
+        """In a forked child the parent's stays open."""
+        if self.pid == os.getpid():
+            self.pgconn.finish()
+
+    def __del__(self, *_: Any) -> None:
+        """Without a warning: what is let go of is closed by libpq, in its own process."""
+
+
+class PostgreSQL:
+    """See ``Dialect``."""
+
+    url = "postgresql+psycopg://"
+    has_boot = False
+    relaxed = "SET synchronous_commit TO off"
+    strict = "SET synchronous_commit TO DEFAULT"
+
+    def __init__(self, parts: URL) -> None:
+        """Raises: SettingsError."""
+        others = sorted(set(parts.query) - OPTIONS)
+        if others:
+            raise SettingsError(
+                f"JWTGATE_STORE: PostgreSQL's URL takes {', '.join(sorted(OPTIONS))}, not: {', '.join(others)}."
+            )
+        self.secrets = tuple(str(word) for word in (parts.password, parts.query.get("sslpassword")) if word)
+        given = {
+            "host": parts.host,
+            "port": parts.port,
+            "user": parts.username,
+            "password": parts.password,
+            "dbname": parts.database,
+            "client_encoding": "UTF8",
+            "application_name": "jwtgate",
+            **parts.query,
+        }
+        self._conninfo = make_conninfo("", **{name: str(each) for name, each in given.items() if each is not None})
+
+    def begin(self, tables: Tables) -> tuple[str, ...]:
+        """Both in one round trip."""
+        lock = f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - see ``identifier``
+        return (f"BEGIN ISOLATION LEVEL READ COMMITTED; {lock}",)
+
+    def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
+        """Microseconds since 1970."""
+        started = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
+        return literal_column(f"convert_to({started}, 'UTF8')", LargeBinary)
+
+    def is_same(self, tables: Tables) -> ColumnElement[bool]:
+        """The same life of the server, and the row's version is the one that a write of ours left."""
+        meta = tables.meta
+        version = literal_column(f"convert_to({meta.name}.xmin::text, 'UTF8')", LargeBinary)
+        return (meta.c.identity == self.server(tables)) & (meta.c.mark == version)
+
+    def clock(self) -> ColumnElement[float]:
+        """The server's, at this moment of the transaction."""
+        return literal_column("extract(epoch FROM clock_timestamp())::double precision", Double)
+
+    def mark(self) -> ColumnElement[bytes]:
+        """The transaction's number, in the 32 bits that ``xmin`` shows."""
+        return literal_column("convert_to((txid_current() % 4294967296)::text, 'UTF8')", LargeBinary)
+
+    def insert_missing(self, table: Table) -> Statement:
+        """INSERT … ON CONFLICT DO NOTHING."""
+        return insert(table).on_conflict_do_nothing()
+
+    def announcing(self, update: Update, tables: Tables) -> Statement:
+        """Told to the listeners when it commits."""
+        return update.returning(literal_column(f"pg_notify('{tables.log.name}', '')::text", Text))
+
+    def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """IF NOT EXISTS alone does not hold against a second process at the same moment."""
+        wait = (
+            f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(tables)})"
+        )
+        return (f"BEGIN; {wait}",), ("COMMIT",)
+
+    def prepare_epoch(self, tables: Tables) -> Statement:  # noqa: ARG002
+        """Nothing to prepare."""
+        return None
+
+    def connect(self, deadline: float) -> Raw:
+        """Libpq's own timeout counts in whole seconds, from two."""
+        pgconn = _drive(_connecting(self._conninfo), None, deadline)
+        raw = _Connection(pgconn)
+        raw.pid, raw.deadline = os.getpid(), deadline
+        raw.autocommit = True
+        raw.add_notify_handler(lambda _: setattr(raw, "is_awake", True))
+        limits = {
+            "lock_timeout": LOCK_MS,
+            "statement_timeout": STATEMENT_MS,
+            "idle_in_transaction_session_timeout": IDLE_MS,
+            "TimeZone": "'UTC'",
+        }
+        raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
+        return raw
+
+    def bound(self, raw: Raw, deadline: float) -> None:
+        """For every wait from here on."""
+        raw.deadline = deadline
+
+    def is_stale(self, raw: Raw) -> bool:
+        """Closed, or something came unasked, such as the server's farewell. What wakes a listener is no farewell."""
+        if raw.closed:
+            return True
+        if not _is_readable(raw, 0.0):
+            return False
+        return not _listens_still(raw)
+
+    def has_moved(self, raw: Raw) -> bool:  # noqa: ARG002
+        """The server answered the commit."""
+        return False
+
+    def listen(self, raw: Raw, tables: Tables) -> None:
+        """LISTEN, until the connection ends."""
+        raw.execute(f"LISTEN {tables.log.name}".encode())
+
+    def wait(self, raw: Raw, seconds: float) -> None:
+        """For the notice of a write, which may have come with an earlier answer."""
+        if not raw.is_awake and _is_readable(raw, seconds):
+            _listens_still(raw)
+        raw.is_awake = False
+
+    def abandon(self, raw: Raw) -> None:
+        """Closes this process's copy of the socket."""
+        os.close(raw.pgconn.socket)
+
+    def explain(self, error: BaseException) -> str | None:
+        """By SQLSTATE; a refused connection carries it only in words."""
+        state = getattr(error, "sqlstate", None)
+        if state is None and isinstance(error, psycopg.OperationalError):
+            words = str(error)
+            state = next((state for state, mark in _IN_WORDS.items() if mark in words), None)
+        return IN_SETTINGS.get(state or "")
+
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+        """What a crash would take, and whether this is the primary."""
+        if ask("SELECT pg_is_in_recovery()") == [(True,)]:
+            yield Weakness(
+                "The server is a standby: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
+            )
+        names = ("fsync", "full_page_writes", "synchronous_commit")
+        found = dict(ask("SELECT name, setting FROM pg_settings") or [])
+        for name, loss in zip(names, LOSSES, strict=True):
+            if found.get(name) == "off":
+                yield Weakness(f"{name} is off: {loss}.", f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf()")
+
+
+LOSSES = (
+    "a crash of the machine may leave a broken database",
+    "a crash of the machine may leave a broken database",
+    "a crash takes revocations that were confirmed",
+)
+
+_IN_WORDS = {
+    "28P01": "password authentication failed",
+    "3D000": 'database "',
+    "28000": "no pg_hba.conf entry",
+}
+
+
+def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
+    """Yields what to wait for, as psycopg's own generators do: (socket, direction)."""
+    pgconn = pq.PGconn.connect_start(conninfo.encode())
+    directions: dict[int, waiting.Wait] = {pq.PollingStatus.READING: waiting.Wait.R, pq.PollingStatus.WRITING: waiting.Wait.W}
+    try:
+        while (status := pgconn.connect_poll()) != pq.PollingStatus.OK:
+            if status not in directions or pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError(pgconn.get_error_message())
+            yield pgconn.socket, directions[status]
+    except BaseException:
+        pgconn.finish()
+        raise
+    pgconn.nonblocking = 1
+    return pgconn
+
+
+def _drive(gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, deadline: float) -> Any:
+    """Runs one of psycopg's generators: waits for its socket as it says, by the deadline at the latest.
+
+    Args: socket: where the generator yields only the direction.
+    """
+    try:
+        wanted = next(gen)
+        while True:
+            place, direction = (socket(), wanted) if socket is not None else wanted
+            ready = _ready(place, direction, deadline)
+            if not ready:
+                gen.close()
+                raise psycopg.OperationalError("no answer in time")
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def _ready(place: int, direction: int, deadline: float) -> int:
+    """Which of the wanted directions are open; 0: none in time."""
+    poll = select.poll()
+    reads, writes = direction & waiting.WAIT_R, direction & waiting.WAIT_W
+    poll.register(place, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
+    events = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    seen = events[0][1] if events else 0
+    broken = select.POLLERR | select.POLLHUP | select.POLLNVAL
+    can_read = waiting.READY_R if seen & (select.POLLIN | broken) else 0
+    can_write = waiting.READY_W if seen & (select.POLLOUT | broken) else 0
+    return direction & (can_read | can_write)
+
+
+def _is_readable(raw: Raw, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(raw.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _listens_still(raw: Raw) -> bool:
+    """Takes in what has come. False: the server has gone."""
+    try:
+        raw.pgconn.consume_input()
+    except psycopg.Error:
+        return False
+    while raw.pgconn.notifies() is not None:
+        raw.is_awake = True
+    return raw.pgconn.status == pq.ConnStatus.OK and not _is_readable(raw, 0.0)

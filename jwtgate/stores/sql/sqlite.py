@@ -1,0 +1,198 @@
+"""SQLite: one file for the processes of one machine.
+
+The identity (H1) is the file's device and inode: a backup moved into the file's place is another history, and each operation
+looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, a look-up alone
+cannot see; followers can, by position and link (H2). A writer that is stopped while it writes keeps all others from writing
+until it goes on; reading goes on meanwhile (WAL).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Double, LargeBinary, func, literal
+from sqlalchemy.dialects.sqlite import insert
+
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import ColumnElement, Table, Update
+
+    from jwtgate.stores.sql.dialects import Raw, Statement
+    from jwtgate.stores.sql.tables import Tables
+
+__all__ = ["SQLite"]
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "afs", "lustre", "gfs2"]
+)
+"""Where WAL's shared memory, or locking itself, does not work between machines."""
+
+
+class _Connection(sqlite3.Connection):
+    """Knows which file it has open, and whose it is."""
+
+    place = b""
+    pid = 0
+
+    def close(self) -> None:
+        """Not in a forked child: SQLite forbids it."""
+        if self.pid in (0, os.getpid()):
+            super().close()
+
+
+class SQLite:
+    """See ``Dialect``."""
+
+    url = "sqlite://"
+    secrets: tuple[str, ...] = ()
+    has_boot = False
+    relaxed = "PRAGMA synchronous=NORMAL"
+    strict = "PRAGMA synchronous=FULL"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._abandoned: list[Raw] = []
+
+    def begin(self, tables: Tables) -> tuple[str, ...]:  # noqa: ARG002
+        """The one lock there is."""
+        return ("BEGIN IMMEDIATE",)
+
+    def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
+        """Device and inode of the file that this connection has open."""
+        return func.jwtgate_identity(type_=LargeBinary)
+
+    def is_same(self, tables: Tables) -> ColumnElement[bool]:
+        """The same file."""
+        return tables.meta.c.identity == self.server(tables)
+
+    def clock(self) -> ColumnElement[float]:
+        """This machine's."""
+        return func.jwtgate_clock(type_=Double)
+
+    def mark(self) -> ColumnElement[bytes]:
+        """Nothing."""
+        return literal(b"", LargeBinary)
+
+    def insert_missing(self, table: Table) -> Statement:
+        """INSERT … ON CONFLICT DO NOTHING."""
+        return insert(table).on_conflict_do_nothing()
+
+    def announcing(self, update: Update, tables: Tables) -> Statement:  # noqa: ARG002
+        """Nobody can be woken."""
+        return update
+
+    def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As every write."""
+        return self.begin(tables), ("COMMIT",)
+
+    def prepare_epoch(self, tables: Tables) -> Statement:  # noqa: ARG002
+        """Nothing to prepare."""
+        return None
+
+    def connect(self, deadline: float) -> Raw:
+        """Opens the file, and makes it where there is none. What was there must be there afterwards."""
+        before = _place(self.path)
+        raw = sqlite3.connect(
+            self.path, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+        )
+        try:
+            place = _place(self.path)
+            raw.pid, raw.place = os.getpid(), place
+            raw.create_function("jwtgate_identity", 0, lambda: place)
+            raw.create_function("jwtgate_clock", 0, time.time)
+            _insist(raw, "PRAGMA journal_mode=WAL", deadline)
+            raw.execute(self.strict)
+            if before not in (b"", place) or self.is_stale(raw):
+                raise StoreUnavailable("the database's file was replaced while it was opened")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    def bound(self, raw: Raw, deadline: float) -> None:
+        """Only for the one lock is anything waited, and that has its own bound."""
+
+    def is_stale(self, raw: Raw) -> bool:
+        """Whether the path names another file now, or none."""
+        return bool(_place(self.path) != raw.place)
+
+    has_moved = is_stale
+
+    def listen(self, raw: Raw, tables: Tables) -> None:
+        """There is nobody to ask."""
+
+    def wait(self, raw: Raw, seconds: float) -> None:  # noqa: ARG002
+        """Sleeps."""
+        time.sleep(seconds)
+
+    def abandon(self, raw: Raw) -> None:
+        """Kept open for ever: SQLite forbids even to close it here."""
+        self._abandoned.append(raw)
+
+    def explain(self, error: BaseException) -> str | None:
+        """A folder that is not there, or may not be written."""
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
+            return f"{self.path}: {error}. The folder must be there and may be written to, and the file be SQLite's."
+        return None
+
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+        """Journal, folder, file system."""
+        mode = ask("PRAGMA journal_mode")
+        if mode != [("wal",)]:
+            yield Weakness(
+                "The database is not in WAL mode, so that readers and writers keep each other waiting.",
+                f"sqlite3 {self.path} 'PRAGMA journal_mode=WAL'",
+            )
+        folder = Path(self.path).parent
+        if not os.access(folder, os.W_OK):
+            yield Weakness(f"The folder {folder} may not be written to.", f"chown <the gate's user> {folder}")
+        file_system = _file_system(folder)
+        if file_system in NETWORK_FILE_SYSTEMS:
+            yield Weakness(
+                f"The database lies on a network file system ({file_system}), where SQLite's locks do not hold.",
+                "JWTGATE_STORE=sqlite:///path on a local disk, or postgresql+psycopg://host/database",
+            )
+
+
+def _place(path: str) -> bytes:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return b""
+    return b"%d:%d" % (found.st_dev, found.st_ino)
+
+
+def _insist(raw: Raw, statement: str, deadline: float) -> None:
+    """SQLite does not wait while it changes the journal's mode, which two processes may do at once."""
+    while True:
+        try:
+            raw.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _file_system(folder: Path) -> str:
+    """Its type, by the longest mount point above it; empty where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = ("", "")
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        point = before.split(" ")[4]
+        if len(point) >= len(found[0]) and folder.resolve().is_relative_to(point):
+            found = (point, after.split(" ")[0])
+    return found[1]

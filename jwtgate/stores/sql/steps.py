@@ -1,0 +1,294 @@
+"""The steps that several calls share: reading the state, holding the log's end, opening an epoch, adding to the log.
+
+**The rule for late commits.** Positions are drawn from the one row of ``meta``, which a writing transaction holds from before
+it reads anything until it has committed. So two writes never overlap, numbers become visible in their order, and nothing is
+missing below an entry that can be seen: no reader ever sees n+1 without n. Were the rule ever broken, the links would show it.
+
+Whoever holds the row reads everything after that, under READ COMMITTED: what the write before it left. Other rows are locked
+only by who holds it, or one by one, so nobody waits in a circle.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, bindparam, case, func, select, update
+
+from jwtgate.core.history import Epoch, LogEnd, Worker
+from jwtgate.stores.sql.engine import NotPrepared
+from jwtgate.stores.sql.schema import refuse_newer
+from jwtgate.stores.sql.tables import FOREVER
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+
+    from sqlalchemy import Table
+
+    from jwtgate.core.history import Watch
+    from jwtgate.stores.sql.dialects import Dialect, Row, Statement
+    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.tables import Tables
+
+__all__ = ["State", "Steps", "cursor_of", "spelt"]
+
+ATTEMPTS = 3
+"""To answer of one epoch: each time another process has just opened a new one, or this one must."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one statement saw.
+
+    Attributes:
+        is_known: the epoch is of this server's present life (H1).
+        at: the store's clock.
+        workers: of this epoch, where they were asked for.
+        first_until: when the first ruling may be forgotten, where that was asked for.
+    """
+
+    epoch: Epoch
+    end: LogEnd
+    is_known: bool
+    at: float
+    workers: tuple[Worker, ...] = ()
+    first_until: float | None = None
+
+
+def spelt(reach_seconds: float) -> float:
+    """A reach as it is stored."""
+    return min(reach_seconds, FOREVER)
+
+
+def cursor_of(position: int) -> str:
+    """What ``Feed.read`` takes."""
+    return str(position)
+
+
+class Steps:
+    """Of one prefix on one kind of database. Without state: every line may use it."""
+
+    def __init__(self, tables: Tables, dialect: Dialect, watch: Watch) -> None:
+        self.tables = tables
+        self.dialect = dialect
+        self.watch = watch
+        self.begin = dialect.begin(tables)
+
+    # --- reading
+
+    @cached_property
+    def heading(self) -> tuple[Any, ...]:
+        """The columns of ``meta`` that every answer begins with."""
+        meta = self.tables.meta.c
+        return (
+            *(meta.version, meta.epoch.label("current"), meta.lease, meta.reach.label("reach_of_record")),
+            *(meta.is_healed, meta.is_settled, meta.position, meta.link.label("end_link")),
+            case((self.dialect.is_same(self.tables), 1), else_=0).label("is_known"),
+            self.dialect.clock().label("clock"),
+        )
+
+    @cached_property
+    def _members(self) -> Statement:
+        meta, workers = self.tables.meta, self.tables.workers
+        listed = meta.outerjoin(workers, workers.c.epoch == meta.c.epoch)
+        return select(*self.heading, *_worker_columns(workers)).select_from(listed).where(meta.c.id == 1)
+
+    @cached_property
+    def _members_and_ends(self) -> Statement:
+        return self._members.add_columns(select(func.min(self.tables.rulings.c.until)).scalar_subquery().label("first_until"))
+
+    def state(self, line: Line, *, with_ends: bool = False) -> State:
+        """Epoch, end and workers, of one statement and so of one moment."""
+        rows = line.run(self._members_and_ends if with_ends else self._members).all()
+        first = self.first_of(rows)
+        workers = tuple(_worker(row) for row in rows if row.name is not None)
+        return replace(_state(first), workers=workers, first_until=first.first_until if with_ends else None)
+
+    def state_of(self, rows: Sequence[Row]) -> State:
+        """The same of any statement that begins with ``heading``, without workers."""
+        return _state(self.first_of(rows))
+
+    def first_of(self, rows: Sequence[Row]) -> Row:
+        """Raises: NotPrepared: the row of ``meta`` is gone; StoreUnavailable: it is of a layout that nobody knows here."""
+        if not rows:
+            raise NotPrepared("the store was emptied")
+        refuse_newer(rows[0].version)
+        return rows[0]
+
+    # --- writing
+
+    @contextmanager
+    def holding(self, line: Line, *, with_ends: bool = False) -> Generator[State]:
+        """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here."""
+        is_prepared = self._prepare_epoch is None
+        while True:
+            with line.transaction(self.begin):
+                state = self.state(line, with_ends=with_ends)
+                if not state.is_known and is_prepared:
+                    state = self.open_epoch(line, state)
+                if state.is_known:
+                    yield state
+                    return
+            line.run(self._prepare_epoch)
+            is_prepared = True
+
+    @cached_property
+    def _prepare_epoch(self) -> Any:
+        return self.dialect.prepare_epoch(self.tables)
+
+    def acquaint(self, line: Line) -> None:
+        """After a look at an unknown epoch: opens a new one, unless another process was first."""
+        with self.holding(line):
+            pass
+
+    def open_epoch(self, line: Line, old: State) -> State:
+        """H1. Of the row's holder only. Rulings stay; where the log's end is lost, the log is of a history without one."""
+        meta = self.tables.meta
+        reach = max(old.epoch.reach_seconds, self.watch.reach_seconds)
+        epoch = Epoch(secrets.token_urlsafe(8), self.watch.lease_seconds, reach, is_healed=False, is_settled=False)
+        end = old.end
+        if not end.link:
+            end = replace(end, link=secrets.token_urlsafe(8))
+            line.run(self.tables.log.delete())
+        line.run(self.tables.workers.delete())
+        values = {"epoch": epoch.name.encode(), "born_at": old.at, "link": end.link.encode(), **_record(epoch)}
+        line.run(
+            update(meta)
+            .where(meta.c.id == 1)
+            .values(**values, identity=self.dialect.server(self.tables), mark=self.dialect.mark())
+        )
+        return replace(old, epoch=epoch, end=end, is_known=True, workers=())
+
+    # --- workers
+
+    @cached_property
+    def _renewal(self) -> Any:
+        workers = self.tables.workers.c
+        is_of = workers.epoch == bindparam("of_epoch")
+        return (
+            update(self.tables.workers)
+            .where((workers.name == bindparam("of")) & (workers.reach >= bindparam("new_reach")))
+            .values(
+                reach=bindparam("new_reach"),
+                acknowledged=case((is_of, bindparam("new_acknowledged", type_=BigInteger)), else_=-1),
+                beat=bindparam("new_beat"),
+                is_healing=bindparam("new_is_healing"),
+            )
+        )
+
+    def renew(self, line: Line, worker: Worker, epoch: str | None) -> None:
+        """Renews a row that stands, of whatever epoch, with a reach that does not grow; else does nothing."""
+        fields = {f"new_{name}": value for name, value in _worker_fields(worker).items()}
+        line.run(self._renewal, {"of": worker.name.encode(), "of_epoch": (epoch or "").encode(), **fields})
+
+    def register(self, line: Line, worker: Worker, epoch: str) -> None:
+        """Of the row's holder only."""
+        workers, name = self.tables.workers, worker.name.encode()
+        line.run(workers.delete().where(workers.c.name == name))
+        line.run(workers.insert(), {"name": name, "epoch": epoch.encode(), **_worker_fields(worker)})
+
+    def forget(self, line: Line, worker: Worker) -> None:
+        """Where the beat is the same."""
+        workers = self.tables.workers
+        line.run(workers.delete().where((workers.c.name == worker.name.encode()) & (workers.c.beat == worker.beat)))
+
+    # --- the record and the log
+
+    def save_record(self, line: Line, epoch: Epoch) -> None:
+        """Of the row's holder only."""
+        meta = self.tables.meta
+        line.run(update(meta).where(meta.c.id == 1).values(**_record(epoch), mark=self.dialect.mark()))
+
+    @cached_property
+    def _advance(self) -> Any:
+        meta = self.tables.meta
+        values: dict[str, Any] = {
+            "position": bindparam("new_position"),
+            "link": bindparam("new_link"),
+            "mark": self.dialect.mark(),
+        }
+        return self.dialect.announcing(update(meta).where(meta.c.id == 1).values(**values), self.tables)
+
+    def append(self, line: Line, state: State, entries: Iterable[tuple[bytes, bytes]]) -> LogEnd:
+        """H2. Of the row's holder only: (digest, ruling), in order."""
+        position, link = state.end.position, state.end.link
+        rows: list[dict[str, Any]] = []
+        for digest, ruling in entries:
+            position, previous, link = position + 1, link, secrets.token_urlsafe(8)
+            fields = {"position": position, "link": link.encode(), "previous": previous.encode(), "at": state.at}
+            rows.append({**fields, "digest": digest, "ruling": ruling})
+        if rows:
+            line.run(self.tables.log.insert(), rows)
+            line.run(self._advance, {"new_position": position, "new_link": link.encode()})
+        return LogEnd(position, link, cursor_of(position))
+
+    def rulings_on(self, line: Line, digests: Iterable[bytes]) -> dict[bytes, bytes]:
+        """What is stored on each, if anything."""
+        rulings, wanted = self.tables.rulings.c, sorted(set(digests))
+        if not wanted:
+            return {}
+        found = line.run(select(rulings.digest, rulings.ruling).where(rulings.digest.in_(wanted)))
+        return {bytes(digest): bytes(ruling) for digest, ruling in found}
+
+    def put_rulings(self, line: Line, puts: dict[bytes, tuple[bytes, float | None]], known: Iterable[bytes]) -> None:
+        """Of the row's holder only: digest -> (ruling, until). ``known``: what has a row already."""
+        rulings, there = self.tables.rulings, frozenset(known)
+        fresh = [
+            {"digest": digest, "ruling": ruling, "until": until}
+            for digest, (ruling, until) in puts.items()
+            if digest not in there
+        ]
+        changed = [
+            {"of": digest, "new_ruling": ruling, "new_until": until}
+            for digest, (ruling, until) in puts.items()
+            if digest in there
+        ]
+        if fresh:
+            line.run(rulings.insert(), fresh)
+        if changed:
+            line.run(self._replace_ruling, changed)
+
+    @cached_property
+    def _replace_ruling(self) -> Any:
+        rulings = self.tables.rulings
+        values: dict[str, Any] = {"ruling": bindparam("new_ruling"), "until": bindparam("new_until")}
+        return update(rulings).where(rulings.c.digest == bindparam("of")).values(**values)
+
+
+def _state(row: Row) -> State:
+    reach = math.inf if row.reach_of_record >= FOREVER else row.reach_of_record
+    epoch = Epoch(bytes(row.current).decode(), row.lease, reach, bool(row.is_healed), bool(row.is_settled))
+    end = LogEnd(row.position, bytes(row.end_link).decode(), cursor_of(row.position))
+    return State(epoch, end, bool(row.is_known), float(row.clock))
+
+
+def _worker_columns(workers: Table) -> tuple[Any, ...]:
+    columns = workers.c
+    return (columns.name, columns.reach.label("worker_reach"), columns.acknowledged, columns.beat, columns.is_healing)
+
+
+def _worker(row: Row) -> Worker:
+    reach = math.inf if row.worker_reach >= FOREVER else row.worker_reach
+    return Worker(bytes(row.name).decode(), reach, row.acknowledged, row.beat, bool(row.is_healing))
+
+
+def _worker_fields(worker: Worker) -> dict[str, Any]:
+    return {
+        "reach": spelt(worker.reach_seconds),
+        "acknowledged": worker.acknowledged,
+        "beat": worker.beat,
+        "is_healing": int(worker.is_healing),
+    }
+
+
+def _record(epoch: Epoch) -> dict[str, Any]:
+    return {
+        "lease": epoch.lease_seconds,
+        "reach": spelt(epoch.reach_seconds),
+        "is_healed": int(epoch.is_healed),
+        "is_settled": int(epoch.is_settled),
+    }

@@ -1,0 +1,230 @@
+"""An SQL database as a store. Every step is one transaction, or one statement (H1, W1).
+
+How late commits are kept in order stands in ``steps``. What a bare look-up cannot find, and followers do by position and link
+(H2, ``Feed.lose``): a backup that was restored into the same running server or the same file, where the database itself keeps
+no trace of it (each dialect's module says what it finds). What nobody finds: single tables restored or emptied by hand.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, select
+
+from jwtgate.core.history import Facts, Written
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
+from jwtgate.core.sessions.stored import Guard
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.sql import schema
+from jwtgate.stores.sql.engine import Lines
+from jwtgate.stores.sql.feed import SqlFeed
+from jwtgate.stores.sql.sessions import SessionRows, handles_of, is_as_expected
+from jwtgate.stores.sql.steps import ATTEMPTS, Steps
+from jwtgate.stores.sql.tables import tables_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jwtgate.core.history import Epoch, LogEnd, Watch, Worker
+    from jwtgate.core.rulings import Change
+    from jwtgate.core.sessions.stored import SessionChange
+    from jwtgate.stores.contract import Weakness
+    from jwtgate.stores.sql.dialects import Dialect, Row, Statement
+    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.steps import State
+
+__all__ = ["SqlStore"]
+
+SWEPT_PER_WRITE = 16
+"""More than a write adds, and bounded. The rest is the followers' (``purging``)."""
+
+MIGRATION_SECONDS = 60.0
+"""Somebody waits for it who asked for it."""
+
+
+class SqlStore:
+    """A ``Store``."""
+
+    def __init__(self, dialect: Dialect, *, prefix: str, watch: Watch, poll_seconds: float) -> None:
+        """Connects to nothing yet."""
+        self._tables = tables_of(prefix)
+        self._lines = Lines(dialect, lambda line: schema.prepare(line, self._tables))
+        self._steps = Steps(self._tables, dialect, watch)
+        self._sessions = SessionRows(self._steps)
+        self._poll_seconds = poll_seconds
+
+    # --- looking
+
+    def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
+        """One statement; with sessions two.
+
+        Sessions are read first, the rulings on them and the position afterwards. That can only be stricter than one moment:
+        whatever ends a session early writes a ruling in the same step, which the second statement sees; and one that the first
+        did not find yet can have given no token to a request that began before it.
+        """
+        return self._lines.ask(lambda line: self._look(line, digests, sids=sids))
+
+    def sessions_of(self, user: bytes) -> Facts:
+        """As ``look_up`` with sessions."""
+        return self._lines.ask(lambda line: self._look(line, (), user=user))
+
+    def _look(self, line: Line, digests: Sequence[bytes], *, sids: Sequence[str] = (), user: bytes | None = None) -> Facts:
+        for _ in range(ATTEMPTS):
+            epoch: str = ""
+            rows: list[Row] = []
+            if user is not None:
+                epoch, rows = self._sessions.of_user(line, user)
+            elif sids:
+                epoch, rows = self._sessions.named(line, sids)
+            wanted = {*digests, *(handle for row in rows for handle in handles_of(row))}
+            state, rulings = self._judged(line, wanted)
+            if state.is_known and epoch in ("", state.epoch.name):
+                return self._facts(state, rulings, digests, rows, None if user is not None else sids)
+            self._steps.acquaint(line)
+        raise StoreUnavailable("the store's history was lost again and again")
+
+    @cached_property
+    def _looked(self) -> Statement:
+        meta, rulings = self._tables.meta, self._tables.rulings
+        named = meta.outerjoin(rulings, rulings.c.digest.in_(bindparam("digests", expanding=True)))
+        return select(*self._steps.heading, rulings.c.digest, rulings.c.ruling).select_from(named).where(meta.c.id == 1)
+
+    @cached_property
+    def _glanced(self) -> Statement:
+        return select(*self._steps.heading).where(self._tables.meta.c.id == 1)
+
+    def _judged(self, line: Line, digests: set[bytes]) -> tuple[State, dict[bytes, bytes]]:
+        """The position, and what is ruled at that position."""
+        if not digests:
+            return self._steps.state_of(line.run(self._glanced).all()), {}
+        rows = line.run(self._looked, {"digests": list(digests)}).all()
+        rulings = {bytes(row.digest): bytes(row.ruling) for row in rows if row.digest is not None}
+        return self._steps.state_of(rows), rulings
+
+    def _facts(
+        self,
+        state: State,
+        rulings: Mapping[bytes, bytes],
+        digests: Sequence[bytes],
+        rows: Sequence[Row],
+        sids: Sequence[str] | None,
+    ) -> Facts:
+        """Args: sids: in the order of the answer; None: as the rows come."""
+        found = {bytes(row.sid).decode(): self._sessions.stored(row, rulings, state.at) for row in rows}
+        if sids is None:
+            sessions = tuple(session for session in found.values() if session is not None)
+            return Facts(state.epoch, state.end, (), sessions, state.at)
+        answers = tuple(found.get(sid) for sid in sids)
+        return Facts(state.epoch, state.end, tuple(map(rulings.get, digests)), answers, state.at)
+
+    def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
+        """One statement."""
+        state = self._lines.ask(self._members)
+        return state.epoch, state.end, state.workers
+
+    def _members(self, line: Line) -> State:
+        state = self._steps.state(line)
+        if state.is_known:
+            return state
+        with self._steps.holding(line) as state:
+            return state
+
+    # --- writing
+
+    def write(
+        self,
+        changes: Sequence[Change],
+        now: float,
+        sessions: Sequence[SessionChange] = (),
+        guard: Guard | None = None,
+    ) -> Written | None:
+        """W1. Never retried: where the answer to the commit is lost, nobody knows whether it was done."""
+        return self._lines.ask(lambda line: self._write(line, changes, now, sessions, guard or Guard()))
+
+    def _write(
+        self, line: Line, changes: Sequence[Change], now: float, sessions: Sequence[SessionChange], guard: Guard
+    ) -> Written | None:
+        is_quiet = not changes and len(sessions) > 0 and all(each.record is not None for each in sessions)
+        with self._steps.holding(line, with_ends=not is_quiet) as state:
+            if not abs(state.at - now) <= MAX_SKEW_SECONDS:
+                raise StoreUnavailable(
+                    f"the clocks of the store and the caller are over 60 s apart: {state.at:.3f} and {now:.3f}"
+                )
+            self._sweep(line, state, min(state.at, now))
+            known = self._steps.rulings_on(line, [*guard.not_revoked, *(change.digest for change in changes)])
+            rows = self._sessions.rows_of(line, sessions)
+            if not self._holds(line, guard, known, state.at) or not all(
+                is_as_expected(each, rows.get(each.sid), state.at) for each in sessions
+            ):
+                return None
+            at = max(state.at, now)
+            rulings = _superseded(changes, known, state, at)
+            texts = tuple(ruling.encode() for ruling in rulings)
+            puts = {change.digest: (text, ruling.until) for change, ruling, text in zip(changes, rulings, texts, strict=True)}
+            self._steps.put_rulings(line, puts, known)
+            end = self._steps.append(line, state, zip((change.digest for change in changes), texts, strict=True))
+            self._sessions.change(line, sessions, rows, f"{state.epoch.name}:{end.position}", state.at)
+        return Written(state.epoch, end, at, texts, () if is_quiet else state.workers)
+
+    def _holds(self, line: Line, guard: Guard, known: Mapping[bytes, bytes], now: float) -> bool:
+        toggles = [_decoded(known[digest]).toggle for digest in guard.not_revoked if digest in known]
+        if any(toggle is not None and toggle.is_revoked for toggle in toggles):
+            return False
+        return guard.user is None or self._sessions.sids_of(line, guard.user, now) == guard.sids
+
+    def _sweep(self, line: Line, state: State, now: float) -> None:
+        """Forgets a few rulings past their end, by the earlier clock: one that is fast must not eat the margin of ``until``."""
+        if state.first_until is None or state.first_until >= now:
+            return
+        rulings = self._tables.rulings
+        expired = select(rulings.c.digest).where(rulings.c.until < now).order_by(rulings.c.until).limit(SWEPT_PER_WRITE)
+        digests = list(line.run(expired).scalars())
+        line.run(delete(rulings).where(rulings.c.digest.in_(digests)))
+
+    # --- the rest
+
+    def feed(self) -> SqlFeed:
+        """A feed with a connection of its own."""
+        return SqlFeed(self._lines, self._steps, self._sessions, self._poll_seconds)
+
+    def forget(self, worker: Worker) -> None:
+        """One statement."""
+        self._lines.ask(lambda line: self._steps.forget(line, worker))
+
+    def migrate(self) -> tuple[int | None, int]:
+        """Makes the tables, or brings them to this layout. Returns: its version before (None: there were none) and after."""
+        return self._lines.ask(lambda line: schema.migrate(line, self._tables), seconds=MIGRATION_SECONDS, is_prepared=True)
+
+    def audit(self) -> tuple[Weakness, ...]:
+        """Several statements; each may be refused to the gate's user."""
+        return tuple(self._lines.dialect.audit(self._inquire))
+
+    def _inquire(self, text: str) -> list[tuple[Any, ...]] | None:
+        return self._lines.ask(lambda line: [tuple(row) for row in line.say(text)])
+
+    def reset_after_fork(self) -> None:
+        """The child gets its own connections and locks."""
+        self._lines.reset_after_fork()
+
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self._lines.close()
+
+
+def _superseded(changes: Sequence[Change], known: Mapping[bytes, bytes], state: State, at: float) -> list[Ruling]:
+    """What holds after each change, in order."""
+    latest: dict[bytes, Ruling] = {digest: _decoded(text) for digest, text in known.items()}
+    rulings: list[Ruling] = []
+    for position, change in enumerate(changes, state.end.position + 1):
+        ruling = supersede(latest.get(change.digest), change, state.epoch.name, position, at)
+        latest[change.digest] = ruling
+        rulings.append(ruling)
+    return rulings
+
+
+def _decoded(text: bytes) -> Ruling:
+    try:
+        return Ruling.decode(text)
+    except UnreadableRuling as error:
+        raise StoreUnavailable("a stored ruling cannot be read") from error
