@@ -147,6 +147,8 @@ class Receipt:
             might not hear of it.
         workers: how many processes have acknowledged.
         waited_seconds: how long the call waited.
+        replicas, fsyncs: how many replicas, and servers on their disk, were known to have it before it was given; None where
+            ``JWTGATE_DURABILITY`` does not ask.
     """
 
     position: str
@@ -155,6 +157,8 @@ class Receipt:
     effective_by: float | None
     workers: int
     waited_seconds: float
+    replicas: int | None = None
+    fsyncs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

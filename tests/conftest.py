@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
-from servers import WATCH, Server, redis_binary, valkey_binary
+from servers import WATCH, Server, binary_of, valkey_binary
+from topologies import ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
+GROUPS = [pytest.param(name, marks=pytest.mark.server) for name in ("sentinel", "cluster")]
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +30,6 @@ def running_servers() -> Iterator[dict[str, Server]]:
     yield servers
     for server in servers.values():
         server.close()
-
-
-def binary_of(name: str) -> str:
-    """Valkey comes with the test dependencies; Redis is tested where it is installed."""
-    if name == "valkey":
-        return valkey_binary()
-    binary = redis_binary()
-    if binary is None:
-        pytest.skip("REDIS NOT TESTED: no redis-server on PATH")
-    return binary
 
 
 def emptied(name: str, running: dict[str, Server]) -> Server:
@@ -121,20 +113,37 @@ def sql_store(database_url: str) -> Iterator[Store]:
     store.close()
 
 
-@pytest.fixture(params=["memory", *SERVERS, "sqlite", *SQL_SERVERS])
-def store(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    running_servers: dict[str, Server],
-    running_databases: dict[str, Database],
-) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def sentinel_group() -> Iterator[SentinelGroup]:
+    """Valkey behind Sentinels; no test may move its master."""
+    with SentinelGroup(valkey_binary()) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def cluster_group() -> Iterator[ClusterGroup]:
+    """A Valkey cluster; no test may move its slots."""
+    with ClusterGroup(valkey_binary()) as group:
+        yield group
+
+
+def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
+    """Of an empty store of that kind."""
+    if name == "memory":
+        return "memory://"
+    if name in ("sqlite", *DATABASES):
+        return sql_url(name, request.getfixturevalue("tmp_path"), request.getfixturevalue("running_databases"))
+    if name in ("sentinel", "cluster"):
+        group: SentinelGroup | ClusterGroup = request.getfixturevalue(f"{name}_group")
+        group.flush()
+        return group.url
+    return emptied(name, request.getfixturevalue("running_servers")).url
+
+
+@pytest.fixture(params=["memory", *SERVERS, *GROUPS, "sqlite", *SQL_SERVERS])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store of each kind."""
-    if request.param == "memory":
-        url = "memory://"
-    elif request.param in ("sqlite", *DATABASES):
-        url = sql_url(request.param, tmp_path, running_databases)
-    else:
-        url = emptied(request.param, running_servers).url
+    url = emptied_url(request.param, request)
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import signal
@@ -11,8 +12,9 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
+import pytest
 import redis
 
 from jwtgate.core.history import Watch
@@ -31,6 +33,19 @@ def valkey_binary() -> str:
     machine = platform.machine()
     found = sorted(binaries.glob(f"*{machine}*/valkey-server")) or sorted(binaries.glob("*/valkey-server"))
     return str(found[0])
+
+
+def missing(what: str) -> NoReturn:
+    """Skips the test with one loud line; with JWTGATE_TEST_REQUIRE_ALL=1, as in CI, it fails."""
+    text = f"NOT TESTED: {what}"
+    if os.environ.get("JWTGATE_TEST_REQUIRE_ALL") == "1":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def binary_of(name: str) -> str:
+    """Valkey comes with the test dependencies; Redis is tested where it is installed."""
+    return valkey_binary() if name == "valkey" else redis_binary() or missing("no redis-server on PATH")
 
 
 def redis_binary() -> str | None:
@@ -73,19 +88,20 @@ class Server:
 
     def start(self) -> Self:
         """Returns once the server answers."""
-        self.process = subprocess.Popen(
-            [
-                *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-                *("--unixsocket", str(self.unix_path), "--save", "", *self.options),
-            ],
-            stdout=subprocess.DEVNULL,
-        )
+        self.process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             assert self.process.poll() is None, f"{self.binary} ended with {self.process.returncode}"
             assert time.monotonic() < deadline, f"{self.binary} did not answer in {START_SECONDS} s"
             time.sleep(0.02)
         return self
+
+    def _command(self) -> list[str]:
+        """What is run."""
+        return [
+            *(self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--unixsocket", str(self.unix_path), "--save", "", *self.options),
+        ]
 
     def _answers(self) -> bool:
         """An error is an answer too (a password is wanted), save while data is being loaded."""

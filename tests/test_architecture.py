@@ -56,6 +56,11 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 FOREIGN: dict[str, frozenset[str]] = {
     "identity": frozenset({"starlette"}),
     "settings.environment": frozenset({"environs"}),
+    "stores.redis.cluster": frozenset({"redis"}),
+    "stores.redis.durable": frozenset({"redis"}),
+    "stores.redis.dialling": frozenset({"redis"}),
+    "stores.redis.places": frozenset({"redis"}),
+    "stores.redis.sentinel": frozenset({"redis"}),
     "stores.redis.store": frozenset({"redis"}),
     "stores.redis.wire": frozenset({"redis"}),
     "stores.sql.dialects": frozenset({"sqlalchemy"}),

@@ -17,6 +17,7 @@ from jwtgate.cli.gates import opened
 from jwtgate.cli.inputs import numeric_date, pair, token_from
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import complain, dump, say, span, until
+from jwtgate.core.history import NotDurable
 from jwtgate.errors import InvalidToken, MalformedToken, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _revoked(arguments: dict[str, Any]) -> Receipt:
         except InvalidToken as error:
             error.add_note("Nothing was revoked.")
             raise
+        except NotDurable:  # says itself that the ruling stands
+            raise
         except StoreUnavailable as error:
             error.add_note("Whether the ruling was written is not known; revoking again does no harm.")
             raise
@@ -139,4 +142,8 @@ def _tell(receipt: Receipt) -> None:
     else:
         say("Revoked, but not everybody may hear of it.", "red")
         say(f"{workers} acknowledged it; one under JWTGATE_ON_STORE_DOWN=admit that is cut off goes on admitting.")
+    if receipt.replicas is not None:
+        say(f"{receipt.replicas} replica{'' if receipt.replicas == 1 else 's'} had it before this was said.")
+    if receipt.fsyncs is not None:
+        say("It was on the server's disk before this was said.")
     say(f"Position {receipt.position}, written {until(receipt.at)}.", "dim")

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jwtgate.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["Entry", "Epoch", "Facts", "LogEnd", "Renewal", "Repair", "Watch", "Worker", "Written"]
+__all__ = ["Entry", "Epoch", "Facts", "LogEnd", "NotDurable", "Renewal", "Repair", "Watch", "Worker", "Written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,18 @@ class Written:
     workers: tuple[Worker, ...]
     replicas: int | None = None
     fsyncs: int | None = None
+
+
+class NotDurable(StoreUnavailable):
+    """A ruling stands, but fewer replicas or disks than ``JWTGATE_DURABILITY`` asks for are known to have it.
+
+    Attributes:
+        written: what was written: this process knows it from here on.
+    """
+
+    def __init__(self, written: Written, text: str) -> None:
+        super().__init__(text)
+        self.written = written
 
 
 @dataclass(frozen=True, slots=True)

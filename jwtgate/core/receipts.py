@@ -16,6 +16,7 @@ from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
+from jwtgate.core.history import NotDurable
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Receipt
 
@@ -72,7 +73,11 @@ class Revoker:
                 return self._receipt(state, began)
 
     def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, _Wait]:
-        written: Written = yield Write(changes, self.clock.wall(), sessions)
+        try:
+            written: Written = yield Write(changes, self.clock.wall(), sessions)
+        except NotDurable as error:  # it stands, so it must be known here
+            self.view.learn(error.written, (change.digest for change in changes))
+            raise
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
         state = _Wait(written, now, self._settled_from(written.epoch, now), {}, 0)
@@ -140,4 +145,6 @@ class Revoker:
             effective_by=None if isinf(left) else self.clock.wall() + max(0.0, left),
             workers=state.acknowledged,
             waited_seconds=now - began,
+            replicas=written.replicas,
+            fsyncs=written.fsyncs,
         )

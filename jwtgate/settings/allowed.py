@@ -43,9 +43,7 @@ class NotYet:
 
 NOT_YET: dict[str, NotYet] = {
     "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
-    "store": NotYet(("redis+sentinel", "redis+cluster")),
     "journal": NotYet(allowed="leaving it unset"),
-    "durability": NotYet(allowed="0"),
     "locations": NotYet(("subprotocol",)),
     "partitions": NotYet(allowed="1"),
 }

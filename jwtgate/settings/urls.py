@@ -29,6 +29,7 @@ STORES_ALLOWED = (
     "redis+cluster://host,host, sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
 )
 JOURNALS_ALLOWED = "sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
+SEVERAL_HOSTS = ("redis+sentinel", "redis+cluster")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -41,7 +42,10 @@ def mask_url(url: object) -> str:
         return MASK
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where a stray "/", "?" or "#" of a password has cut the authority short
+        if parts.scheme not in SEVERAL_HOSTS:
+            _ = parts.port  # raises where a stray "/", "?" or "#" of a password has cut the authority short
+        elif not _are_hosts(parts.netloc.rpartition("@")[2]):
+            return f"{parts.scheme}://{MASK}"
     except ValueError:
         return MASK
     if not parts.scheme:
@@ -129,14 +133,20 @@ def _is_socket(rest: str) -> bool:
 
 def _is_sentinel(rest: str) -> bool:
     """As in user:password@host:port,host:port/service/db."""
-    hosts, slash, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
-    return "#" not in rest and bool(slash) and _are_hosts(hosts) and re.fullmatch(r"[^/]+(/[0-9]{0,4})?", path) is not None
+    hosts, path = _hosts_and_path(rest)
+    return "#" not in rest and _are_hosts(hosts) and re.fullmatch(r"[^/@]+(/[0-9]{0,4})?", path) is not None
 
 
 def _is_cluster(rest: str) -> bool:
     """As in user:password@host:port,host:port."""
-    hosts, _, path = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    hosts, path = _hosts_and_path(rest)
     return "#" not in rest and _are_hosts(hosts) and path in ("", "0")
+
+
+def _hosts_and_path(rest: str) -> tuple[str, str]:
+    """Without user-info and query. The first slash ends the hosts: one in a password must be written %2F."""
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return authority.rpartition("@")[2], path
 
 
 def _is_file(rest: str) -> bool:

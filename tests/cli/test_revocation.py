@@ -9,6 +9,7 @@ import pty
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -17,6 +18,7 @@ from servers import Server, valkey_binary
 
 from jwtgate import Gate, Receipt, Settings
 from jwtgate.cli import main, revocation
+from jwtgate.core.history import Epoch, LogEnd, NotDurable, Written
 from jwtgate.errors import BadSignature, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -212,6 +214,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
     return put
 
 
+WRITTEN = Written(Epoch("e", 1.0, 1.0, is_healed=True, is_settled=True), LogEnd(1, "l", "1-1"), 1.0, (b"{}",), ())
 NONE = {"access_only": False, "issuer": None, "wait": False}
 
 
@@ -275,6 +278,7 @@ def test_wrong_usage_asks_the_gate_for_nothing(
         (TypeError("access_only goes with sub"), 2, "--access-only goes with sub"),
         (ValueError("token= tells its end itself: issuer= and expires_at= do not"), 2, "--token tells its end itself: --issuer and --expires-at"),
         (BadSignature("the signature does not verify"), 1, "the signature does not verify. Nothing was revoked"),
+        (NotDurable(WRITTEN, "the ruling stands, but"), 1, "jwtgate: the ruling stands, but.\n"),
         (StoreUnavailable("the store failed"), 1, "the store failed. Whether the ruling was written is not known"),
     ],
 )  # fmt: skip
@@ -290,6 +294,9 @@ def test_refusals_of_the_gate_are_told_in_options(
 @pytest.mark.parametrize(
     ("given", "status", "told"),
     [
+        (replace(receipt(), replicas=2), 0, "2 replicas had it"),
+        (replace(receipt(), replicas=1), 0, "1 replica had it"),
+        (replace(receipt(), fsyncs=1), 0, "on the server's disk"),
         (receipt(), 0, "effective everywhere from now on"),
         (receipt(everywhere=False, by=0.9), 1, "Effective everywhere by 2"),
         (receipt(everywhere=False, by=None), 1, "not everybody may hear of it"),

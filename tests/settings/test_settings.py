@@ -330,8 +330,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
         ("partitions", 2, "1"),
         ("store", "sqlite:///x.db", "redis://"),
         ("store", "postgresql+psycopg://u:hunter2pw@h/d", "redis://"),
-        ("store", "redis+sentinel://a:1,b:2/m", "redis://"),
-        ("store", "redis+cluster://h", "redis://"),
     ],
 )
 def test_what_is_not_done_yet_is_refused_and_said(name: str, value: object, allowed: str) -> None:
@@ -384,6 +382,39 @@ def test_access_token_lives_no_longer_than_the_gate_admits() -> None:
     """The gate would refuse what it issues; the default alone follows MAX_TTL."""
     assert "JWTGATE_ACCESS_TTL is 61" in mistakes(access_ttl=61, max_ttl=60)[0]
     assert Settings(secret=SECRET, max_ttl=60).access_ttl == 60
+
+
+def test_durability_is_asked_of_redis_only() -> None:
+    """What another store would ignore is a mistake."""
+    assert "JWTGATE_DURABILITY" in mistakes(durability="fsync")[0]
+    assert "JWTGATE_DURABILITY" in mistakes(durability="replicas:0", store="redis://h")[0]
+    for store in ("redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/m", "redis+cluster://h"):
+        assert Settings(secret=SECRET, durability="replicas:2", store=store).durability == "replicas:2"
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis+sentinel://a:1,b:2/m",
+        "redis+sentinel://u:p@a,[::1]:2/m/3?sentinel_password=x",
+        "redis+cluster://h",
+        "redis+cluster://:p%2Fw@a:1,b:2/0?tls=1",
+    ],
+)
+def test_several_hosts_are_a_store(store: str) -> None:
+    """Sentinels with their service, or nodes of a cluster."""
+    assert Settings(secret=SECRET, store=store).store == store
+
+
+@pytest.mark.parametrize(
+    "store",
+    ["redis+sentinel://a:1,b:2", "redis+sentinel://a:1,b:2/", "redis+sentinel://a/m/x", "redis+sentinel:///m"]
+    + ["redis+sentinel://a,,b/m", "redis+sentinel://a:0/m", "redis+sentinel://u:p/w@a/m", "redis+sentinel://a/m#x"]
+    + ["redis+cluster://", "redis+cluster://h/1", "redis+cluster://h:x", "redis+cluster://h:99999", "redis+cluster://u:p/0@h"],
+)
+def test_incomplete_hosts_are_a_mistake(store: str) -> None:
+    """No service, no host, a port that is none, a database of a cluster, a slash in a password."""
+    assert "is not complete" in mistakes(store=store)[0]
 
 
 def test_cached_needs_grace() -> None:

@@ -24,6 +24,14 @@ PASSWORD = "hunter2pw"
         ("redis://h/0?p%61ssword=hunter2pw", "redis://h/0?p%61ssword=***"),
         ("redis://h/0?hunter2pw", "redis://h/0?***"),
         ("redis://h/0#hunter2pw", "redis://h/0#***"),
+        ("redis+sentinel://u:hunter2pw@a:1,b:2/m", "redis+sentinel://u:***@a:1,b:2/m"),
+        (
+            "redis+sentinel://a,[::1]:2/m/3?sentinel_password=hunter2pw&tls=1",
+            "redis+sentinel://a,[::1]:2/m/3?sentinel_password=***&tls=1",
+        ),
+        ("redis+sentinel://hunter2pw@a:1,b:2/m", "redis+sentinel://***@a:1,b:2/m"),
+        ("redis+cluster://:hunter2pw@a:1,b", "redis+cluster://:***@a:1,b"),
+        ("redis+cluster://u:hunter2%2Fpw@a:1,b", "redis+cluster://u:***@a:1,b"),
         ("https://h/p?access_token=hunter2pw", "https://h/p?access_token=***"),
     ],
 )
@@ -34,7 +42,9 @@ def test_password_is_masked_and_the_rest_is_told(url: str, masked: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["hunter2pw", "redis:hunter2pw@h", "redis://u:hunter2pw/x@h", "redis://u:hunter2pw?x@h", "redis://u:x#hunter2pw@h"]
+    ["redis+sentinel://u:hunter2pw/x@a,b/m", "redis+cluster://u:hunter2pw?x@a,b", "redis+cluster://u:a@hunter2pw@h,b:x"]
+    + ["redis+cluster://u:hunter2pw,x", "redis+sentinel://u:x#hunter2pw@a,b/m", "redis+cluster://:hunter2pw/0"]
+    + ["hunter2pw", "redis:hunter2pw@h", "redis://u:hunter2pw/x@h", "redis://u:hunter2pw?x@h", "redis://u:x#hunter2pw@h"]
     + ["redis://u:a@hunter2pw@h", "redis://[hunter2pw", "redis://u:hunter2pw@h:port", "redis://:hunter2pw/0"]
     + [
         "redis://u:hunter 2pw@h hunter2pw",
@@ -66,4 +76,5 @@ def test_masking_never_fails(text: str) -> None:
 @given(before=st.text(), after=st.text())
 def test_password_in_user_info_never_shows(before: str, after: str) -> None:
     """Whatever surrounds it, a password before the last @ is hidden."""
-    assert PASSWORD not in mask_url(f"redis://u:{before}{PASSWORD}{after}@host/0")
+    for url in ("redis://u:{}@host/0", "redis+sentinel://u:{}@a:1,b:2/m", "redis+cluster://u:{}@a:1,b:2"):
+        assert PASSWORD not in mask_url(url.format(f"{before}{PASSWORD}{after}"))

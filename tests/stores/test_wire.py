@@ -15,7 +15,10 @@ from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Store, open_store
-from jwtgate.stores.redis.wire import MAX_LINES, TIMEOUT_SECONDS, Line, Script, dial_settings
+from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, dial_settings
+from jwtgate.stores.redis.places import Fixed
+from jwtgate.stores.redis.scripting import Script
+from jwtgate.stores.redis.wire import MAX_LINES, Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +156,7 @@ def test_blocked_read_outlasts_its_wait_only_by_the_timeout(own_server: Server, 
 
 def test_interrupted_exchange_closes_the_connection(server: Server) -> None:
     """Threat 28: an interrupt between question and answer leaves no half-read connection."""
-    line = Line(dial_settings(server.url))
+    line = Line(Fixed(dial_settings(server.url)))
 
     def interrupt(_answer: Any) -> None:
         raise KeyboardInterrupt

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
-    from jwtgate.stores.redis.wire import Argument
+    from jwtgate.stores.redis.dialling import Argument
 
 __all__ = ["reach", "time", "write"]
 

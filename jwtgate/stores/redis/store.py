@@ -1,6 +1,6 @@
 """Redis (from 7.0) and Valkey as a store: each step is one script, so it is atomic on the server (H1, W1).
 
-Keys, layout version 1, all on the slot of ``{prefix:0}`` (design §5):
+Keys, layout version 1, all on the slot of ``{prefix:0}``, or of another partition's number (design §5):
 
     {prefix:0}:rulings  hash: digest in hex -> ruling as JSON; ``epoch`` -> epoch record as JSON;
                         ``end`` -> "<position> <link> <id in the log>"
@@ -25,7 +25,13 @@ from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.redis import answers, packing
-from jwtgate.stores.redis.wire import Answer, Line, Lines, Script, dial_settings
+from jwtgate.stores.redis.cluster import ClusterPlace, slot_of
+from jwtgate.stores.redis.dialling import dial_settings, dials
+from jwtgate.stores.redis.durable import confirmed
+from jwtgate.stores.redis.places import Fixed
+from jwtgate.stores.redis.scripting import Script
+from jwtgate.stores.redis.sentinel import SentinelPlace
+from jwtgate.stores.redis.wire import Answer, Line, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +40,8 @@ if TYPE_CHECKING:
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Durability
-    from jwtgate.stores.redis.wire import Argument, Dial
+    from jwtgate.stores.redis.dialling import Argument
+    from jwtgate.stores.redis.places import Place
 
 __all__ = ["RedisFeed", "RedisStore"]
 
@@ -46,23 +53,25 @@ OLDEST_MAJOR = 7
 
 
 class RedisStore:
-    """A ``Store`` on one Redis or Valkey server, or on what stands behind one address."""
+    """A ``Store`` on one Redis or Valkey server at a time: the one named, or the one that Sentinels or a cluster name."""
 
-    def __init__(self, url: str, *, prefix: str, watch: Watch, durability: Durability) -> None:
+    def __init__(self, url: str, *, prefix: str, watch: Watch, durability: Durability, partition: int = 0) -> None:
         """Connects to nothing yet. Raises: SettingsError where the URL cannot be used."""
-        self._dial = dial_settings(url)
-        self._lines = Lines(self._dial)
-        self._layout = _Layout(prefix, watch)
+        tag = f"{prefix}:{partition}"
+        self._place = _place_of(url, tag)
+        self._lines = Lines(self._place)
+        self._layout = _Layout(tag, watch)
         self._durability = durability
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """One script."""
         command = self._layout.call(LOOK_UP, len(sids), *sids, *[digest.hex() for digest in digests])
-        return self._lines.ask(command, answers.facts, source=LOOK_UP.source)
+        return self._lines.ask(command, answers.facts, source=LOOK_UP.source, names_keys=not sids)
 
     def sessions_of(self, user: bytes) -> Facts:
         """One script."""
-        return self._lines.ask(self._layout.call(SESSIONS_OF, user.hex()), answers.facts, source=SESSIONS_OF.source)
+        command = self._layout.call(SESSIONS_OF, user.hex())
+        return self._lines.ask(command, answers.facts, source=SESSIONS_OF.source, names_keys=False)
 
     def write(
         self,
@@ -73,7 +82,12 @@ class RedisStore:
     ) -> Written | None:
         """W1. Never retried: after a timeout nobody knows whether it was done."""
         command = self._layout.call(WRITE, repr(now), *packing.write(changes, sessions, guard or Guard()))
-        return self._lines.ask(command, answers.written, source=WRITE.source)
+        if not changes or not (self._durability.replicas or self._durability.is_synced):
+            names_keys = not sessions and guard is None
+            return self._lines.ask(command, answers.written, source=WRITE.source, names_keys=names_keys)
+        with self._lines.line() as line:
+            written = line.ask(command, answers.written, source=WRITE.source, names_keys=False)
+            return None if written is None else confirmed(line, written, self._durability)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Epoch, end and workers."""
@@ -81,7 +95,7 @@ class RedisStore:
 
     def feed(self) -> RedisFeed:
         """A feed with a connection of its own."""
-        return RedisFeed(self._dial, self._layout)
+        return RedisFeed(self._place, self._layout)
 
     def forget(self, worker: Worker) -> None:
         """HDEL if the beat is the same."""
@@ -147,11 +161,19 @@ class RedisStore:
         self._lines.close()
 
 
+def _place_of(url: str, tag: str) -> Place:
+    if url.startswith("redis+sentinel://"):
+        return SentinelPlace(dials(url))
+    if url.startswith("redis+cluster://"):
+        return ClusterPlace(dials(url), slot_of(tag))
+    return Fixed(dial_settings(url))
+
+
 class RedisFeed:
     """A ``Feed``: one connection for registration, reads, scan and repair (F2)."""
 
-    def __init__(self, dial: Dial, layout: _Layout) -> None:
-        self._line: Line | None = Line(dial)
+    def __init__(self, place: Place, layout: _Layout) -> None:
+        self._line: Line | None = Line(place)
         self._layout = layout
 
     def _ask(
@@ -235,9 +257,9 @@ class _Layout:
 
     __slots__ = ("_keys", "_limits", "log", "rulings")
 
-    def __init__(self, prefix: str, watch: Watch) -> None:
+    def __init__(self, tag: str, watch: Watch) -> None:
         names = ("rulings", "until", "log", "workers")
-        self._keys = tuple(f"{{{prefix}:0}}:{name}".encode() for name in names)
+        self._keys = tuple(f"{{{tag}}}:{name}".encode() for name in names)
         self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds))
         self.rulings, self.log = self._keys[0], self._keys[2]
 

@@ -2,7 +2,8 @@
 
 Built on redis-py's ``Connection``, not its client: one exchange costs half, and what happens to a connection after an
 error is in plain sight. An answer that was not read to its end closes the connection, so no answer reaches another
-question. Nothing is retried: a write that timed out may have been done. Knows nothing of rulings.
+question. Nothing is retried: a write that timed out may have been done. Only what a node of a cluster sends elsewhere
+(MOVED, ASK) is asked there: it was not done. Where to connect a ``Place`` knows. Knows nothing of rulings.
 """
 
 from __future__ import annotations
@@ -12,27 +13,23 @@ import socket
 import ssl
 import struct
 import threading
-from hashlib import sha1
-from importlib import resources
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url  # pyright: ignore[reportUnknownVariableType] - untyped there
-from redis.exceptions import NoScriptError
-from redis.retry import Retry
+from redis.exceptions import AskError, MovedError, NoScriptError
 
-from jwtgate.errors import SettingsError, StoreUnavailable
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Argument
+from jwtgate.stores.redis.places import FRESH_SECONDS, Fixed, unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator
 
-__all__ = ["Answer", "Argument", "Dial", "Line", "Lines", "Script", "dial_settings"]
+    from jwtgate.stores.redis.dialling import Connected, Dial
+    from jwtgate.stores.redis.places import Place
 
-TIMEOUT_SECONDS = 0.25
-"""For connecting, for each answer, and for a free connection: design §5."""
+__all__ = ["Answer", "Line", "Lines"]
 
 OVERSHOOT_SECONDS = 0.25
 """A blocked read may end so much late: the server looks at blocked clients ten times a second, and a starved machine later."""
@@ -40,99 +37,25 @@ OVERSHOOT_SECONDS = 0.25
 MAX_LINES = 16
 """Bound of the pool: each exchange takes well under a millisecond, so more would only queue on the server."""
 
-Argument = bytes | str | int
+MOST_HOPS = 3
+"""From node to node: one is the rule, and a second one if the cluster moves meanwhile."""
+
 Answer = TypeVar("Answer")
-
-
-class Script(NamedTuple):
-    """A Lua script: ``digest`` is what EVALSHA takes, ``source`` what EVAL takes."""
-
-    digest: bytes
-    source: bytes
-
-    @classmethod
-    def load(cls, name: str, *shared: str) -> Script:
-        """Reads ``scripts/<name>.lua`` with what it shares put behind its first line, which must stay the first."""
-        folder = resources.files("jwtgate.stores.redis") / "scripts"
-        first_line, _, body = (folder / f"{name}.lua").read_bytes().partition(b"\n")
-        source = b"\n".join((first_line, *[(folder / f"{each}.lua").read_bytes() for each in ("prelude", *shared)], body))
-        return cls(sha1(source, usedforsecurity=False).hexdigest().encode(), source)
-
-
-class _Connection(Protocol):
-    """What is used of redis-py's connection."""
-
-    _sock: socket.socket | None
-
-    def connect(self) -> None: ...
-    def send_command(self, *args: Argument) -> None: ...
-    def can_read(self, timeout: float) -> bool: ...
-    def read_response(self) -> Any: ...
-    def disconnect(self) -> None: ...
-
-
-class Dial(NamedTuple):
-    """How to make a connection. ``secrets`` are the words that no message may carry."""
-
-    connection_class: Callable[..., _Connection]
-    arguments: Mapping[str, Any]
-    secrets: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return "<Dial>"
-
-
-def dial_settings(url: str) -> Dial:
-    """Reads redis://, rediss:// and unix:// URLs: user, password, database and ``ssl_*`` options.
-
-    Raises: SettingsError, which never repeats the URL: it may hold a password.
-    """
-    mistake = None
-    try:
-        options = parse_qs(urlsplit(url).query)
-        others = [name for name in options if name not in _URL_OPTIONS and not name.startswith("ssl_")]
-        parsed = cast("dict[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # untyped there
-        connection_class = parsed.pop("connection_class", Connection)
-        secrets = tuple(str(parsed[name]) for name in ("password", "ssl_password") if parsed.get(name))
-        dial = Dial(connection_class, {**parsed, **_FIXED}, secrets)
-        connection_class(**dial.arguments)
-    except Exception as error:  # noqa: BLE001  # whatever a URL can do to the parsers; their messages may quote it
-        mistake = f"The store's URL cannot be read ({type(error).__name__})."
-    else:
-        if not others:
-            return dial
-        mistake = f"The store's URL takes db, username, password and ssl_* options, not: {', '.join(sorted(others))}."
-    raise SettingsError(mistake)
-
-
-_HAS_DRIVER_INFO = find_spec("redis.driver_info") is not None
-
-_URL_OPTIONS = ("db", "username", "password")
-
-_FIXED: dict[str, Any] = {
-    "socket_timeout": TIMEOUT_SECONDS,
-    "socket_connect_timeout": TIMEOUT_SECONDS,
-    "retry": Retry(NoBackoff(), 0),
-    "health_check_interval": 0,
-    "decode_responses": False,
-    # RESP2, no client name and no library info: each would be one more round trip before the first answer.
-    "protocol": 2,
-    # redis-py 7 took driver_info in the place of the two others and warns of them.
-    **({"driver_info": None} if _HAS_DRIVER_INFO else {"lib_name": None, "lib_version": None}),
-}
 
 
 class Line:
     """One connection, made when first used. Not thread-safe."""
 
-    __slots__ = ("_connection", "_dial", "_is_used", "_plain", "_waits_seconds")
+    __slots__ = ("_connection", "_fresh_until", "_generation", "_is_bound", "_place", "_plain", "_waits_seconds")
 
-    def __init__(self, dial: Dial) -> None:
-        self._dial = dial
-        self._is_used = False
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._connection: Connected | None = None
+        self._generation = -1
         self._plain: socket.socket | None = None
         self._waits_seconds = 0.0
-        self._connection = dial.connection_class(**dial.arguments)
+        self._fresh_until = 0.0
+        self._is_bound = False
 
     def ask(
         self,
@@ -141,6 +64,7 @@ class Line:
         *,
         source: bytes = b"",
         wait_seconds: float = 0.0,
+        names_keys: bool = True,
     ) -> Answer:
         """Sends one command, reads and decodes its answer.
 
@@ -149,30 +73,61 @@ class Line:
             decode: what to make of the answer.
             source: the script that an EVALSHA means, for a server that does not know it yet.
             wait_seconds: how long the command itself may block.
+            names_keys: False: it touches keys that it does not name. A node that is just taking over their slot cannot know
+                which of them are still to come, and would call them absent.
 
         Raises: StoreUnavailable, for whatever went wrong; every exception of the client library ends here.
         """
-        try:
+        hops = MOST_HOPS
+        while True:
             try:
-                answer = self._exchange(command, wait_seconds)
-            except NoScriptError:
-                answer = self._exchange((b"EVAL", source, *command[2:]), wait_seconds)
-            return decode(answer)
-        except redis.ResponseError as error:  # a whole answer was read: the connection is clean
-            raise self._unavailable(error) from error
-        except Exception as error:
-            self.close()
-            raise self._unavailable(error) from error
-        except BaseException:  # interrupted between question and answer: the answer must not meet another question
-            self.close()
-            raise
+                return decode(self._answer(command, source, wait_seconds))
+            except AskError as error:  # MOVED is one of them; nothing was done
+                there, hops = self._redirected(error, hops), hops - 1
+                if not isinstance(error, MovedError):
+                    if not names_keys:
+                        raise self._unavailable(error) from error
+                    return _asked_at(there, command, decode, source, wait_seconds)
+            except redis.ResponseError as error:  # a whole answer was read: the connection is clean
+                if self._place.failed(error):
+                    self.close()
+                raise self._unavailable(error) from error
+            except StoreUnavailable:  # there is nothing to connect to
+                self.close()
+                raise
+            except Exception as error:
+                self.close()
+                self._place.failed(error)
+                raise self._unavailable(error) from error
+            except BaseException:  # interrupted between question and answer: the answer must not meet another question
+                self.close()
+                raise
+
+    def _answer(self, command: tuple[Argument, ...], source: bytes, wait_seconds: float) -> Any:
+        try:
+            return self._exchange(command, wait_seconds)
+        except NoScriptError:
+            return self._exchange((b"EVAL", source, *command[2:]), wait_seconds)
+
+    def go_on(self, command: tuple[Argument, ...], decode: Callable[[Any], Answer], *, wait_seconds: float) -> Answer:
+        """As ``ask``, on the very connection that the last answer came on. Raises: StoreUnavailable, also if it is gone."""
+        if self._connection is None:
+            raise StoreUnavailable("the connection was lost")
+        self._is_bound = True
+        try:
+            return self.ask(command, decode, wait_seconds=wait_seconds)
+        finally:
+            self._is_bound = False
 
     def _exchange(self, command: tuple[Argument, ...], wait_seconds: float) -> Any:
-        connection = self._connection
-        if not self._is_used:
-            self._is_used = True
-            connection.connect()
-            self._plain = _kernel_timed(connection._sock)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        connection, place = self._connection, self._place
+        if place.is_moving and not self._is_bound:
+            now = monotonic()
+            if now > self._fresh_until or self._generation != place.generation:
+                connection = None
+            self._fresh_until = now + wait_seconds + FRESH_SECONDS
+        if connection is None:
+            connection = self._connected()
         plain = self._plain
         if plain is None:
             connection.send_command(*command)
@@ -185,13 +140,34 @@ class Line:
         connection.send_command(*command)
         return connection.read_response()
 
+    def _connected(self) -> Connected:
+        self.close()
+        self._connection, self._generation = self._place.connect()
+        connection = self._connection
+        self._plain = _kernel_timed(connection._sock)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        return connection
+
+    def _redirected(self, error: AskError, hops: int) -> Dial:
+        """Leaves this server if it is not the one for good. Raises: StoreUnavailable: there is nowhere to go."""
+        there = self._place.redirected(error)
+        if there is None:
+            self.close()
+            text = "JWTGATE_STORE names one server, and it is a node of a cluster: write redis+cluster://host:port,host:port"
+            raise StoreUnavailable(text) from error
+        if isinstance(error, MovedError):
+            self.close()
+        if not hops:
+            raise self._unavailable(error) from error
+        return there
+
     def is_stale(self) -> bool:
         """Whether something came unasked, such as the server's farewell."""
+        connection = self._connection
         try:
-            if not self._is_used:
+            if connection is None:
                 return False
             if self._plain is None:
-                return self._connection.can_read(0)
+                return connection.can_read(0)
             self._plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
@@ -201,23 +177,26 @@ class Line:
 
     def close(self) -> None:
         """Closes the connection; never raises. In a forked child the parent's end stays open."""
-        self._is_used = False
+        connection, self._connection = self._connection, None
         self._plain, self._waits_seconds = None, 0.0
-        with contextlib.suppress(Exception):
-            self._connection.disconnect()
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.disconnect()
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
-        """Some servers quote a refused command, AUTH with its password included."""
-        link: BaseException | None = error
-        while link is not None and self._dial.secrets:
-            link.args = tuple(self._without_secrets(part) for part in link.args)
-            link = link.__cause__ or link.__context__
-        return StoreUnavailable(f"the store failed: {type(error).__name__}: {self._without_secrets(str(error))}")
+        return unavailable(error, self._place.dial.secrets)
 
-    def _without_secrets(self, part: Any) -> Any:
-        for secret in self._dial.secrets:
-            part = part.replace(secret, "***") if isinstance(part, str) else part
-        return part
+
+def _asked_at(
+    there: Dial, command: tuple[Argument, ...], decode: Callable[[Any], Answer], source: bytes, wait_seconds: float
+) -> Answer:
+    """ASK: for this one command, on a connection of its own. The source goes along: ASKING holds for one command only."""
+    line = Line(Fixed(there))
+    try:
+        line.ask((b"ASKING",), str)
+        return line.ask((b"EVAL", source, *command[2:]) if source else command, decode, wait_seconds=wait_seconds)
+    finally:
+        line.close()
 
 
 def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
@@ -247,8 +226,8 @@ def _timeval(seconds: float) -> bytes:
 class Lines:
     """A bounded pool of lines. Thread-safe."""
 
-    def __init__(self, dial: Dial) -> None:
-        self._dial = dial
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._renew_locks()
 
     def _renew_locks(self) -> None:
@@ -256,23 +235,37 @@ class Lines:
         self._slots = threading.Semaphore(MAX_LINES)
         self._free: list[Line] = []
 
-    def ask(self, command: tuple[Argument, ...], decode: Callable[[Any], Answer], *, source: bytes = b"") -> Answer:
+    def ask(
+        self, command: tuple[Argument, ...], decode: Callable[[Any], Answer], *, source: bytes = b"", names_keys: bool = True
+    ) -> Answer:
         """``Line.ask`` on a free line. Raises: StoreUnavailable, also if none gets free in time."""
+        line, free, slots = self._take()
+        try:
+            return line.ask(command, decode, source=source, names_keys=names_keys)
+        finally:
+            self._put_back(line, free)
+            slots.release()
+
+    @contextlib.contextmanager
+    def line(self) -> Generator[Line]:
+        """A free line for several questions on one connection. Raises: StoreUnavailable: none gets free in time."""
+        line, free, slots = self._take()
+        try:
+            yield line
+        finally:
+            self._put_back(line, free)
+            slots.release()
+
+    def _take(self) -> tuple[Line, list[Line], threading.Semaphore]:
         slots = self._slots
         if not slots.acquire(timeout=TIMEOUT_SECONDS):
             raise StoreUnavailable(f"all {MAX_LINES} connections to the store are busy")
-        try:
-            with self._lock:
-                free = self._free
-                line = free.pop() if free else Line(self._dial)
-            if line.is_stale():
-                line.close()
-            try:
-                return line.ask(command, decode, source=source)
-            finally:
-                self._put_back(line, free)
-        finally:
-            slots.release()
+        with self._lock:
+            free = self._free
+            line = free.pop() if free else Line(self._place)
+        if line.is_stale():
+            line.close()
+        return line, free, slots
 
     def _put_back(self, line: Line, free: list[Line]) -> None:
         with self._lock:
@@ -293,5 +286,6 @@ class Lines:
         """In a forked child: closes its copies of the free connections and makes new locks."""
         lines = self._free
         self._renew_locks()
+        self._place.reset_after_fork()
         for line in lines:
             line.close()
