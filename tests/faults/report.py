@@ -35,11 +35,13 @@ is every receipt; the checker knows only these histories.
 - *recovered*: from the end of the fault until every worker was live, admitted, and went on so for half a second without a 503. The bar is 2 s,
   and {healing:g} s where history may be lost (two leases of watching and their jitter; marked ¹).
 - *503 in calm*: answers of 503 while nothing was wrong and all had recovered; no bar, and none is expected.
-- *wrongly refused*: 401 for a token that nobody had revoked, or a refresh refused of a session that nobody had ended. *errors*: any answer but 200, 401, 503.
+- *wrongly refused*: 401 for a token that nobody had revoked, or a refresh refused of a session that nobody had ended. *in doubt*: 401 for a
+  token that was issued less than a minute after a cut-off of its subject, tenant, client or of everything, after history was lost more than once: positions no longer
+  tell which came first, and the gate refuses. *errors*: any answer but 200, 401, 503.
 """
 
 COLUMNS = (
-    "fault", "runs", "times", "requests", "revocations", "receipts", "after receipt", "after call", "wrongly refused",
+    "fault", "runs", "times", "requests", "revocations", "receipts", "after receipt", "after call", "wrongly refused", "in doubt",
     "errors", "slowest", "recovered: median", "worst", "503 in calm",
 )  # fmt: skip
 
@@ -121,6 +123,7 @@ def _cells(fault: str, rows: list[dict[str, Any]]) -> list[str]:
         _worst(row["latest_after_receipt"] for row in rows),
         _worst(row["latest_after_call"] for row in rows),
         str(count("(e)")),
+        str(sum(row["doubtful"] for row in rows)),
         str(count("(c)")),
         f"{max(row['slowest'] for row in rows) * 1000:.0f} ms",
         f"{statistics.median(recovered):.2f} s" if recovered else "-",

@@ -69,6 +69,9 @@ class Row:
     calm_503: int = 0
     """Requests answered 503 while nothing was wrong and all had recovered."""
 
+    doubtful: int = 0
+    """Requests refused for a cut-off that came before the token, within a minute of it and after lost history."""
+
     injections: list[Injection] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     violation_count: int = 0
@@ -156,7 +159,7 @@ def judge(scene: Scene, row: Row, since: float) -> None:
     row.requests = sum(found.verdicts.values())
     row.per_second = row.requests / (max(each.end for each in decisions) - since) if decisions else 0.0
     row.verdicts = dict(found.verdicts)
-    row.tested_kills, row.slowest = found.tested_kills, found.slowest
+    row.tested_kills, row.slowest, row.doubtful = found.tested_kills, found.slowest, found.doubtful
     row.latest_after_receipt = _finite(found.latest_after_receipt)
     row.latest_after_call = _finite(found.latest_after_call)
     calls = [call for call in world.calls() if call["kind"] != "reinstate"]

@@ -62,5 +62,5 @@ def test_promise_holds_through(scene: Scene, name: str, request: pytest.FixtureR
 )
 def test_suite_catches_a_gate_that_is_broken(cripple: str, fault: str) -> None:
     """A suite that cannot fail proves nothing: one worker of four is crippled."""
-    row = run("valkey", fault, 1, 4.0, lease=LEASE, cripple=cripple)
+    row = run("valkey", fault, 1, 6.0, lease=LEASE, cripple=cripple)
     assert any(text.startswith(("(a)", "(b)")) for text in row.violations), row.violations

@@ -35,6 +35,7 @@ class Revocation:
 
     Attributes:
         began: before the call.
+        doubtful: tokens that were issued afterwards and may all the same be refused, which is counted and not forgiven.
         killed: tokens that must be dead from ``dead_from`` on.
         touched: tokens that may be refused from ``began`` on; those killed are among them without being named.
         dead_from: a receipt that holds everywhere: when it was returned; another: its ``effective_by``, or one reach after
@@ -53,6 +54,7 @@ class Revocation:
     name: str = ""
     returned: float | None = None
     is_everywhere: bool = False
+    doubtful: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class Findings:
     latest_after_call: float = -inf
     """The same for those receipts that only promise to hold soon."""
 
+    doubtful: int = 0
+    """Refusals that only a cut-off from before the token was issued explains, since its history was lost."""
+
     slowest: float = 0.0
     """Longest that a request took, without what its process was not running for."""
 
@@ -102,11 +107,14 @@ def check(
     found = Findings()
     killing: dict[str, list[Revocation]] = defaultdict(list)
     touching: dict[str, list[Revocation]] = defaultdict(list)
+    doubting: dict[str, list[Revocation]] = defaultdict(list)
     for revocation in revocations:
         for token in revocation.killed:
             killing[token].append(revocation)
         for token in revocation.killed | revocation.touched:
             touching[token].append(revocation)
+        for token in revocation.doubtful:
+            doubting[token].append(revocation)
     admitted: set[str] = set()
     shown_after: set[str] = set()
     for decision in decisions:
@@ -123,7 +131,11 @@ def check(
                 if kills:
                     letter = "a" if any(one.is_everywhere for one in kills) else "b"
                     found.violations.append(f"({letter}) admitted after its receipt: {decision} {_short(kills[0])}")
-            case "refused" if not any(_explains(one, decision) for one in touching[decision.token]):
+            case "refused" if any(_explains(one, decision) for one in touching[decision.token]):
+                pass
+            case "refused" if any(_explains(one, decision) for one in doubting[decision.token]):
+                found.doubtful += 1
+            case "refused":
                 known = [_short(one) for one in touching[decision.token]]
                 found.violations.append(f"(e) refused and never revoked: {decision} {known}")
         _note_duration(found, decision, patience, (absences or {}).get(decision.process, ()))

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 SECRET = "a secret of at least thirty-two bytes"
 START_SECONDS = 30.0
 RECOVERY_SECONDS = 15.0
+DOUBT_SECONDS = 62.0
+"""After history was lost twice, positions no longer tell which of two epochs was earlier, and a token that was issued less than
+MAX_SKEW_SECONDS after a cut-off is refused, lest a clock that ran ahead save an older one."""
+
 LATE_SECONDS = 5.0
 """A write whose call failed may still be carried out when a stopped server goes on; none of the faults lasts longer."""
 
@@ -255,16 +259,17 @@ class World:
             ledger.revocation(call, lifting.get((call["by"], call["number"]))) for call in calls if call["kind"] != "reinstate"
         ]
 
-    def refused_refreshes(self) -> list[str]:
+    def refused_refreshes(self, since: float = 0.0, *, loses_history: bool = False) -> list[str]:
         """Of sessions that nobody ended: no token of theirs was revoked by then."""
+        late = DOUBT_SECONDS if loses_history else LATE_SECONDS
         calls = self.calls()
         ends = {call["value"]: call["began"] for call in calls if call["kind"] == "session"}
-        cuts = [(call["began"], call.get("returned", inf) + LATE_SECONDS) for call in calls if call["kind"] == "everything"]
+        cuts = [(call["began"], call.get("returned", inf) + late) for call in calls if call["kind"] == "everything"]
         return [
             f"(e) refresh refused of a live session: {line}"
             for path in self.folder.glob("*.refreshes")
             for line in self._lines(path.name)
-            if line["ended"] < ends.get(line["sid"], inf)
+            if since <= line["ended"] < ends.get(line["sid"], inf)
             and not any(began < line["ended"] and line["since"] < returned for began, returned in cuts)
         ]
 
@@ -273,7 +278,7 @@ class World:
         decisions = self.decisions(since)  # first: see there
         revocations = self.revocations(loses_history=loses_history)
         found = check(decisions, revocations, patience=patience, absences=self.absences())
-        found.violations += self.refused_refreshes()
+        found.violations += self.refused_refreshes(since, loses_history=loses_history)
         return found
 
 
@@ -304,17 +309,20 @@ class _Ledger:
 
     def revocation(self, call: dict[str, Any], lift: dict[str, Any] | None) -> Revocation:
         """A call that was never answered promises nothing and may have been carried out."""
-        killed, touched = set(), set()
+        killed, touched, doubtful = set(), set(), set()
         until = call.get("returned", inf) if "at" in call else call.get("returned", inf) + LATE_SECONDS
         for token in self._about(call):
             if self._is_before(call, token):
                 killed.add(token["id"])
             elif token["began"] <= until or self._is_ambiguous(call, token):
                 touched.add(token["id"])
+            elif self.loses_history and token["began"] <= until + DOUBT_SECONDS:
+                doubtful.add(token["id"])
         return Revocation(
             began=call["began"],
             killed=frozenset(killed),
             touched=frozenset(touched),
+            doubtful=frozenset(doubtful),
             dead_from=_holds_from(call, self.reach),
             returned=call["returned"] if "at" in call else None,
             is_everywhere=bool(call.get("everywhere")),
