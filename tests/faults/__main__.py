@@ -21,10 +21,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]
 
 from faults.cached import measure as measure_cached
-from faults.faults import FAULTS
 from faults.healing import measure as measure_healing
 from faults.report import REPORT, write
-from faults.run import MIX, run, why_not
+from faults.run import FAULTS, MIX, run, why_not
 from faults.stores import STORES
 
 RESULTS = Path(tempfile.gettempdir()) / "jwtgate-faults.jsonl"
@@ -48,7 +47,8 @@ LONG_FAULTS = (
     "killed, restarted empty",
     "restored from a backup",
     "connections killed",
-    "failover",
+    "failover, master killed",
+    "failover, demoted master answers",
     MIX,
 )
 """What runs for a minute per seed; every other fault, and every store that these seeds did not meet, runs once and shorter."""

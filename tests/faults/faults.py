@@ -1,7 +1,7 @@
 """Everything that can happen to a store, to the network before it, and to the processes that use it.
 
 A fault is a generator: it does something, yields how many seconds to let pass, and undoes it. What it draws comes from the
-run's own seed, so a run can be repeated. It ends where nothing is wrong any more; what it leaves behind is for the gate.
+run's own seed, so a run can be repeated; times are in leases. It ends where nothing is wrong any more; what it leaves behind is for the gate.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def worker_killed(scene: Scene, draw: random.Random) -> Happening:
     """W2, F1: it is waited for one reach at most; another starts from nothing."""
     name = draw.choice(scene.workers)
     scene.world.kill(name)
-    yield draw.uniform(0.0, 1.0)
+    yield draw.uniform(0.0, 1.0) * scene.lease
     scene.replace(name)
     yield 0.0
     scene.wait_started()
@@ -99,7 +99,7 @@ def wall_clock_stepped(scene: Scene, draw: random.Random) -> Happening:
     for _ in range(draw.randint(1, 3)):
         for name in names:
             scene.world.step_wall(name, draw.choice((-1, 1)) * draw.uniform(2.0, 50.0))
-        yield draw.uniform(0.3, 1.5)
+        yield draw.uniform(0.3, 1.5) * scene.lease
     for name in names:
         scene.world.step_wall(name, 0.0)
     yield 0.05
@@ -114,7 +114,7 @@ def slow_network(scene: Scene, draw: random.Random) -> Happening:
     victims = scene.some_proxies(draw)
     for proxy in victims:
         proxy.delay_seconds = draw.choice((0.02, 0.06, 0.12, 0.3))
-    yield draw.uniform(1.0, 3.0)
+    yield draw.uniform(1.0, 3.0) * scene.lease
     for proxy in victims:
         proxy.pass_on()
 
@@ -130,7 +130,7 @@ def _held(victims: list[Any], seconds: float, *, questions: bool, answers: bool)
 @fault("hanging network", "network", "proxy")
 def hanging_network(scene: Scene, draw: random.Random) -> Happening:
     """For everybody, both ways; what was held arrives late."""
-    yield from _held(list(scene.proxies.values()), draw.uniform(0.3, 3.0), questions=True, answers=True)
+    yield from _held(list(scene.proxies.values()), draw.uniform(0.3, 3.0) * scene.lease, questions=True, answers=True)
 
 
 @fault("partition of some workers", "network", "proxy")
@@ -163,7 +163,7 @@ def connections_cut(scene: Scene, draw: random.Random) -> Happening:
     for _ in range(draw.randint(0, 5)):
         for proxy in victims:
             proxy.drop()
-        yield draw.uniform(0.02, 0.2)
+        yield draw.uniform(0.02, 0.2) * scene.lease
 
 
 # --- the server process
@@ -181,7 +181,7 @@ def server_paused(scene: Scene, draw: random.Random) -> Happening:
 def restarted_with_data(scene: Scene, draw: random.Random) -> Happening:
     """H1: another run of the server is another epoch."""
     scene.store.server.kill()
-    yield draw.uniform(0.05, 2.0)
+    yield draw.uniform(0.05, 2.0) * scene.lease
     scene.store.server.start()
 
 
@@ -192,7 +192,7 @@ def restarted_empty(scene: Scene, draw: random.Random) -> Happening:
     server.kill()
     shutil.rmtree(server.folder)
     server.folder.mkdir()
-    yield draw.uniform(0.05, 2.0)
+    yield draw.uniform(0.05, 2.0) * scene.lease
     server.start()
 
 
@@ -202,11 +202,11 @@ def restored(scene: Scene, draw: random.Random) -> Happening:
     server = scene.store.server
     data, copy = server.folder / "appendonlydir", server.folder.with_suffix(".copy")
     shutil.copytree(data, copy, dirs_exist_ok=True)
-    yield draw.uniform(0.5, 3.0)
+    yield draw.uniform(0.5, 3.0) * scene.lease
     server.kill()
     shutil.rmtree(data)
     copy.rename(data)
-    yield draw.uniform(0.0, 1.0)
+    yield draw.uniform(0.0, 1.0) * scene.lease
     server.start()
 
 
@@ -258,18 +258,18 @@ def connections_killed(scene: Scene, draw: random.Random) -> Happening:
     """A follower's new connection registers before it reads (F2)."""
     for _ in range(draw.randint(1, 12)):
         _kill_clients(scene)
-        yield draw.uniform(0.01, 0.2)
+        yield draw.uniform(0.01, 0.2) * scene.lease
 
 
 @fault("READONLY", "server", "redis", "one server", loses_history=True)
 def read_only(scene: Scene, draw: random.Random) -> Happening:
     """It was made a replica of a host that is not there; later it is a master again, with another replication id."""
     scene.store.admin.execute_command("REPLICAOF", "127.0.0.1", "1")
-    yield draw.uniform(0.3, 2.5)
+    yield draw.uniform(0.3, 2.5) * scene.lease
     scene.store.admin.execute_command("REPLICAOF", "NO", "ONE")
 
 
-@fault("MISCONF", "server", "redis")
+@fault("MISCONF", "server", "redis", "one server")
 def misconf(scene: Scene, draw: random.Random) -> Happening:
     """Its snapshots fail, so it takes no writes."""
     obstacle = scene.store.server.folder / "dump.rdb"
@@ -280,7 +280,7 @@ def misconf(scene: Scene, draw: random.Random) -> Happening:
     with _set(scene, save="3600 1000000", stop_writes_on_bgsave_error="yes"):
         admin.bgsave()
         scene.wait_for(lambda: admin.info("persistence")["rdb_last_bgsave_status"] == "err")
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
     shutil.rmtree(obstacle)
     admin.bgsave()
 
@@ -289,17 +289,17 @@ def misconf(scene: Scene, draw: random.Random) -> Happening:
 def out_of_memory(scene: Scene, draw: random.Random) -> Happening:
     """Nothing is evicted, nothing is written."""
     with _set(scene, maxmemory_policy="noeviction", maxmemory="1"):
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
 
 
 @fault("NOREPLICAS", "server", "redis", "one server")
 def no_replicas(scene: Scene, draw: random.Random) -> Happening:
     """It wants more replicas than it has."""
     with _set(scene, min_replicas_to_write="1"):
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
 
 
-@fault("BUSY", "server", "redis")
+@fault("BUSY", "server", "redis", "one server")
 def busy(scene: Scene, draw: random.Random) -> Happening:
     """Somebody's script does not end: silence first, then BUSY, until it is killed."""
 
@@ -310,7 +310,7 @@ def busy(scene: Scene, draw: random.Random) -> Happening:
     with _set(scene, busy_reply_threshold=str(draw.choice((50, 300, 1000)))):
         thread = threading.Thread(target=loop)
         thread.start()
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
         with contextlib.suppress(redis.RedisError):
             scene.store.admin.script_kill()
         scene.wait_for(lambda: _killed(scene, thread))
@@ -328,24 +328,24 @@ def no_script(scene: Scene, draw: random.Random) -> Happening:
     """Scripts are forgotten, again and again."""
     for _ in range(draw.randint(1, 20)):
         scene.store.admin.script_flush()
-        yield draw.uniform(0.01, 0.1)
+        yield draw.uniform(0.01, 0.1) * scene.lease
 
 
-@fault("maxclients", "server", "redis")
+@fault("maxclients", "server", "redis", "one server")
 def max_clients(scene: Scene, draw: random.Random) -> Happening:
     """Those who were cut off are not let in again; sometimes one or two are."""
     with _set(scene, maxclients=str(draw.randint(1, 4))):
         _kill_clients(scene)
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
 
 
-@fault("password wanted", "server", "redis")
+@fault("password wanted", "server", "redis", "one server")
 def password_wanted(scene: Scene, draw: random.Random) -> Happening:
     """The password was changed: connections that stand go on, new ones are refused."""
     with _set(scene, requirepass="another"):
         if draw.random() < 0.7:
             _kill_clients(scene)
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
 
 
 @fault("rights lost", "server", "redis")
@@ -357,7 +357,7 @@ def rights_lost(scene: Scene, draw: random.Random) -> Happening:
         admin.execute_command("ACL", "SETUSER", "keeper", "on", ">kept", "~*", "&*", "+@all")
         admin.execute_command("AUTH", "keeper", "kept")
         admin.execute_command("ACL", "SETUSER", "default", lost)
-        yield draw.uniform(0.3, 2.5)
+        yield draw.uniform(0.3, 2.5) * scene.lease
         admin.execute_command("ACL", "SETUSER", "default", "+@all", "~*")
     finally:
         admin.close()
@@ -391,7 +391,7 @@ def evicted(scene: Scene, draw: random.Random) -> Happening:
             with contextlib.suppress(redis.RedisError):
                 scene.store.admin.set("stranger", "x" * 1000)
             scene.store.admin.config_set("maxmemory", 0)
-            yield draw.uniform(0.1, 0.8)
+            yield draw.uniform(0.1, 0.8) * scene.lease
 
 
 @fault("log trimmed", "server", "redis")
@@ -400,7 +400,7 @@ def trimmed(scene: Scene, draw: random.Random) -> Happening:
     for _ in range(draw.randint(1, 20)):
         for tag in scene.store.tags:
             scene.store.admin.xtrim(f"{tag}:log", maxlen=0, approximate=False)
-        yield draw.uniform(0.02, 0.1)
+        yield draw.uniform(0.02, 0.1) * scene.lease
 
 
 @fault("one key deleted", "server", "redis", loses_history=True)
@@ -408,7 +408,7 @@ def deleted(scene: Scene, draw: random.Random) -> Happening:
     """Log, rulings, ends or workers: what is left must not be taken for the whole."""
     for _ in range(draw.randint(1, 3)):
         scene.store.admin.delete(f"{draw.choice(scene.store.tags)}:{draw.choice(KEYS)}")
-        yield draw.uniform(0.05, 1.0)
+        yield draw.uniform(0.05, 1.0) * scene.lease
 
 
 @fault("WRONGTYPE", "server", "redis", loses_history=True)
@@ -420,5 +420,5 @@ def wrong_type(scene: Scene, draw: random.Random) -> Happening:
     else:
         scene.store.admin.delete(key)
         scene.store.admin.lpush(key, "mine now")
-    yield draw.uniform(0.3, 2.0)
+    yield draw.uniform(0.3, 2.0) * scene.lease
     scene.store.admin.delete(key)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from faults.faults import FAULTS
+from faults.run import FAULTS
 from faults.run import MIX, why_not
 from faults.stores import STORES
 

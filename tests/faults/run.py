@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+from faults import of_databases, of_groups
 from faults.faults import FAULTS
 from faults.recovery import recovered_at
 from faults.scene import Scene
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from faults.faults import Fault
+
+assert of_databases
+assert of_groups
+"""They put their faults into the table."""
 
 LEASE = 1.0
 CALM_SECONDS = (0.8, 2.5)
@@ -109,6 +114,7 @@ def run(store_name: str, fault: str, seed: int, seconds: float, *, lease: float 
                 time.sleep(draw.uniform(*CALM_SECONDS))
                 row.injections.append(inject(scene, pick(store, fault, draw), draw))
                 scene.world.wait_live(row.injections[-1].ended, LIVE_SECONDS)
+                scene.tidy_up(after_seconds=1.0)
         except AssertionError as error:
             row.violations.append(f"(f) {error}")
         else:

@@ -18,7 +18,7 @@ REQUESTS_PER_SECOND = 1100.0
 
 REVOCATIONS_PER_SECOND = 24.0
 REVOKERS = 2
-OF_WORKERS = {"fresh_seconds": 4.0}
+OF_WORKERS = {"fresh_seconds": 4.0, "swept_latest": 300}
 OF_REVOKERS = {"lanes": 6, "everything_seconds": 7.0, "session_share": 0.2}
 
 
@@ -37,6 +37,7 @@ class Scene:
         self.store = store
         self.lease = lease
         self.proxies: dict[str, Proxy] = {}
+        self._later: list[Callable[[], object]] = []
         self._is_proxied = is_proxied
         self.world = World(
             lease=lease,
@@ -110,6 +111,20 @@ class Scene:
     def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         """Polls."""
         wait_until(condition, seconds, "what the fault waits for")
+
+    def later(self, work: Callable[[], object]) -> None:
+        """To be done once recovery was measured."""
+        self._later.append(work)
+
+    def tidy_up(self, *, after_seconds: float) -> None:
+        """Does what was left for later, in its order; then the processes may have to recover once more."""
+        if self._later:
+            time.sleep(after_seconds)
+        while self._later:
+            self._later.pop(0)()
+            if not self._later:
+                time.sleep(after_seconds)
+                self.world.wait_live(self.now, START_SECONDS)
 
     @property
     def now(self) -> float:

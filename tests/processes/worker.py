@@ -36,7 +36,7 @@ OF_STATUS = {200: ADMITTED, 401: REFUSED, 503: UNAVAILABLE}
 FRESH_SECONDS, FRESH_LIMIT, OLD_PER_BATCH = 1.5, 200, 12
 """Each batch shows the newest tokens, which are about to be revoked or just were, and a few older ones."""
 
-SWEPT_LATEST, SWEPT_OLDER = 1000, 300
+SWEPT_LATEST = 1000
 PAUSE_SECONDS = 0.002
 BATCH_SECONDS = 0.05
 DEBT_SECONDS = 1.0
@@ -99,12 +99,12 @@ class Tokens:
         fresh = random.sample(range(first, end), min(end - first, count - count // 4))
         return fresh + old[: count - len(fresh)]
 
-    def latest_and_some(self) -> list[int]:
+    def latest_and_some(self, latest: int) -> list[int]:
         """A large part of them."""
         self.refresh()
         end = len(self.all)
-        first = max(0, end - SWEPT_LATEST)
-        return [*range(first, end), *random.sample(range(first), min(first, SWEPT_OLDER))]
+        first = max(0, end - latest)
+        return [*range(first, end), *random.sample(range(first), min(first, latest // 3))]
 
     def reset_after_fork(self) -> None:
         """The child reads on by itself."""
@@ -146,6 +146,7 @@ class Worker:
         self.clock = clock
         self.rate = configuration.get("rate", 0.0) / self.LANES
         self.tokens = Tokens(self.folder / "tokens", configuration.get("fresh_seconds", FRESH_SECONDS))
+        self.swept_latest = configuration.get("swept_latest", SWEPT_LATEST)
         self.ends_at = float("inf")
         self.children: list[int] = []
         self.must_fork = False
@@ -199,7 +200,7 @@ class Worker:
         wanted = self.folder / "sweep"
         if lane == 0 and wanted.exists() and (number := int(wanted.read_text() or 0)) > self.swept:
             self.swept = -number
-            return self.tokens.latest_and_some()
+            return self.tokens.latest_and_some(self.swept_latest)
         return self.tokens.sample(pace.batch)
 
     def is_sweeping(self, lane: int) -> bool:
