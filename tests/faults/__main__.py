@@ -140,7 +140,10 @@ def main() -> int:
     if not options.report:
         known = {(row.get("store"), row.get("fault"), row.get("seed"), row.get("seconds")) for row in rows(options.out)}
         todo = [task for task in tasks(options) if task not in known or options.seed is not None]
-        print(f"{len(todo)} runs, {sum(task[3] for task in todo) / 60:.0f} minutes of requests, {options.jobs} side by side", flush=True)
+        print(
+            f"{len(todo)} runs, {sum(task[3] for task in todo) / 60:.0f} minutes of requests, {options.jobs} side by side",
+            flush=True,
+        )
         if options.plan:
             print("\n".join(f"{name:12} {fault:34} seed {seed:2} {seconds:.0f} s" for name, fault, seed, seconds in todo))
             return 0

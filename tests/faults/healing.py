@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RULINGS = 200_000
 WORKERS = 8
-BATCH = 1000
+BATCH = 200
 TOKENS = 40
 RATE = 40.0
 """Requests a second of each worker, so that one that has to wait shows."""
@@ -57,7 +57,10 @@ def measure() -> dict[str, Any]:
         back = int(store.admin.hlen("{jwtgate:0}:rulings")) - 2
         world.stop()
         ruled.close()
-        return {"measured": f"{RULINGS:,} rulings healed by {WORKERS} workers", "results": _results(world, lost, healed, live, back)}
+        return {
+            "measured": f"{RULINGS:,} rulings healed by {WORKERS} workers",
+            "results": _results(world, lost, healed, live, back),
+        }
 
 
 def _results(world: World, lost: float, healed: float, live: float, back: int) -> dict[str, str]:
@@ -87,7 +90,15 @@ def _issue(url: str, world: World) -> None:
     with started(url, lease=LEASE, view_limit=0) as gate, (world.folder / "tokens").open("a") as lines:
         for number in range(TOKENS):
             token = gate.issue("alice", claims={"tid": f"token-{number}"})
-            shape = {"id": payload_of(token)["tid"], "token": token, "handles": {}, "ver": 1, "iat": 0, "began": 0.0, "ended": 0.0}
+            shape = {
+                "id": payload_of(token)["tid"],
+                "token": token,
+                "handles": {},
+                "ver": 1,
+                "iat": 0,
+                "began": 0.0,
+                "ended": 0.0,
+            }
             lines.write(json.dumps(shape) + "\n")
 
 

@@ -39,7 +39,10 @@ def _insist(work: Any) -> None:
 
 def _copied(scene: Scene) -> dict[str, list[Any]]:
     with scene.store.engine.connect() as connection:
-        return {table.name: [dict(row) for row in connection.execute(table.select()).mappings()] for table in _tables(scene).sorted_tables}
+        return {
+            table.name: [dict(row) for row in connection.execute(table.select()).mappings()]
+            for table in _tables(scene).sorted_tables
+        }
 
 
 def _put_back(scene: Scene, rows: dict[str, list[Any]]) -> None:
@@ -105,7 +108,9 @@ def ended(scene: Scene, draw: random.Random) -> Happening:
                 )
             else:
                 own = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar()
-                for row in connection.exec_driver_sql("SELECT id FROM information_schema.processlist WHERE db = 'jwtgate'").all():
+                for row in connection.exec_driver_sql(
+                    "SELECT id FROM information_schema.processlist WHERE db = 'jwtgate'"
+                ).all():
                     if row[0] != own:
                         with contextlib.suppress(SQLAlchemyError):
                             connection.exec_driver_sql(f"KILL {int(row[0])}")

@@ -146,6 +146,8 @@ def _violations(runs: list[dict[str, Any]]) -> str:
     lines = ["## Violations\n"]
     for row in runs:
         if row["violation_count"]:
-            lines.append(f"- {row['store']}, {row['fault']}, seed {row['seed']}, {row['seconds']:g} s: {row['violation_count']}")
+            lines.append(
+                f"- {row['store']}, {row['fault']}, seed {row['seed']}, {row['seconds']:g} s: {row['violation_count']}"
+            )
             lines += [f"  - {text[:300]}" for text in row["violations"][:3]]
     return "\n".join(lines if len(lines) > 1 else [*lines, "None."]) + "\n"

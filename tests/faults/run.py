@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from faults.faults import Fault
+    from processes.checker import Decision
 
 assert of_databases
 assert of_groups
@@ -114,6 +115,8 @@ def run(store_name: str, fault: str, seed: int, seconds: float, *, lease: float 
                 time.sleep(draw.uniform(*CALM_SECONDS))
                 row.injections.append(inject(scene, pick(store, fault, draw), draw))
                 scene.world.wait_live(row.injections[-1].ended, LIVE_SECONDS)
+                time.sleep(lease)  # some faults are noticed only by the next renewal
+                scene.world.wait_live(scene.now, LIVE_SECONDS)
                 scene.tidy_up(after_seconds=1.0)
         except AssertionError as error:
             row.violations.append(f"(f) {error}")
@@ -131,7 +134,10 @@ def pick(store: Any, fault: str, draw: random.Random) -> list[Fault]:
         return [FAULTS[fault]]
     possible = [each for each in FAULTS.values() if each.needs <= store.powers]
     rooms = sorted({each.room for each in possible})
-    return [draw.choice([each for each in possible if each.room == room]) for room in draw.sample(rooms, min(len(rooms), draw.randint(2, 3)))]
+    return [
+        draw.choice([each for each in possible if each.room == room])
+        for room in draw.sample(rooms, min(len(rooms), draw.randint(2, 3)))
+    ]
 
 
 def inject(scene: Scene, faults: list[Fault], draw: random.Random) -> Injection:
@@ -156,11 +162,16 @@ def inject(scene: Scene, faults: list[Fault], draw: random.Random) -> Injection:
 def judge(scene: Scene, row: Row, since: float) -> None:
     """Everything from ``since`` on, by the histories alone."""
     world = scene.world
-    loses_history = any(each.loses_history for each in row.injections)
     with suppress(AssertionError):  # an end that is not orderly is told below, by what was recorded
         world.stop()
     decisions = world.decisions(since)
-    found = world.check(since=since, loses_history=loses_history, patience=row.patience)
+    troubled = _recoveries(scene, row, since, decisions)
+    found = world.check(
+        since=since,
+        loses_history=any(each.loses_history for each in row.injections),
+        troubled=troubled,
+        patience=row.patience,
+    )
     row.violations += found.violations
     row.requests = sum(found.verdicts.values())
     row.per_second = row.requests / (max(each.end for each in decisions) - since) if decisions else 0.0
@@ -172,21 +183,30 @@ def judge(scene: Scene, row: Row, since: float) -> None:
     row.revocations = sum("at" in call for call in calls)
     row.everywhere = sum(bool(call.get("everywhere")) for call in calls)
     row.raised = sum("error" in call for call in calls)
-    statuses = {name: said for name, said in world.statuses().items() if name.startswith("worker")}
-    quiet_until = since
     stopped = [(each.began, each.ended) for each in row.injections]
     row.away = max((part.seconds for part in _absences(scene) if not _overlaps(part.start, part.end, stopped)), default=0.0)
+    row.violation_count = len(row.violations)
+    row.violations = row.violations[:KEPT]
+
+
+def _recoveries(scene: Scene, row: Row, since: float, decisions: list[Decision]) -> list[tuple[float, float]]:
+    """Fills in how long each took; from when to when something was wrong."""
+    statuses = {name: said for name, said in scene.world.statuses().items() if name.startswith("worker")}
+    troubled: list[tuple[float, float]] = []
+    quiet_since = since
     for index, each in enumerate(row.injections):
         until = row.injections[index + 1].began if index + 1 < len(row.injections) else decisions[-1].end
-        row.calm_503 += sum(quiet_until <= one.start and one.end < each.began for one in decisions if one.verdict == "unavailable")
         at = recovered_at(each.ended, until, decisions, statuses)
-        quiet_until = at
+        row.calm_503 += sum(
+            one.verdict == "unavailable" and quiet_since <= one.start and one.end < each.began for one in decisions
+        )
+        quiet_since = at
+        troubled.append((each.began, at))
         each.recovered = _finite(at - each.ended)
         allowed = RECOVERY_SECONDS + (HEALING_LEASES * row.lease if each.loses_history else 0.0)
         if at - each.ended > allowed:
             row.violations.append(f"(f) recovered after {at - each.ended:.2f} s, allowed are {allowed:.2f} s: {each}")
-    row.violation_count = len(row.violations)
-    row.violations = row.violations[:KEPT]
+    return troubled
 
 
 def _absences(scene: Scene) -> Iterator[Any]:
@@ -200,5 +220,3 @@ def _overlaps(start: float, end: float, stretches: list[tuple[float, float]]) ->
 
 def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
-
-

@@ -27,6 +27,7 @@ class Scene:
 
     Attributes:
         proxies: of each process, where the fault is one of the network; else empty and all are connected directly.
+        troubled: from when to when something was wrong.
     """
 
     def __init__(self, store: Any, *, lease: float, is_proxied: bool, cripple: str | None = None, ripe: float = 3.0) -> None:
@@ -37,6 +38,7 @@ class Scene:
         self.store = store
         self.lease = lease
         self.proxies: dict[str, Proxy] = {}
+        self.troubled: list[tuple[float, float]] = []
         self._later: list[Callable[[], object]] = []
         self._is_proxied = is_proxied
         self.world = World(

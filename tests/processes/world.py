@@ -21,7 +21,7 @@ from processes.worker import IDLE, RECORD
 import jwtgate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SECRET = "a secret of at least thirty-two bytes"
 START_SECONDS = 30.0
@@ -250,9 +250,12 @@ class World:
             calls += by_number.values()
         return calls
 
-    def revocations(self, *, loses_history: bool) -> list[Revocation]:
-        """Args: loses_history: after lost history the second of a cut-off is ambiguous, and is refused (design §3)."""
-        ledger = _Ledger(self.tokens(), loses_history=loses_history, reach=self.reach)
+    def revocations(self, *, loses_history: bool, troubled: Sequence[tuple[float, float]] = ()) -> list[Revocation]:
+        """Args:
+        loses_history: after lost history the second of a cut-off is ambiguous, and is refused (design §3).
+        troubled: from when to when some process could not hear of a lift: what it knows goes on refusing (R1).
+        """
+        ledger = _Ledger(self.tokens(), loses_history=loses_history, reach=self.reach, troubled=troubled)
         calls = self.calls()
         lifting = {(call["by"], call["lifts"]): call for call in calls if call["kind"] == "reinstate"}
         return [
@@ -273,10 +276,17 @@ class World:
             and not any(began < line["ended"] and line["since"] < returned for began, returned in cuts)
         ]
 
-    def check(self, *, since: float = 0.0, loses_history: bool = False, patience: float = inf) -> Findings:
-        """All decisions from ``since`` on, against every revocation there was."""
+    def check(
+        self,
+        *,
+        since: float = 0.0,
+        loses_history: bool = False,
+        troubled: Sequence[tuple[float, float]] = (),
+        patience: float = inf,
+    ) -> Findings:
+        """All decisions from ``since`` on, against every revocation there was; arguments as of ``revocations`` and ``check``."""
         decisions = self.decisions(since)  # first: see there
-        revocations = self.revocations(loses_history=loses_history)
+        revocations = self.revocations(loses_history=loses_history, troubled=troubled)
         found = check(decisions, revocations, patience=patience, absences=self.absences())
         found.violations += self.refused_refreshes(since, loses_history=loses_history)
         return found
@@ -298,8 +308,11 @@ def _whole(path: Path) -> bytes:
 class _Ledger:
     """Which tokens a call was about: by their handles and by when they were issued."""
 
-    def __init__(self, tokens: Iterable[dict[str, Any]], *, loses_history: bool, reach: float) -> None:
+    def __init__(
+        self, tokens: Iterable[dict[str, Any]], *, loses_history: bool, reach: float, troubled: Sequence[tuple[float, float]]
+    ) -> None:
         self.reach = reach
+        self.troubled = troubled
         self.loses_history = loses_history
         self.tokens = list(tokens)
         self.by_handle: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -333,7 +346,10 @@ class _Ledger:
 
     def _lifted_until(self, lift: dict[str, Any] | None) -> float:
         """Receipts are about killing: a worker that is cut off goes on refusing what it knows (R1), lifted or not."""
-        return inf if lift is None or self.loses_history else _holds_from(lift, self.reach) or inf
+        if lift is None:
+            return inf
+        heard = _holds_from(lift, self.reach) or inf
+        return max([heard, *(until for begin, until in self.troubled if lift["began"] <= until and begin <= heard)])
 
     def _about(self, call: dict[str, Any]) -> list[dict[str, Any]]:
         kind, value = call["kind"], call["value"]

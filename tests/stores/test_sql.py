@@ -167,9 +167,7 @@ def test_registration_waits_for_a_write_and_a_renewal_does_not(sql_store: SqlSto
         if not database_has_one_lock(other):
             assert standing.renew(replace(WORKER, beat=2), None).was_registered
         with pytest.raises(StoreUnavailable):
-            newcomer._lines.ask_own(
-                lambda line: newcomer._renew(line, claims("two")), newcomer._line, seconds=0.3
-            )
+            newcomer._lines.ask_own(lambda line: newcomer._renew(line, claims("two")), newcomer._line, seconds=0.3)
     assert "two" not in {worker.name for worker in other.workers()[2]}
     newcomer.close()
     standing.close()
@@ -279,7 +277,21 @@ def test_plain_prefix_is_its_own_name(prefix: str) -> None:
 
 def test_no_two_prefixes_share_a_name() -> None:
     """Case, signs, length and what looks like another's name make a difference, in databases without case as well."""
-    prefixes = ["app", "App", "APP", "a.b", "a_b", "a-b", "a:b", "1a", "_a", "x" * 64, "x" * 63, identifier("a.b"), identifier("1a")]
+    prefixes = [
+        "app",
+        "App",
+        "APP",
+        "a.b",
+        "a_b",
+        "a-b",
+        "a:b",
+        "1a",
+        "_a",
+        "x" * 64,
+        "x" * 63,
+        identifier("a.b"),
+        identifier("1a"),
+    ]
     names = {identifier(prefix) for prefix in prefixes}
     assert len(names) == len(prefixes)
     assert all(name == name.lower() and len(name) <= 40 for name in names)
@@ -407,7 +419,11 @@ def test_what_is_over_is_purged_by_followers(sql_store: SqlStore, database_url: 
     sql_store.write([Change(digest, revoked=True, until=now - 120) for digest in old], now)
     put = SessionChange("short", b"u" * 16, record=b"x", ends_at=now + 0.05, seen_at=now)
     sql_store.write([], now, (put, replace(put, sid="long", ends_at=now + 60)))
-    execute(database_url, "UPDATE jwtgate_log SET at = at - 1000", "UPDATE jwtgate_sessions SET ends_at = ends_at - 1 WHERE ends_at < " + repr(now + 1))
+    execute(
+        database_url,
+        "UPDATE jwtgate_log SET at = at - 1000",
+        "UPDATE jwtgate_sessions SET ends_at = ends_at - 1 WHERE ends_at < " + repr(now + 1),
+    )
     feed = sql_store.feed()
     cursor = sql_store.look_up([]).end.cursor
     feed._purging._next = 0.0
