@@ -151,6 +151,19 @@ def answers_cut(scene: Scene, draw: random.Random) -> Happening:
     yield from _held(scene.some_proxies(draw), draw.uniform(0.5, 3.0) * scene.lease, questions=False, answers=True)
 
 
+@fault("FLUSHALL during a partition", "network", "proxy", "redis", loses_history=True)
+def flushed_during_partition(scene: Scene, draw: random.Random) -> Happening:
+    """L1: those who were cut off come back to a new epoch, and bring what they know."""
+    victims = scene.some_proxies(draw)
+    for proxy in victims:
+        proxy.hold()
+    yield draw.uniform(0.3, 1.5) * scene.lease
+    scene.store.admin.flushall()
+    yield draw.uniform(0.3, 1.5) * scene.lease
+    for proxy in victims:
+        proxy.pass_on()
+
+
 @fault("connections cut", "network", "proxy")
 def connections_cut(scene: Scene, draw: random.Random) -> Happening:
     """Refused for a while, then made again and cut again."""

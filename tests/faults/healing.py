@@ -15,6 +15,7 @@ from processes.world import World, wait_until
 
 from jwtgate.core.history import Watch
 from jwtgate.core.rulings import Change
+from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def measure() -> dict[str, Any]:
     with store, World(lease=LEASE, rate=1.0, workers={"rate": RATE}) as world:
         heal(store.server)
         ruled = open_store(store.url, prefix="jwtgate", watch=Watch(LEASE, LEASE))
+        store.admin.config_set("appendfsync", "everysec")
         _fill(ruled)
         _issue(store.url, world)
         for index in range(WORKERS):
@@ -83,7 +85,13 @@ def _results(world: World, lost: float, healed: float, live: float, back: int) -
 def _fill(store: Store) -> None:
     until = time.time() + 3600
     for _ in range(RULINGS // BATCH):
-        store.write([Change(token_bytes(16), revoked=True, until=until) for _ in range(BATCH)], time.time())
+        changes = [Change(token_bytes(16), revoked=True, until=until) for _ in range(BATCH)]
+        while True:
+            try:
+                store.write(changes, time.time())
+            except StoreUnavailable:
+                continue
+            break
 
 
 def _issue(url: str, world: World) -> None:
