@@ -36,6 +36,7 @@ ROWS = {
     "rotations": "sessions:rotations",
     "stolen": "sessions:stolen",
     "left-behind": "sessions:left_behind",
+    "stores": "stores:stores",
 }
 
 

@@ -12,6 +12,7 @@ from topologies import ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
+from jwtgate.stores.contract import Migrating
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,10 @@ def emptied_database(name: str, running: dict[str, Database]) -> str:
         if name not in running:
             running[name] = required(name)().start()
         url = running[name].url
+    store = open_store(url, prefix="jwtgate", watch=WATCH)
+    assert isinstance(store, Migrating)
+    store.migrate()  # patiently: no test is about how fast a crowded machine makes tables
+    store.close()
     empty(url)
     return url
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import signal
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run as run_process
-from threading import Lock
+from threading import Lock, Thread
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).parent)]
@@ -124,10 +127,24 @@ def parsed() -> argparse.Namespace:
     return options
 
 
+def _end_with_parent() -> None:
+    """A run whose caller was killed ends in order, with its servers and workers."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Thread(target=watch, daemon=True).start()
+
+
 def main() -> int:
     """Exit status 1: something was violated."""
     options = parsed()
     if options.one:
+        _end_with_parent()
         print(json.dumps(run(*json.loads(options.one)).shape()))
         return 0
     for is_wanted, measure in ((options.cached, measure_cached), (options.healing, measure_healing)):

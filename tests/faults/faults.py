@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Happening = Generator[float, None, None]
 
-MANY_KEYS = 20_000
+MANY_KEYS = 4000
 KEYS = ("rulings", "until", "log", "workers")
 
 

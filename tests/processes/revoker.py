@@ -285,11 +285,12 @@ class Revoker:
         self.files = {kind: os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for kind, name in files.items()}
         self.lock = threading.Lock()
         self.number = self.names = 0
+        self.parent = os.getppid()
         self.gate.claims(lambda session: {"tid": self.name_of(threading.current_thread())})
 
     @property
     def is_stopping(self) -> bool:
-        return (self.folder / "stop").exists() or not self.folder.exists()
+        return (self.folder / "stop").exists() or os.getppid() != self.parent
 
     def name_of(self, lane: threading.Thread) -> str:
         """A fresh name for a token."""

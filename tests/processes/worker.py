@@ -167,6 +167,7 @@ class Worker:
         self.history = os.open(self.folder / f"{self.name}.history", flags)
         self.idle = os.open(self.folder / f"{self.name}.idle", flags)
         self.swept = 0
+        self.parent = os.getppid()
         for target in (self._tell, self._idle):
             threading.Thread(target=target, daemon=True).start()
 
@@ -193,7 +194,7 @@ class Worker:
 
     @property
     def is_stopping(self) -> bool:
-        return time.monotonic() > self.ends_at or (self.folder / "stop").exists() or not self.folder.exists()
+        return time.monotonic() > self.ends_at or (self.folder / "stop").exists() or os.getppid() != self.parent
 
     def batch(self, lane: int, pace: Pace) -> list[int]:
         """What to decide next: a sample, or for the first lane a large part once the tests ask for it."""

@@ -328,8 +328,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
         ("jwks_url", "https://u:hunter2pw@idp/jwks", "JWTGATE_JWKS_FILE"),
         ("locations", ["header", "subprotocol"], "header, cookie"),
         ("partitions", 2, "1"),
-        ("store", "sqlite:///x.db", "redis://"),
-        ("store", "postgresql+psycopg://u:hunter2pw@h/d", "redis://"),
     ],
 )
 def test_what_is_not_done_yet_is_refused_and_said(name: str, value: object, allowed: str) -> None:

@@ -14,10 +14,10 @@ from jwtgate.stores import open_store
 
 
 def test_importing_the_stores_imports_no_client_library() -> None:
-    """A service on another store needs no redis."""
+    """A service on another store needs neither redis nor SQLAlchemy."""
     code = (
         "import sys; from jwtgate.core.history import Watch; from jwtgate.stores import open_store; open_store('memory://', prefix='x', watch=Watch(1, 1));"
-        "sys.exit('redis' in sys.modules)"
+        "sys.exit('redis' in sys.modules or 'sqlalchemy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

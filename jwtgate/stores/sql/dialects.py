@@ -93,7 +93,7 @@ class Dialect(Protocol):
         ...
 
     def prepare_epoch(self, tables: Tables) -> Statement:
-        """A statement to run, outside of any transaction, before a new epoch is opened; None: there is none."""
+        """With ``has_boot``: a statement to run, outside of any transaction, before a new epoch is opened."""
         ...
 
     def connect(self, deadline: float) -> Raw:

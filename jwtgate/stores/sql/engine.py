@@ -56,6 +56,11 @@ class Line:
         self.dialect.bound(self._raw, self.deadline)
         return self.connection.execute(statement, parameters)
 
+    def run_all(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
+        """One statement for each row; a driver takes a detour for many, so one row is run alone."""
+        if rows:
+            self.run(statement, rows if len(rows) > 1 else rows[0])
+
     def say(self, text: str) -> Any:
         """One statement as it stands."""
         self.dialect.bound(self._raw, self.deadline)
@@ -225,7 +230,7 @@ class Lines:
         if explained is not None:
             return StoreUnavailable(self._without_secrets(f"JWTGATE_STORE: {explained}"))
         words = str(said).partition("\n")[0]
-        return StoreUnavailable(self._without_secrets(f"the store failed: {type(said).__name__}: {words}"))
+        return StoreUnavailable(self._without_secrets(f"the store (JWTGATE_STORE) failed: {type(said).__name__}: {words}"))
 
     def _without_secrets(self, part: Any) -> Any:
         for secret in self.dialect.secrets:

@@ -201,7 +201,7 @@ class PostgreSQL:
         state = getattr(error, "sqlstate", None)
         if state is None and isinstance(error, psycopg.OperationalError):
             words = str(error)
-            state = next((state for state, mark in _IN_WORDS.items() if mark in words), None)
+            state = next((state for state, mark in _IN_WORDS if mark in words), None)
         return IN_SETTINGS.get(state or "")
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
@@ -223,11 +223,13 @@ LOSSES = (
     "a crash takes revocations that were confirmed",
 )
 
-_IN_WORDS = {
-    "28P01": "password authentication failed",
-    "3D000": 'database "',
-    "28000": "no pg_hba.conf entry",
-}
+_IN_WORDS = (
+    ("28P01", "password authentication failed"),
+    ("28P01", 'role "'),
+    ("28000", "no pg_hba.conf entry"),
+    ("3D000", 'FATAL:  database "'),
+)
+"""While connecting libpq hands on the words alone; in other languages they stand for themselves."""
 
 
 def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:

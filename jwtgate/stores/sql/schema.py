@@ -6,6 +6,7 @@ at a time, they wait for each other. The row of ``meta`` comes last: whoever fin
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect, select
@@ -26,6 +27,10 @@ STEPS: dict[int, tuple[str, ...]] = {}
 """Layout version -> the statements that bring it to the next; ``{meta}`` and so on stand for the tables' names."""
 
 
+CREATION_SECONDS = 5.0
+"""Once in a database's life a call may take so long: were it cut off, it would be begun again and again."""
+
+
 def refuse_newer(version: int) -> None:
     """Raises: StoreUnavailable: the tables are of a version that this program cannot know."""
     if version > VERSION:
@@ -37,6 +42,7 @@ def refuse_newer(version: int) -> None:
 def prepare(line: Line, tables: Tables) -> None:
     """Sees to it that the tables are there and of this layout."""
     if version_of(line, tables) != VERSION:
+        line.deadline = time.monotonic() + CREATION_SECONDS
         migrate(line, tables)
 
 
@@ -57,14 +63,14 @@ def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
         line.say(text)
     before = version_of(line, tables)
     if before is None:
-        for table in tables.all():
+        for table in tables.all().values():
             if table is not tables.boot or line.dialect.has_boot:
                 _create(line, table)
         line.run(line.dialect.insert_missing(tables.meta), _UNBORN)
     for version in range(before or VERSION, VERSION):
         for text in STEPS[version]:
-            line.say(text.format(**{table.key: table.name for table in tables.all()}))
-        line.run(tables.meta.update().values(version=version + 1))
+            line.say(text.format(**{name: table.name for name, table in tables.all().items()}))
+        line.run(tables.meta.update().values(version=version + 1, mark=line.dialect.mark()))
     for text in end:
         line.say(text)
     return before, VERSION

@@ -8,6 +8,7 @@ until it goes on; reading goes on meanwhile (WAL).
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import time
@@ -36,11 +37,15 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where WAL's shared memory, or locking itself, does not work between machines."""
 
+BUSY_STEPS = 10
+"""A second's: how finely SQLite is told how long to wait."""
+
 
 class _Connection(sqlite3.Connection):
     """Knows which file it has open, and whose it is."""
 
     place = b""
+    patience = 0
     pid = 0
 
     def close(self) -> None:
@@ -119,7 +124,11 @@ class SQLite:
         return raw
 
     def bound(self, raw: Raw, deadline: float) -> None:
-        """Only for the one lock is anything waited, and that has its own bound."""
+        """Only for the one lock is anything waited."""
+        left = math.ceil((deadline - time.monotonic()) * BUSY_STEPS)
+        if left != raw.patience:
+            raw.patience = left
+            raw.execute(f"PRAGMA busy_timeout={max(1, left * 1000 // BUSY_STEPS)}")
 
     def is_stale(self, raw: Raw) -> bool:
         """Whether the path names another file now, or none."""

@@ -124,7 +124,7 @@ class Steps:
     @contextmanager
     def holding(self, line: Line, *, with_ends: bool = False) -> Generator[State]:
         """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here."""
-        is_prepared = self._prepare_epoch is None
+        is_prepared = not self.dialect.has_boot
         while True:
             with line.transaction(self.begin):
                 state = self.state(line, with_ends=with_ends)
@@ -133,12 +133,8 @@ class Steps:
                 if state.is_known:
                     yield state
                     return
-            line.run(self._prepare_epoch)
+            line.run(self.dialect.prepare_epoch(self.tables))
             is_prepared = True
-
-    @cached_property
-    def _prepare_epoch(self) -> Any:
-        return self.dialect.prepare_epoch(self.tables)
 
     def acquaint(self, line: Line) -> None:
         """After a look at an unknown epoch: opens a new one, unless another process was first."""
@@ -222,7 +218,7 @@ class Steps:
             fields = {"position": position, "link": link.encode(), "previous": previous.encode(), "at": state.at}
             rows.append({**fields, "digest": digest, "ruling": ruling})
         if rows:
-            line.run(self.tables.log.insert(), rows)
+            line.run_all(self.tables.log.insert(), rows)
             line.run(self._advance, {"new_position": position, "new_link": link.encode()})
         return LogEnd(position, link, cursor_of(position))
 
@@ -247,10 +243,8 @@ class Steps:
             for digest, (ruling, until) in puts.items()
             if digest in there
         ]
-        if fresh:
-            line.run(rulings.insert(), fresh)
-        if changed:
-            line.run(self._replace_ruling, changed)
+        line.run_all(rulings.insert(), fresh)
+        line.run_all(self._replace_ruling, changed)
 
     @cached_property
     def _replace_ruling(self) -> Any:

@@ -74,10 +74,10 @@ class Tables:
     sessions: Table
     boot: Table
 
-    def all(self) -> tuple[Table, ...]:
-        """``meta`` last: whoever finds it finds the others."""
-        tables = [getattr(self, field.name) for field in fields(self) if field.name not in ("metadata", "meta")]
-        return (*tables, self.meta)
+    def all(self) -> dict[str, Table]:
+        """By their names here; ``meta`` last: whoever finds it finds the others."""
+        names = [field.name for field in fields(self) if field.name not in ("metadata", "meta")]
+        return {name: getattr(self, name) for name in (*names, "meta")}
 
 
 def tables_of(prefix: str) -> Tables:

@@ -1,0 +1,349 @@
+"""SQL stores when the database stands still, goes away, refuses or is misconfigured; and over forks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import required
+from databases import DATABASES, Database, MariaDB, PostgreSQL
+from processes.proxy import Proxy
+from servers import WATCH, free_port
+
+from jwtgate.core.history import Repair, Worker
+from jwtgate.core.rulings import Change
+from jwtgate.errors import SettingsError, StoreUnavailable
+from jwtgate.stores import Store, open_store
+from jwtgate.stores.contract import Durability
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+A = b"\x01" * 16
+WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
+BOUND = 2 * TIMEOUT_SECONDS + 0.5
+"""No request waits longer than twice the store's timeout; the rest is a crowded machine's."""
+
+server = pytest.mark.server
+
+
+def opened(url: str, **more: object) -> Store:
+    """A store of its own on ``url``."""
+    return open_store(url, prefix="jwtgate", watch=WATCH, **more)  # type: ignore[arg-type]
+
+
+def calls_of(store: Store) -> dict[str, Callable[[], object]]:
+    """Everything that waits for the server; feeds anew each time, since an error closes them."""
+    eventually(lambda: store.look_up([]))
+    feed, reader = store.feed(), store.feed()
+    feed.renew(WORKER, None)
+    reader.read("0", 0.0, 1)
+    epoch = store.look_up([]).epoch.name
+    return {
+        "look_up": lambda: store.look_up([A], ["a session"]),
+        "sessions_of": lambda: store.sessions_of(A),
+        "write": lambda: store.write([Change(A, revoked=True)], time.time()),
+        "workers": store.workers,
+        "forget": lambda: store.forget(WORKER),
+        "audit": store.audit,
+        "renew": lambda: feed.renew(WORKER, epoch),
+        "read": lambda: reader.read("0", 0.3, 10),
+        "a new feed": lambda: store.feed().renew(WORKER, epoch),
+        "repair": lambda: store.feed().repair(epoch, [Repair(A, None, b"{}", None)]),
+    }
+
+
+def assert_bounded_failure(calls: dict[str, Callable[[], object]]) -> None:
+    """Each raises in time, and nothing of the driver's."""
+    for name, call in calls.items():
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            call()
+        assert time.monotonic() - began < BOUND, name
+
+
+def eventually(call: Callable[[], object], seconds: float = 10.0) -> object:
+    """Its answer, once the store is back."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except StoreUnavailable:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+@server
+def test_server_that_stands_still_holds_nobody(own_database: Database) -> None:
+    """SIGSTOP: every call ends in time, with an established connection and with a new one; afterwards all is well."""
+    with own_database:
+        store = opened(own_database.url)
+        calls = calls_of(store)
+        own_database.pause()
+        assert_bounded_failure(calls)
+        threads = [threading.Thread(target=lambda: pytest.raises(StoreUnavailable, store.look_up, [A])) for _ in range(20)]
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - began < BOUND + 1.0, "a crowd waits no longer than one"
+        own_database.resume()
+        eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+        assert store.look_up([A]).rulings[0] is not None
+        store.close()
+
+
+@server
+@pytest.mark.parametrize("questions", [True, False])
+def test_network_that_swallows_holds_nobody(database_url: str, questions: bool) -> None:
+    """Questions or answers vanish; every call ends in time, and the connection is not used again."""
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLITE NOT TESTED HERE: it has no network")
+    port = urlsplit(database_url).port
+    assert port is not None
+    with Proxy(port) as proxy:
+        store = opened(database_url.replace(f":{port}/", f":{proxy.port}/"))
+        calls = calls_of(store)
+        proxy.hold(questions=questions, answers=True)
+        assert_bounded_failure(calls)
+        proxy.pass_on()
+        eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+        for _ in range(20):
+            assert store.look_up([A]).rulings[0] is not None
+        proxy.drop()
+        eventually(lambda: store.look_up([A]))
+        store.close()
+
+
+@server
+def test_restart_costs_no_request(own_database: Database) -> None:
+    """Connections whose server has gone are found out before they are used."""
+    with own_database:
+        store = opened(own_database.url)
+        store.look_up([])
+        own_database.restart()
+        time.sleep(0.2)
+        store.look_up([])
+        store.close()
+
+
+def test_busy_sqlite_is_unavailable(tmp_path: Path) -> None:
+    """Another program holds the file's lock: a write ends in time, and look-ups go on."""
+    import sqlite3
+
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    store.look_up([])
+    with sqlite3.connect(tmp_path / "store.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.write([Change(A, revoked=True)], time.time())
+        with pytest.raises(StoreUnavailable):
+            store.feed().renew(WORKER, None)
+        assert time.monotonic() - began < 2 * BOUND
+        assert store.look_up([A]).rulings == (None,)
+        other.execute("COMMIT")
+    other.close()
+    assert store.write([Change(A, revoked=True)], time.time()) is not None
+    store.close()
+
+
+# Mistakes of the operator
+
+
+@server
+@pytest.mark.parametrize("name", DATABASES)
+def test_wrong_settings_are_named_without_the_password(name: str, running_databases: dict[str, Database]) -> None:
+    """One clear error that names the variable, for a wrong database, user, password, host."""
+    kind = required(name)
+    if name not in running_databases:
+        running_databases[name] = kind().start()
+    database = running_databases[name]
+    urls = {
+        "no database": database.url_at(database.port, database="nowhere"),
+        "user": database.url_at(database.port, user_info="nobody:s3cr3t"),
+        None: database.url_at(free_port(), user_info="someone:s3cr3t"),
+    }
+    for words, url in urls.items():
+        store = opened(url)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=words) as caught:
+            store.look_up([])
+        assert time.monotonic() - began < BOUND
+        said = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+        assert "s3cr3t" not in said.replace("url_at", "")
+        assert "JWTGATE_STORE" in str(caught.value)
+        store.close()
+
+
+def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """SQLite makes the file, never the folder."""
+    store = opened(f"sqlite:///{tmp_path}/missing/store.db")
+    with pytest.raises(StoreUnavailable, match=r"JWTGATE_STORE: .*missing/store.db.*folder"):
+        store.look_up([])
+
+
+def test_file_of_something_else_is_named(tmp_path: Path) -> None:
+    """What is no database is not made one."""
+    path = tmp_path / "store.db"
+    path.write_bytes(b"not a database" * 100)
+    store = opened(f"sqlite:///{path}")
+    with pytest.raises(StoreUnavailable, match="JWTGATE_STORE"):
+        store.look_up([])
+    assert path.read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql+psycopg://u:s3cr3t@host/db?connect_timeout=60",
+        "postgresql+psycopg://u:s3cr3t@host:port/db",
+        "mysql+pymysql://u:s3cr3t@host/db?read_timeout=60",
+        "mariadb+pymysql://u:s3cr3t@host/db?s3cr3t=1",
+    ],
+)
+def test_unusable_url_is_the_operators_mistake(url: str) -> None:
+    """Said at once, without the URL."""
+    with pytest.raises(SettingsError, match="JWTGATE_STORE") as caught:
+        opened(url)
+    assert ":s3cr3t" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://host/db",
+        "postgresql+psycopg://u:p%40ss@host:5433/db?sslmode=verify-full&sslrootcert=/ca.pem",
+        "mysql+pymysql://u:p%40ss@host/db?ssl_ca=/ca.pem&ssl_verify_cert=true",
+        "mariadb+pymysql://u@[::1]:3307/db",
+    ],
+)
+def test_usual_urls_are_taken(url: str) -> None:
+    """Nothing is connected at opening."""
+    opened(url).close()
+
+
+def test_replicas_are_refused_and_fsync_is_not(tmp_path: Path) -> None:
+    """A commit is on disk; replicas are the database's own business."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    with pytest.raises(SettingsError, match="JWTGATE_DURABILITY"):
+        opened(url, durability=Durability(replicas=1))
+    opened(url, durability=Durability(is_synced=True)).close()
+
+
+@pytest.mark.parametrize(
+    ("library", "url"),
+    [
+        ("sqlalchemy", "sqlite:////tmp/x.db"),
+        ("psycopg", "postgresql+psycopg://host/db"),
+        ("pymysql", "mysql+pymysql://host/db"),
+    ],
+)
+def test_missing_library_is_named_with_its_line(library: str, url: str) -> None:
+    """The extra is what pip is told; nothing else of the package needs it."""
+    code = f"""
+import sys
+from importlib.machinery import PathFinder
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *rest: None if name.partition(".")[0] == {library!r} else find(name, *rest)
+from jwtgate.core.history import Watch
+from jwtgate.errors import SettingsError
+from jwtgate.stores import open_store
+try:
+    open_store({url!r}, prefix="x", watch=Watch(1, 1))
+except SettingsError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "pip install 'jwtgate[sql]'" in done.stdout and library in done.stdout
+
+
+# Audits
+
+
+@server
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("postgresql", [], []),
+        ("postgresql", ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"], ["fsync", "full_page", "synchronous"]),
+        ("mariadb", [], []),
+        ("mariadb", ["--innodb-flush-log-at-trx-commit=2", "--log-bin", "--sync-binlog=0", "--server-id=7"], ["innodb_flush", "sync_binlog"]),
+    ],
+)
+def test_audit_names_what_would_break_the_promise(name: str, options: list[str], told: list[str]) -> None:
+    """A healthy server has nothing to be told; each weakness comes with its remedy."""
+    with required(name)(*options) as database:
+        store = opened(database.url)
+        store.write([Change(A, revoked=True)], time.time())
+        found = store.audit()
+        assert len(found) == len(told)
+        assert all(word in weakness.problem and weakness.remedy for word, weakness in zip(told, found, strict=True))
+        store.close()
+
+
+def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
+    """A folder that is writable, on a local disk, in WAL mode: nothing; a network file system: told."""
+    from jwtgate.stores.sql import sqlite
+
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    assert store.audit() == ()
+    dialect = sqlite.SQLite("/proc/store.db")
+    told = list(dialect.audit(lambda _: [("delete",)]))
+    assert "WAL" in told[0].problem and "PRAGMA" in told[0].remedy
+    assert sqlite._file_system(tmp_path) not in ("", *sqlite.NETWORK_FILE_SYSTEMS)
+    assert sqlite._file_system(sqlite.Path("/proc")) == "proc"
+    store.close()
+
+
+# Forks
+
+
+def test_child_of_a_fork_has_connections_of_its_own(database_url: str) -> None:
+    """Parent and child both go on; the child's end disturbs nobody, nor does its closing of everything."""
+    store = opened(database_url)
+    feed = store.feed()
+    epoch = feed.renew(WORKER, None).epoch.name
+    store.write([Change(A, revoked=True)], time.time())
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            store.reset_after_fork()
+            feed.close()
+            assert store.look_up([A]).rulings[0] is not None
+            assert store.write([Change(b"\x02" * 16, revoked=True)], time.time()) is not None
+            own = store.feed()
+            assert own.renew(Worker("two", 1.0, -1, 1, is_healing=False), epoch).epoch.name == epoch
+            own.close()
+            store.close()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    for beat in range(2, 10):
+        assert feed.renew(Worker("one", 1.0, -1, beat, is_healing=False), epoch).was_registered
+        assert store.look_up([A, b"\x02" * 16]).end.position == 2
+    assert {worker.name for worker in store.workers()[2]} == {"one", "two"}
+    feed.close()
+    store.close()
+
+
+def test_both_kinds_are_listed() -> None:
+    """Fixtures and this module speak of the same servers."""
+    assert list(DATABASES.values()) == [PostgreSQL, MariaDB]
