@@ -27,6 +27,7 @@ ROWS = {
     "propagation-gunicorn": "propagation:gunicorn_workers",
     "wait": "propagation:waiting",
     "import": "imports:imports",
+    "exchange": "exchanges:exchanges",
     "follower": "following:following",
     "rulings": "memory:rulings",
     "admitted": "memory:admitted",

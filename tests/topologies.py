@@ -11,12 +11,14 @@ from binascii import crc_hqx
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from servers import Server, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
+__all__ = ["QUICK", "SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
 
 SERVICE = "main"
 PATIENCE_SECONDS = 30.0
@@ -45,14 +47,26 @@ def slot_of(key: str) -> int:
     return crc_hqx((tag or key).encode(), 0) % SLOTS
 
 
+def _client(server: Server, **options: Any) -> redis.Redis:
+    """Short of patience, and asks once: some of these servers stand still."""
+    once: Any = Retry(NoBackoff(), 0)
+    return redis.Redis(port=server.port, socket_timeout=1, decode_responses=True, retry=once, **options)
+
+
 def _ask(server: Server, *command: str | int, **options: Any) -> Any:
-    with server.client(decode_responses=True, **options) as client:
+    with _client(server, **options) as client:
         return client.execute_command(*command)
 
 
 def _replication(server: Server) -> dict[str, Any]:
-    with server.client(decode_responses=True) as client:
+    with _client(server) as client:
         return client.info("replication")  # type: ignore[return-value]
+
+
+def _good_replicas(master: Server) -> int:
+    """Those that min-replicas-to-write counts; where that is 0 nobody counts, and all that are connected do."""
+    there = _replication(master)
+    return int(there.get("min_slaves_good_slaves", there["connected_slaves"]))
 
 
 class SentinelServer(Server):
@@ -120,13 +134,11 @@ class SentinelGroup:
             for node in others
         )
         return (
-            followed
-            and _replication(master).get("min_slaves_good_slaves") == 2
-            and all(self._is_informed(sentinel, master) for sentinel in self.sentinels)
+            followed and _good_replicas(master) == 2 and all(self._is_informed(sentinel, master) for sentinel in self.sentinels)
         )
 
     def _is_informed(self, sentinel: Server, master: Server) -> bool:
-        with sentinel.client(decode_responses=True, **self._password()) as client:
+        with _client(sentinel, **self._password()) as client:
             state: Any = client.sentinel_master(SERVICE)
         known = (state["port"], state["num-slaves"], state["num-other-sentinels"])
         return known == (master.port, 2, 2) and not (state["is_sdown"] or state["is_odown"])
@@ -158,7 +170,7 @@ class SentinelGroup:
 
     def _is_serving(self, other_than: Server | None) -> bool:
         master = self.master()
-        return master is not other_than and int(_replication(master).get("min_slaves_good_slaves", 0)) >= 1
+        return master is not other_than and _good_replicas(master) >= 1
 
     def wait_until_whole(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Until a node that came back follows again."""
@@ -172,6 +184,34 @@ class SentinelGroup:
 
     def _begin_failover(self) -> bool:
         return _ask(self.sentinels[0], "SENTINEL", "FAILOVER", SERVICE, **self._password()) in (True, "OK")
+
+    def cut_off_master(self) -> Server:
+        """The master goes on serving, but neither replicas nor Sentinels get through to it: a partition. Needs ``with_user``.
+
+        They speak as the default user, which ends here. A store on ``url_of_a_user`` still gets through. Returns who it is.
+        """
+        master = self.master()
+        with _client(master, username="gate", password="pw") as client:
+            client.execute_command("ACL", "SETUSER", "default", "off")
+            client.execute_command("CLIENT", "KILL", "USER", "default")
+            client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        return master
+
+    def reconnect(self, master: Server) -> None:
+        """Ends ``cut_off_master``."""
+        with _client(master, username="gate", password="pw") as client:
+            client.execute_command("ACL", "SETUSER", "default", "on")
+
+    @property
+    def url_of_a_user(self) -> str:
+        """Of a store whose user is not the one that replicas and Sentinels speak as; ``with_user`` has made it."""
+        return self.url.replace("://", "://gate:pw@")
+
+    def with_user(self) -> Self:
+        """Makes that user on every data server."""
+        for node in self.nodes:
+            _ask(node, "ACL", "SETUSER", "gate", "on", ">pw", "~*", "&*", "+@all")
+        return self
 
     def flush(self) -> None:
         """Empties it."""

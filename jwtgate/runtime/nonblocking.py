@@ -17,7 +17,7 @@ from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan
+from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting
 
@@ -32,6 +32,8 @@ __all__ = ["Waiter", "run"]
 T = TypeVar("T")
 
 THREADS = 4
+WRITERS = 16
+"""A write may wait for replicas or a disk (``JWTGATE_DURABILITY``), and no look-up may wait behind it for a thread."""
 BATCH = 64
 """Look-ups per round trip: some 500 fields of one HMGET, well under a millisecond of the store's time."""
 
@@ -45,6 +47,7 @@ class Waiter:
         self.performer = performer
         self._asked: deque[Asked] = deque()
         self._pool: ThreadPoolExecutor | None = None
+        self._writers: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
 
     async def perform(self, effect: Effect) -> Any:
@@ -58,6 +61,8 @@ class Waiter:
             if iscoroutinefunction(effect.provider):
                 return await ask_claims_awaiting(effect)
             return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
+        if isinstance(effect, Write) and effect.changes:
+            return await asyncio.wrap_future(self._submit_write(effect))
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
         self.performer.health.check()
@@ -69,19 +74,25 @@ class Waiter:
     def close(self) -> None:
         """Lets the threads end."""
         with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False)
+            pools = (self._pool, self._writers)
+            self._pool = self._writers = None
+        for pool in pools:
+            if pool is not None:
+                pool.shutdown(wait=False)
+
+    def _submit_write(self, effect: Write) -> Future[Any]:
+        """Raises: StoreUnavailable: the interpreter is shutting down."""
+        with self._lock:
+            if self._writers is None:
+                self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="jwtgate-store")
+            return _submitted(self._writers, self.performer.perform, effect)
 
     def _submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
         """Raises: StoreUnavailable: the interpreter is shutting down."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="jwtgate-store")
-            try:
-                return self._pool.submit(work, *arguments)
-            except RuntimeError as error:
-                raise StoreUnavailable("no thread is left to ask the store with") from error
+            return _submitted(self._pool, work, *arguments)
 
     def _answer_waiting(self) -> None:
         """Takes what waits, asks once, hands each its own part. One submit per look-up: often there is nothing left."""
@@ -109,6 +120,13 @@ class Waiter:
                 sessions=tuple(islice(sessions, len(asked.sids))),
             )
             _tell(loop, future, replace(looked, facts=own))
+
+
+def _submitted(pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: object) -> Future[Any]:
+    try:
+        return pool.submit(work, *arguments)
+    except RuntimeError as error:
+        raise StoreUnavailable("no thread is left to ask the store with") from error
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Looked], answer: Looked | Exception) -> None:

@@ -240,6 +240,28 @@ def test_promoted_replica_that_lacks_the_newest_rulings_gets_them_back(topology:
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
+def test_master_that_is_cut_off_serves_nobody_once_it_is_replaced(kind: str) -> None:
+    """Gates hold connections to it, and it is alive: without its replicas it refuses before there is another (NOREPLICAS)."""
+    with Sentinels(binary_of(kind), down_after_ms=4000) as group:
+        heal(group.with_user())
+        with Traffic(group.url_of_a_user) as traffic:
+            old = group.cut_off_master()
+            group.wait_for_another(old)
+            with started(group.url_of_a_user, lease=LEASE) as newcomer:
+                for _ in range(5):
+                    token = newcomer.issue("bob", ttl=300)
+                    for gate in traffic.gates:
+                        answer_of(gate, token)
+                    if newcomer.revoke(token=token, wait=True).effective_everywhere:
+                        assert "admitted" not in [answer_of(gate, token) for gate in traffic.gates]
+                        traffic.dead.append(token)
+            traffic.recover(RECOVERY_SECONDS + 2 * LEASE)
+            group.reconnect(old)
+            group.wait_until_whole()
+            traffic.recover(RECOVERY_SECONDS)
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
 def test_slot_moves_under_traffic(kind: str) -> None:
     """Resharding there and back: each time another server and so another epoch, and never a wrong answer."""
     with closing(Cluster(binary_of(kind))) as cluster:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from processes.gates import heal, started
@@ -20,6 +21,8 @@ from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from jwtgate import Gate
 
 pytestmark = pytest.mark.server
 
@@ -88,6 +91,31 @@ def test_paused_replica_is_missed_in_time_and_the_ruling_stands(pair: tuple[Serv
     assert caught.value.written.end.position > 0
     assert two.look_up([A]).rulings == caught.value.written.rulings
     two.close()
+
+
+def test_no_look_up_waits_behind_writes_that_wait(pair: tuple[Server, Server]) -> None:
+    """Twenty revocations that wait for a paused replica, on one event loop: meanwhile the store is asked as fast as ever."""
+    primary, replica = pair
+    heal(primary)
+
+    async def tell(gate: Gate) -> tuple[float, list[Any]]:
+        tokens = [await gate.aio.issue(f"user-{number}") for number in range(60)]
+        revocations = [asyncio.ensure_future(gate.aio.revoke(token=token)) for token in tokens[:20]]
+        await asyncio.sleep(0.1)
+        slowest = 0.0
+        for token in tokens[20:]:
+            began = time.monotonic()
+            await gate.aio.issue("bob")
+            await gate.aio.verify(token)
+            slowest = max(slowest, time.monotonic() - began)
+        return slowest, await asyncio.gather(*revocations, return_exceptions=True)
+
+    with started(primary.url, durability="replicas:1", lease=1.0) as gate:
+        replica.pause()
+        slowest, outcomes = asyncio.run(tell(gate))
+        replica.resume()
+    assert slowest < 0.9
+    assert all(isinstance(outcome, NotDurable) for outcome in outcomes)
 
 
 def test_lost_connection_after_the_write_is_told(pair: tuple[Server, Server]) -> None:

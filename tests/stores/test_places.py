@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from servers import WATCH, Server, binary_of, free_port
-from topologies import SERVICE, ClusterGroup, SentinelGroup, wait_for
+from topologies import QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
@@ -19,6 +20,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.redis.cluster import slot_of
 from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Address, dials
+from jwtgate.stores.redis.wire import MOST_HOPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,6 +158,31 @@ def test_unreachable_guides_are_said_in_time(url: str, what: str) -> None:
         store.close()
 
 
+# Whose history it is
+
+
+def test_return_of_a_demoted_primary_opens_an_epoch() -> None:
+    """H1: it has the run_id of old, and not all that it had written: only the replid tells."""
+    binary = binary_of("valkey")
+    with Server(binary, *QUICK) as one, Server(binary, *QUICK, "--replicaof", f"127.0.0.1 {one.port}") as two:
+        with closing(opened(one.url)) as store, one.client() as client, two.client() as other:
+            wait_for(lambda: client.execute_command("WAIT", 1, 100) == 1, "the replica follows")
+            before = store.write([Change(A, revoked=True)], time.time())
+            wait_for(lambda: other.hexists(RULINGS, A.hex()), "the replica has it")
+            other.execute_command("REPLICAOF", "NO", "ONE")
+            assert store.write([Change(B, revoked=True)], time.time()).epoch == before.epoch
+            run_id = client.info("server")["run_id"]
+            client.execute_command("REPLICAOF", "127.0.0.1", two.port)
+            wait_for(lambda: client.info("replication")["master_link_status"] == "up", "it follows")
+            with pytest.raises(StoreUnavailable, match="READONLY|read only"):
+                store.look_up([A])
+            client.execute_command("REPLICAOF", "NO", "ONE")
+            facts = store.look_up([A, B])
+            assert facts.epoch.name != before.epoch.name
+            assert facts.rulings == (before.rulings[0], None)
+            assert client.info("server")["run_id"] == run_id
+
+
 # Sentinel
 
 
@@ -283,6 +310,36 @@ def test_asked_elsewhere_while_the_slot_moves(cluster: ClusterGroup, cluster_sto
     assert cluster_store.look_up([A], [sid]).sessions[0] is not None
     assert cluster_store.look_up([A, B]).epoch.name == facts.epoch.name
     feed.close()
+
+
+def test_nodes_that_send_in_circles_are_left() -> None:
+    """A bounded number of hops, then StoreUnavailable."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def speak() -> None:
+            while True:
+                try:
+                    line, _ = listener.accept()
+                except OSError:
+                    return
+                with line:
+                    while data := line.recv(65536):
+                        if b"SLOTS" in data:
+                            line.sendall(b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port)
+                        else:
+                            asked.append(data)
+                            line.sendall(b"-MOVED 1 127.0.0.1:%d\r\n" % port)
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        with closing(opened(f"redis+cluster://127.0.0.1:{port}")) as store:
+            with pytest.raises(StoreUnavailable, match="Moved"):
+                store.look_up([A])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert len(asked) == 1 + MOST_HOPS
 
 
 def test_nodes_that_were_not_named_are_found(cluster: ClusterGroup, cluster_store: Store) -> None:

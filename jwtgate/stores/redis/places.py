@@ -73,6 +73,13 @@ def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = "the 
     return StoreUnavailable(f"{what}: {type(error).__name__}: {_without(secrets, str(error))}")
 
 
+def _is_elsewhere(error: Exception) -> bool:
+    """Whether it says to look for the primary again: the connection broke, or this server is none."""
+    if not isinstance(error, redis.ResponseError):
+        return True
+    return isinstance(error, redis.ReadOnlyError) or str(error).startswith(WRONG_SERVER)
+
+
 def _without(secrets: tuple[str, ...], part: Any) -> Any:
     for secret in secrets:
         part = part.replace(secret, "***") if isinstance(part, str) else part
@@ -94,9 +101,9 @@ class Fixed:
         connection.connect()
         return connection, 0
 
-    def failed(self, error: Exception) -> bool:  # noqa: ARG002  # nothing to learn
-        """See ``Place``."""
-        return False
+    def failed(self, error: Exception) -> bool:  # nothing is remembered
+        """See ``Place``: the name may stand for another server by now."""
+        return _is_elsewhere(error)
 
     def redirected(self, error: AskError) -> Dial | None:  # noqa: ARG002
         """See ``Place``."""
@@ -176,7 +183,8 @@ class Guided(ABC):
         return None
 
     def _turn(self) -> None:
-        self._guides = (*self._guides[1:], self._guides[0])
+        first, *others = self._guides  # read once: another thread may put others in their place
+        self._guides = (*others, first)
 
     @abstractmethod
     def _ask(self, guide: Dial, address: Address) -> Address | None:
@@ -188,8 +196,7 @@ class Guided(ABC):
 
     def failed(self, error: Exception) -> bool:
         """See ``Place``: at the next use the guides are asked again."""
-        is_another = not isinstance(error, redis.ResponseError) or isinstance(error, redis.ReadOnlyError)
-        if not is_another and not str(error).startswith(WRONG_SERVER):
+        if not _is_elsewhere(error):
             return False
         self._fresh_until = 0.0
         self._turn()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from jwtgate.stores.redis.dialling import Address
+from jwtgate.stores.redis.answers import pairs
+from jwtgate.stores.redis.dialling import GUIDE_SECONDS, Address
 from jwtgate.stores.redis.places import Guided, exchange
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ class SentinelPlace(Guided):
 
     def __init__(self, dials: Dials) -> None:
         super().__init__(dials)
-        self._service = dials.service
+        self.service = dials.service
 
     def _ask(self, guide: Dial, address: Address) -> Address | None:
         try:
-            answer = exchange(guide, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+            answer = exchange(guide, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
         except redis.ResponseError as error:
             if "unknown command" in str(error).lower():
                 raise redis.ResponseError(f"{address} is no Sentinel") from error
@@ -38,6 +39,15 @@ class SentinelPlace(Guided):
         if answer is None:
             raise redis.ResponseError(f"the Sentinel at {address} knows no such service; the URL ends with its name")
         return Address(answer[0].decode(), int(answer[1]))
+
+    def inquire(self) -> dict[str, str]:
+        """What the first Sentinel that answers knows of the service; nothing where none does."""
+        for address in self._guides:
+            try:
+                return pairs(exchange(self._guide.at(address, seconds=GUIDE_SECONDS), "SENTINEL", "MASTER", self.service))
+            except (redis.RedisError, OSError, ValueError):
+                continue
+        return {}
 
     def _check(self, connection: Connected) -> None:
         """By INFO, which the scripts need as well, and not by ROLE, for which a user may have no right."""

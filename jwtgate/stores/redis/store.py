@@ -31,6 +31,7 @@ from jwtgate.stores.redis.durable import confirmed
 from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.scripting import Script
 from jwtgate.stores.redis.sentinel import SentinelPlace
+from jwtgate.stores.redis.topology_audit import topology_weaknesses
 from jwtgate.stores.redis.wire import Answer, Line, Lines
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("
 OLDEST_MAJOR = 7
 """The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
 
+MAX_DURABLE_LINES = 64
+"""Of their own: each waits for up to a second or two, and no look-up may wait behind them for a connection."""
+
 
 class RedisStore:
     """A ``Store`` on one Redis or Valkey server at a time: the one named, or the one that Sentinels or a cluster name."""
@@ -60,6 +64,7 @@ class RedisStore:
         tag = f"{prefix}:{partition}"
         self._place = _place_of(url, tag)
         self._lines = Lines(self._place)
+        self._durable = Lines(self._place, MAX_DURABLE_LINES)
         self._layout = _Layout(tag, watch)
         self._durability = durability
 
@@ -85,7 +90,7 @@ class RedisStore:
         if not changes or not (self._durability.replicas or self._durability.is_synced):
             names_keys = not sessions and guard is None
             return self._lines.ask(command, answers.written, source=WRITE.source, names_keys=names_keys)
-        with self._lines.line() as line:
+        with self._durable.line() as line:
             written = line.ask(command, answers.written, source=WRITE.source, names_keys=False)
             return None if written is None else confirmed(line, written, self._durability)
 
@@ -103,7 +108,8 @@ class RedisStore:
 
     def audit(self) -> tuple[Weakness, ...]:
         """Role, version, eviction and persistence; several round trips."""
-        return (*self._audit_identity(), *self._audit_configuration())
+        topology = topology_weaknesses(self._place, self._durability, self._inquire)
+        return (*self._audit_identity(), *self._audit_configuration(), *topology)
 
     def _audit_identity(self) -> Iterator[Weakness]:
         info = self._inquire("INFO", answers.info)
@@ -155,10 +161,12 @@ class RedisStore:
     def reset_after_fork(self) -> None:
         """The child gets its own connections and locks."""
         self._lines.reset_after_fork()
+        self._durable.reset_after_fork()
 
     def close(self) -> None:
         """Closes the pooled connections."""
         self._lines.close()
+        self._durable.close()
 
 
 def _place_of(url: str, tag: str) -> Place:

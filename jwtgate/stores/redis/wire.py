@@ -226,13 +226,14 @@ def _timeval(seconds: float) -> bytes:
 class Lines:
     """A bounded pool of lines. Thread-safe."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, most: int = MAX_LINES) -> None:
         self._place = place
+        self._most = most
         self._renew_locks()
 
     def _renew_locks(self) -> None:
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(MAX_LINES)
+        self._slots = threading.Semaphore(self._most)
         self._free: list[Line] = []
 
     def ask(
@@ -259,7 +260,7 @@ class Lines:
     def _take(self) -> tuple[Line, list[Line], threading.Semaphore]:
         slots = self._slots
         if not slots.acquire(timeout=TIMEOUT_SECONDS):
-            raise StoreUnavailable(f"all {MAX_LINES} connections to the store are busy")
+            raise StoreUnavailable(f"all {self._most} connections to the store are busy")
         with self._lock:
             free = self._free
             line = free.pop() if free else Line(self._place)
