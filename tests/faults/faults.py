@@ -361,9 +361,11 @@ def password_wanted(scene: Scene, draw: random.Random) -> Happening:
         yield draw.uniform(0.3, 2.5) * scene.lease
 
 
-@fault("rights lost", "server", "redis")
+@fault("rights lost", "server", "redis", loses_history=True)
 def rights_lost(scene: Scene, draw: random.Random) -> Happening:
-    """In the middle of a connection the user may no longer do what it did."""
+    """In the middle of a connection the user may no longer do what it did. A script refused half-way leaves half a step, and that
+    shows as rewritten history.
+    """
     lost = draw.choice(("-evalsha", "-info", "-hset", "-xadd", "-xread", "resetkeys"))
     admin = scene.store.server.client(single_connection_client=True)
     try:
@@ -431,7 +433,6 @@ def wrong_type(scene: Scene, draw: random.Random) -> Happening:
     if draw.random() < 0.5:
         scene.store.admin.set(key, "mine now")
     else:
-        scene.store.admin.delete(key)
-        scene.store.admin.lpush(key, "mine now")
+        scene.store.admin.pipeline().delete(key).lpush(key, "mine now").execute()  # nobody makes it anew in between
     yield draw.uniform(0.3, 2.0) * scene.lease
     scene.store.admin.delete(key)

@@ -43,7 +43,7 @@ DEBT_SECONDS = 1.0
 """A lane that waited for the store is behind its pace, and makes up for this much of it."""
 
 TELL_SECONDS = 0.03
-IDLE_SECONDS, OVERSLEPT_SECONDS = 0.01, 0.02
+IDLE_SECONDS, OVERSLEPT_SECONDS = 0.01, 0.005
 CHILD_SECONDS = 6.0
 
 
