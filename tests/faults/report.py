@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from faults.run import FAULTS
-from faults.run import MIX, why_not
+from faults.run import FAULTS, MIX, why_not
 from faults.stores import STORES
 
 REPORT = Path(__file__).parents[2] / "benchmarks" / "results" / "faults.md"

@@ -39,7 +39,7 @@ FRESH_SECONDS, FRESH_LIMIT, OLD_PER_BATCH = 1.5, 200, 12
 SWEPT_LATEST = 1000
 PAUSE_SECONDS = 0.002
 BATCH_SECONDS = 0.05
-DEBT_SECONDS = 1.0
+DEBT_SECONDS = 3.0
 """A lane that waited for the store is behind its pace, and makes up for this much of it."""
 
 TELL_SECONDS = 0.03
