@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, binary_of, valkey_binary
-from topologies import ClusterGroup, SentinelGroup
+from topologies import PATIENT, ClusterGroup, SentinelGroup
 
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
@@ -120,15 +120,15 @@ def sql_store(database_url: str) -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def sentinel_group() -> Iterator[SentinelGroup]:
-    """Valkey behind Sentinels; no test may move its master."""
-    with SentinelGroup(valkey_binary()) as group:
+    """Valkey behind Sentinels; no test may move its master. A starved machine must not make it refuse."""
+    with SentinelGroup(valkey_binary(), *PATIENT, down_after_ms=30_000) as group:
         yield group
 
 
 @pytest.fixture(scope="session")
 def cluster_group() -> Iterator[ClusterGroup]:
     """A Valkey cluster; no test may move its slots."""
-    with ClusterGroup(valkey_binary()) as group:
+    with ClusterGroup(valkey_binary(), node_timeout_ms=15_000) as group:
         yield group
 
 

@@ -18,7 +18,7 @@ from servers import Server, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["QUICK", "SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
+__all__ = ["PATIENT", "QUICK", "SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
 
 SERVICE = "main"
 PATIENCE_SECONDS = 30.0
@@ -26,6 +26,9 @@ SLOTS = 16384
 
 QUICK = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 """A replica follows at once, and a dead primary is noticed."""
+
+PATIENT = ("--min-replicas-max-lag", "10")
+"""For groups that are to go on whatever the machine does: replicas of a starved one are late by more than a second."""
 
 
 def wait_for(is_true: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:

@@ -145,6 +145,7 @@ class Store(Protocol):
             guard: what must hold.
 
         Returns: None: the guard does not hold, or a session to be put is not as ``expected``, and nothing was written.
+        Raises: NotDurable: it is written, and fewer are known to have it than was asked for (``JWTGATE_DURABILITY``).
         """
         ...
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from math import inf
 
 import pytest
 from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.effects import Pause, Roster, Write
-from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+from jwtgate.core.history import Epoch, LogEnd, NotDurable, Worker, Written
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.rulings import Change, Ruling, Toggle
 from jwtgate.core.view import View
@@ -238,6 +239,24 @@ def test_refused_write_raises() -> None:
     with pytest.raises(StoreUnavailable):
         caller.tell(StoreUnavailable("down"))
     assert not caller.view.rulings
+
+
+def test_ruling_that_is_not_durable_is_known_here_and_raised() -> None:
+    """It stands, whatever replicas and disks say."""
+    caller = Caller()
+    caller.begin()
+    with pytest.raises(NotDurable):
+        caller.tell(NotDurable(written(), "the ruling stands"))
+    assert caller.view.rulings == {DIGEST: TEXT}
+
+
+def test_counts_of_the_write_are_on_the_receipt() -> None:
+    """Replicas and disks; None where nobody asked."""
+    for counts in ({"replicas": 2}, {"fsyncs": 1}, {}):
+        caller = Caller()
+        caller.begin(wait=False)
+        caller.tell(replace(written(), **counts))
+        assert (caller.receipt.replicas, caller.receipt.fsyncs) == (counts.get("replicas"), counts.get("fsyncs"))
 
 
 def test_store_may_fail_for_a_while_during_the_wait() -> None:

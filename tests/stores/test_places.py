@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from servers import WATCH, Server, binary_of, free_port
-from topologies import QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
+from topologies import PATIENT, QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
@@ -197,7 +197,7 @@ def test_sentinels_have_a_password_of_their_own() -> None:
 
 def test_dead_sentinels_hinder_nobody() -> None:
     """The others are asked; once all are gone or hang, the last known master serves on, reconnections included."""
-    with SentinelGroup(binary_of("valkey")) as group, closing(opened(group.url)) as store:
+    with SentinelGroup(binary_of("valkey"), *PATIENT) as group, closing(opened(group.url)) as store:
         group.sentinels[0].kill()
         store.write([Change(A, revoked=True)], time.time())
         group.sentinels[1].pause()
