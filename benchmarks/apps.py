@@ -8,7 +8,6 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.stamps import stamp_applications
-from jwtgate import Gate
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
@@ -69,13 +68,13 @@ def checked_flask() -> Any:
 
 def stamped_asgi() -> Any:
     """The gated pure ASGI application, which stamps when a ruling was applied; ``/burn`` computes for 2 ms."""
-    stamp_applications(Gate.from_env())
+    stamp_applications()
     return ASGIMiddleware(_burning_asgi)
 
 
 def stamped_flask() -> Any:
     """The gated Flask application, stamping too."""
-    stamp_applications(Gate.from_env())
+    stamp_applications()
     return gated_flask()
 
 

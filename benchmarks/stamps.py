@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jwtgate.core.followed import Followed
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jwtgate import Gate
     from jwtgate.core.history import Entry
 
 __all__ = ["FOLDER_VARIABLE", "read_stamps", "stamp_applications"]
@@ -24,22 +25,22 @@ FOLDER_VARIABLE = "BENCHMARK_STAMPS"
 SLOTS = 1 << 20
 
 
-def stamp_applications(gate: Gate) -> None:
+def stamp_applications() -> None:
     """From now on every application of log entries in this process is stamped once it has been done."""
     path = Path(os.environ[FOLDER_VARIABLE]) / str(os.getpid())
     with path.open("w+b") as file:
         file.truncate(8 * SLOTS)
         stamps = memoryview(mmap.mmap(file.fileno(), 8 * SLOTS)).cast("q")
-    apply = gate.view.apply
+    apply = Followed.apply
 
-    def apply_and_stamp(entries: Iterable[Entry]) -> None:
+    def apply_and_stamp(followed: Followed, entries: Iterable[Entry]) -> None:
         entries = tuple(entries)
-        apply(entries)
+        apply(followed, entries)
         now = time.monotonic_ns()
         for entry in entries:
             stamps[entry.position % SLOTS] = now
 
-    gate.view.apply = apply_and_stamp  # type: ignore[method-assign]
+    Followed.apply = apply_and_stamp  # type: ignore[method-assign]
 
 
 def read_stamps(folder: Path) -> list[memoryview]:

@@ -17,6 +17,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from jwtgate.auditing import audit_settings
 from jwtgate.configuring import durability_of, reach_of, rules_of
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
@@ -26,7 +27,7 @@ from jwtgate.core.history import Watch
 from jwtgate.core.rules import Tally
 from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
-from jwtgate.errors import JWTGateError, SettingsError, StoreUnavailable
+from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
 from jwtgate.responses import add_cookies
@@ -37,7 +38,8 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
-from jwtgate.stores import open_store
+from jwtgate.stores import PartitionedStore, open_store
+from jwtgate.stores.strict import insisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,13 +76,8 @@ class Gate:
         self.clock = SystemClock()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
-        self.store: Store = open_store(
-            settings.store,
-            prefix=settings.prefix,
-            watch=watch,
-            poll_seconds=settings.poll,
-            durability=durability_of(settings),
-        )
+        self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
+        self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
         self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
@@ -92,24 +89,25 @@ class Gate:
         self.aio = AsyncGate(self)
         for warning in settings.warnings:
             logger.warning("%s", warning)
-        if settings.strict:
-            self._insist()
         _gates.add(self)
 
-    def _insist(self) -> None:
-        """``STRICT=1``. A store that is not there yet is not unsafe: requests get 503 until it is, and then it is audited."""
-        try:
-            weaknesses = self.store.audit()
-        except StoreUnavailable as error:
-            logger.warning("JWTGATE_STRICT: the store could not be audited at start: %s", error)
-            return
-        if weaknesses:
-            raise SettingsError(*(f"JWTGATE_STORE: {each} (JWTGATE_STRICT=1 refuses it.)" for each in weaknesses))
+    def _opened(self, watch: Watch, partition: int) -> Store:
+        settings = self.settings
+        store = open_store(
+            settings.store,
+            prefix=settings.prefix,
+            watch=watch,
+            poll_seconds=settings.poll,
+            durability=durability_of(settings),
+            share=(partition, settings.partitions),
+        )
+        return insisted(store) if settings.strict else store
 
     def _compose(self) -> None:
         """Everything that a forked child must have of its own."""
         settings = self.settings
         self._lock = threading.Lock()
+        self._has_warned = False
         self.view = View(
             threading.Lock(),
             lease_seconds=settings.lease,
@@ -117,10 +115,11 @@ class Gate:
             admitted_limit=settings.cache_size,
             rulings_limit=settings.view_limit,
             wide_handles=self._wide,
+            partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.store, self.view, self.clock, self.health, self.reach_seconds)
-        self.performer = blocking.Performer(self.store, self.clock, self.health)
+        self.follower = Follower(self.parts, self.view, self.clock, self.health, self.reach_seconds)
+        self.performer = blocking.Performer(self.store, self.parts, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
@@ -131,7 +130,7 @@ class Gate:
             self.view,
             self.clock,
             self.reach_seconds,
-            own_worker=lambda: follower.worker_name,
+            own_worker=follower.worker_name,
             provider=lambda: self._provider,
         )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
@@ -198,9 +197,19 @@ class Gate:
             return
         try:
             if not self.follower.is_started:
+                self._warn()
                 self.follower.start()
         finally:
             self._lock.release()
+
+    def _warn(self) -> None:
+        """Says once in each process what about the settings is unsafe; the follower, what about the store is."""
+        if self._has_warned:
+            return
+        self._has_warned = True
+        for weakness in audit_settings(self.settings, {}):
+            if weakness.severity == "problem":
+                logger.warning("unsafe settings: %s", weakness)
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""
@@ -302,12 +311,13 @@ class Gate:
     def status(self) -> Status:
         """What this process knows right now."""
         now, view = self.clock.boot(), self.view
-        end = view.end
+        first, granted = view.parts[0], [part.granted_at for part in view.parts]
+        end = first.end
         return Status(
             live=view.is_live(now),
-            complete=view.epoch is not None and view.is_complete,
-            position=None if end is None else f"{view.epoch}:{end.position}",
-            view_age_seconds=None if view.granted_at is None else now - view.granted_at,
+            complete=all(part.epoch is not None for part in view.parts) and view.is_complete,
+            position=None if end is None else f"{first.epoch}:{end.position}",
+            view_age_seconds=None if None in granted else now - min(at for at in granted if at is not None),
             lease_left_seconds=max(0.0, view.lease_until - now),
             rulings=len(view.rulings),
             admitted=len(view.admitted),

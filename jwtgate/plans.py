@@ -58,10 +58,10 @@ class Plans:
         clock: Clock,
         reach_seconds: float,
         *,
-        own_worker: Callable[[], str | None],
+        own_worker: Callable[[int], str | None],
         provider: Callable[[], Provider | None],
     ) -> None:
-        """Args: own_worker: the follower's name, if it is at work. provider: who is asked for claims at a refresh, if any."""
+        """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any."""
         self.clock = clock
         self.view = view
         self.decision = decision

@@ -58,6 +58,20 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def sentinel_group() -> Iterator[SentinelGroup]:
+    """Valkey behind Sentinels; no test may move its master. A starved machine must not make it refuse."""
+    with SentinelGroup(valkey_binary(), *PATIENT, down_after_ms=30_000) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def cluster_group() -> Iterator[ClusterGroup]:
+    """A Valkey cluster; no test may move its slots."""
+    with ClusterGroup(valkey_binary(), node_timeout_ms=15_000) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
 def running_databases() -> Iterator[dict[str, Database]]:
     """Started when first asked for, by name."""
     databases: dict[str, Database] = {}
@@ -83,11 +97,11 @@ def emptied_database(name: str, running: dict[str, Database]) -> str:
         if name not in running:
             running[name] = required(name)().start()
         url = running[name].url
+    empty(url)
     store = open_store(url, prefix="jwtgate", watch=WATCH)
     assert isinstance(store, Migrating)
     store.migrate()  # patiently: no test is about how fast a crowded machine makes tables
     store.close()
-    empty(url)
     return url
 
 
@@ -116,20 +130,6 @@ def sql_store(database_url: str) -> Iterator[Store]:
     store = open_store(database_url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()
-
-
-@pytest.fixture(scope="session")
-def sentinel_group() -> Iterator[SentinelGroup]:
-    """Valkey behind Sentinels; no test may move its master. A starved machine must not make it refuse."""
-    with SentinelGroup(valkey_binary(), *PATIENT, down_after_ms=30_000) as group:
-        yield group
-
-
-@pytest.fixture(scope="session")
-def cluster_group() -> Iterator[ClusterGroup]:
-    """A Valkey cluster; no test may move its slots."""
-    with ClusterGroup(valkey_binary(), node_timeout_ms=15_000) as group:
-        yield group
 
 
 def emptied_url(name: str, request: pytest.FixtureRequest) -> str:

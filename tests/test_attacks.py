@@ -13,6 +13,7 @@ import pytest
 from processes.proxy import Proxy
 
 from jwtgate import Gate, Settings
+from jwtgate.core.followed import Followed
 from jwtgate.core.history import Entry, LogEnd
 from jwtgate.core.rulings import CutOff, Issued, Ruling, Toggle, digest_of
 from jwtgate.core.view import View
@@ -82,17 +83,17 @@ def test_a_suspension_of_this_epoch_beats_a_lifting_of_an_earlier_one_whatever_t
     lifted = Ruling(Toggle(False, OLD, 10, 1005.0)).encode()
     suspended = Ruling(Toggle(True, NEW, 11, 1003.0)).encode()
     view = view_of()
-    view.load({HANDLE: lifted}, OLD, LogEnd(10, "a", "10"))
-    view.load({HANDLE: lifted}, NEW, LogEnd(10, "a", "10"))
-    view.apply([Entry(11, "b", "a", "11", HANDLE, suspended)])
+    Followed(view).load({HANDLE: lifted}, OLD, LogEnd(10, "a", "10"))
+    Followed(view).load({HANDLE: lifted}, NEW, LogEnd(10, "a", "10"))
+    Followed(view).apply([Entry(11, "b", "a", "11", HANDLE, suspended)])
     assert Ruling.decode(view.rulings[HANDLE]).kills(Issued(None, 900.0), NEW, 0.0)
 
 
 def test_a_cut_off_of_this_epoch_goes_on_killing_beside_one_of_an_earlier_epoch_whatever_the_clocks() -> None:
     """A healer that knows the older cut-off, with a later time on it, neither loses the newer stamp nor writes over it."""
     view = view_of()
-    view.load({HANDLE: Ruling(not_before=CutOff(OLD, 10, 1005.0)).encode()}, OLD, LogEnd(10, "a", "10"))
-    view.load({HANDLE: Ruling(not_before=CutOff(NEW, 1, 1003.0)).encode()}, NEW, LogEnd(1, "b", "1"))
+    Followed(view).load({HANDLE: Ruling(not_before=CutOff(OLD, 10, 1005.0)).encode()}, OLD, LogEnd(10, "a", "10"))
+    Followed(view).load({HANDLE: Ruling(not_before=CutOff(NEW, 1, 1003.0)).encode()}, NEW, LogEnd(1, "b", "1"))
     assert Ruling.decode(view.rulings[HANDLE]).kills(Issued((NEW, 0), 1002.0), NEW, 0.0)
 
 
@@ -181,8 +182,8 @@ def test_what_is_known_stays_known_while_a_snapshot_is_installed() -> None:
                 seen.append(view.known([HANDLE]).rulings[0])
                 yield item
 
-    view.load({HANDLE: revoked}, OLD, LogEnd(1, "a", "1"))
-    view.load(Snapshot({b"x" * 16: revoked, HANDLE: revoked}), OLD, LogEnd(1, "a", "1"))
+    Followed(view).load({HANDLE: revoked}, OLD, LogEnd(1, "a", "1"))
+    Followed(view).load(Snapshot({b"x" * 16: revoked, HANDLE: revoked}), OLD, LogEnd(1, "a", "1"))
     assert seen == [revoked, revoked]
 
 
@@ -213,10 +214,10 @@ def test_a_ruling_that_cannot_be_read_is_the_stores_fault(junk: bytes, is_live) 
 def test_a_ruling_that_cannot_be_read_does_not_end_the_follower(junk: bytes) -> None:
     """Whatever stands in the log, the other rulings are applied and the position moves."""
     view = view_of()
-    view.load({HANDLE: Ruling(Toggle(True, OLD, 1, 1.0)).encode()}, OLD, LogEnd(1, "a", "1"))
-    view.apply([Entry(2, "b", "a", "2", HANDLE, junk)])
-    view.apply([Entry(3, "c", "b", "3", HANDLE, Ruling(Toggle(True, OLD, 3, 1.0)).encode())])
-    assert view.end is not None and view.end.position == 3
+    Followed(view).load({HANDLE: Ruling(Toggle(True, OLD, 1, 1.0)).encode()}, OLD, LogEnd(1, "a", "1"))
+    Followed(view).apply([Entry(2, "b", "a", "2", HANDLE, junk)])
+    Followed(view).apply([Entry(3, "c", "b", "3", HANDLE, Ruling(Toggle(True, OLD, 3, 1.0)).encode())])
+    assert view.parts[0].end is not None and view.parts[0].end.position == 3
 
 
 def test_a_time_that_is_no_number_is_not_written_on(server) -> None:

@@ -41,7 +41,7 @@ SURFACE = {
         "WrongIssuer",
         "WrongType",
     ],
-    "jwtgate.stores": ["Feed", "Store", "open_store"],
+    "jwtgate.stores": ["Feed", "PartitionedStore", "Store", "open_store"],
 }
 
 FRAMEWORKS = ["starlette", "werkzeug", "fastapi", "flask", "django"]

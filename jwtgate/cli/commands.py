@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from jwtgate.cli.answering import USAGE, answering
+from jwtgate.cli.doctor import doctor
 from jwtgate.cli.environment import env
 from jwtgate.cli.migration import migrate
 from jwtgate.cli.revocation import revoke
@@ -90,7 +91,7 @@ def demo(
     return show(once=once)
 
 
-for command in (demo, env, migrate, revoke, sessions, watch):
+for command in (demo, doctor, env, migrate, revoke, sessions, watch):
     app.command()(command)
 for command in (inspect, mint):
     tokens.command()(command)

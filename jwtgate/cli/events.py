@@ -6,7 +6,7 @@ what happened and goes on: entries trimmed unseen, a history rewritten, a new ep
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.cli.printing import moment, until
@@ -47,6 +47,10 @@ class Event:
     def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
         return {"event": self.name, "seen_at": self.seen_at, "position": self.position, **self.told}
+
+    def of_partition(self, index: int) -> Event:
+        """The same, told of one log among several."""
+        return replace(self, told={**self.told, "partition": index}, words=f"[{index}] {self.words}")
 
 
 class Reader:

@@ -40,15 +40,16 @@ class _Shape(TypedDict, total=False):
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
-def say(text: str, style: str = "") -> None:
-    """One line, coloured where the terminal can; flushed."""
+def say(text: str, style: str = "", *, mark: str = "") -> None:
+    """One line, coloured where the terminal can; flushed. With a mark before it, that alone is."""
     if not sys.stdout.isatty():
-        print(text, flush=True)
+        print(mark + text, flush=True)
         return
     from rich.console import Console
     from rich.text import Text
 
-    Console(highlight=False).print(Text(text, style), soft_wrap=True)
+    drawn = Text.assemble((mark, style), text) if mark else Text(text, style)
+    Console(highlight=False).print(drawn, soft_wrap=True)
 
 
 def complain(text: str) -> None:

@@ -6,7 +6,7 @@ Whatever breaks the log is said (``events``); a store that goes away is waited f
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +19,7 @@ from jwtgate.cli.printing import complain, dump, say
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Sequence
 
     from jwtgate.cli.events import Event
     from jwtgate.core.history import Entry, LogEnd
@@ -43,7 +43,7 @@ def watch(
     as_json: Json = False,
 ) -> int:
     """Show the change log, live, until Ctrl-C (status 130). With --json one object per line."""
-    with opened("watch") as gate, closing(_events(gate.store, from_start=from_start)) as events:
+    with opened("watch") as gate, closing(_events(gate.parts, from_start=from_start)) as events:
         for event in events:
             if as_json:
                 dump(event.as_dict())
@@ -54,12 +54,23 @@ def watch(
     return FAILED
 
 
-def _events(store: Store, *, from_start: bool) -> Generator[Event]:
-    """Never ends by itself. Raises: StoreUnavailable: before the first answer it is a mistake, afterwards an outage."""
+def _events(parts: Sequence[Store], *, from_start: bool) -> Generator[Event]:
+    """Of all partitions, by turns. Never ends by itself. Raises: as ``_looks``."""
+    with ExitStack() as stack:
+        block_seconds = BLOCK_SECONDS / len(parts)
+        all_looks = [stack.enter_context(closing(_looks(part, block_seconds, from_start=from_start))) for part in parts]
+        while True:
+            for index, looks in enumerate(all_looks):
+                for event in next(looks):
+                    yield event if len(parts) == 1 else event.of_partition(index)
+
+
+def _looks(store: Store, block_seconds: float, *, from_start: bool) -> Generator[Iterable[Event]]:
+    """What each look at one log tells. Raises: StoreUnavailable: before the first answer it is a mistake, later an outage."""
     epoch, end, _ = store.workers()
     reader = Reader(epoch.name, end, from_start=from_start)
-    yield reader.opening(time.time())
-    line = _Line(store)
+    yield (reader.opening(time.time()),)
+    line = _Line(store, block_seconds)
     is_away = False
     try:
         while True:
@@ -67,14 +78,15 @@ def _events(store: Store, *, from_start: bool) -> Generator[Event]:
                 entries, name, after = line.read(reader.cursor)
             except StoreUnavailable as error:
                 if not is_away:
-                    yield reader.away(time.time(), str(error))
+                    yield (reader.away(time.time(), str(error)),)
                 is_away = True
                 time.sleep(RETRY_SECONDS)
+                yield ()
                 continue
             if is_away:
-                yield reader.back(time.time())
+                yield (reader.back(time.time()),)
             is_away = False
-            yield from reader.advance(entries, name, after, time.time())
+            yield reader.advance(entries, name, after, time.time())
     finally:
         line.hang_up()
 
@@ -82,8 +94,9 @@ def _events(store: Store, *, from_start: bool) -> Generator[Event]:
 class _Line:
     """A feed of the store, a new one after each failure."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, block_seconds: float) -> None:
         self.store = store
+        self.block_seconds = block_seconds
         self._feed: Feed | None = None
 
     def read(self, cursor: str) -> tuple[tuple[Entry, ...], str, LogEnd]:
@@ -91,7 +104,7 @@ class _Line:
         try:
             if self._feed is None:
                 self._feed = self.store.feed()
-            entries = self._feed.read(cursor, BLOCK_SECONDS, ENTRIES_PER_READ)
+            entries = self._feed.read(cursor, self.block_seconds, ENTRIES_PER_READ)
             epoch, end, _ = self.store.workers()
         except StoreUnavailable:
             self.hang_up()

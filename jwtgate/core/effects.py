@@ -124,7 +124,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Epoch, log end and registered workers. Answer: that tuple."""
+    """Epoch, log end and registered workers of a partition. Answer: that tuple."""
+
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True)

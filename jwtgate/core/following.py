@@ -1,4 +1,4 @@
-"""How one process follows the change log: the plan of its follower.
+"""How one process follows the change log of one partition: the plan of its follower.
 
 Theory of operation. The plan is always in one of four places, and moves on what the store answers to a renewal:
 
@@ -6,7 +6,7 @@ Theory of operation. The plan is always in one of four places, and moves on what
       ^   \\__epoch new, rulings known_> healing __nothing left to write____/       |
       |_______________another epoch, a gap, a fork, an error______________________|
 
-Invariant: ``view.grant(sent_at)`` is called only when, in this order and all in one epoch, (a) a renewal registered this
+Invariant: ``followed.grant(sent_at)`` is called only when, in this order and all in one epoch, (a) a renewal registered this
 worker with its whole reach, (b) a read of the log was sent at ``sent_at``, (c) its entries followed the view's end link by
 link and reached at least the end that (a) reported, and (d) a renewal after it found the epoch unchanged and healed, the
 registration of (a) still standing and, if nothing was read, the log's end where the view stands.
@@ -44,7 +44,7 @@ from jwtgate.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jwtgate.core.view import View
+    from jwtgate.core.followed import Followed
 
 __all__ = ["Following"]
 
@@ -80,11 +80,12 @@ TOLD_AT_ONCE = 500
 class Following:
     """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
 
-    def __init__(self, view: View, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]) -> None:
+    def __init__(self, followed: Followed, clock: Clock, *, name: str, reach_seconds: float, draw: Callable[[], float]) -> None:
         """Args: name: random, new per start. reach_seconds: F2, may be inf. draw: random numbers in [0, 1)."""
-        self.view = view
+        self.followed = followed
+        self.view = followed.view
         self.clock = clock
-        self.lease = view.lease_seconds
+        self.lease = followed.view.lease_seconds
         self.draw = draw
         self.worker = Worker(name, reach_seconds, -1, 0, is_healing=False)
         self.condition = "starting"
@@ -117,7 +118,7 @@ class Following:
             self._fence(f"lease of the store is {epoch.lease_seconds:g} s, JWTGATE_LEASE says {self.lease:g} s")
             yield Forget(self.worker)
             yield Pause(self.lease * BLOCK_OF_LEASE)
-        elif self._loaded and epoch.name == self.view.epoch and epoch.is_healed:
+        elif self._loaded and epoch.name == self.followed.epoch and epoch.is_healed:
             yield from self._read_on(renewal)
         elif self._must_restore():
             self._fence("healing")
@@ -129,7 +130,7 @@ class Following:
             yield from self._load(renewal)
 
     def _fence(self, condition: str) -> None:
-        self.view.fence()
+        self.followed.fence()
         self._loaded = False
         self.condition = condition
 
@@ -141,10 +142,10 @@ class Following:
         A healer is announced from its first renewal in the new epoch until it is through, also between two attempts: in a
         gap the others would call the epoch healed.
         """
-        old, view, end = self.worker, self.view, self.view.end
+        old, followed, end = self.worker, self.followed, self.followed.end
         acknowledged = end.position if self._loaded and end is not None else -1
         self.worker = Worker(old.name, self._reach_to_tell(), acknowledged, old.beat + 1, self._must_restore())
-        name = view.epoch if self._loaded else self._watched_name()
+        name = followed.epoch if self._loaded else self._watched_name()
         renewal: Renewal = yield Renew(self.worker, name, healed=self._may_heal(), settled=self._may_settle())
         self._watch(renewal)
         yield from self._keep_house(renewal)
@@ -160,10 +161,10 @@ class Following:
 
     def _must_restore(self) -> bool:
         """L1: knows rulings from before this epoch and has not written them all back."""
-        epoch, view = self.epoch, self.view
+        epoch = self.epoch
         if epoch is None or epoch.lease_seconds != self.lease:
             return False
-        return bool(view.rulings) and epoch.name not in (view.epoch, self._restored_in)
+        return epoch.name not in (self.followed.epoch, self._restored_in) and self.followed.has_rulings()
 
     def _may_heal(self) -> bool:
         """L2: watched for two leases on this clock, and nothing of its own left to write back."""
@@ -206,43 +207,46 @@ class Following:
     def _tell(self, now: float) -> Step:
         """What sessions were seen; the rest with the next renewal, where there are more than one step takes."""
         if now - self._told_at >= TELL_SECONDS:
-            sids = self.view.seen.take(TOLD_AT_ONCE)
+            sids = self.view.seen.take(TOLD_AT_ONCE, self.followed.keeps)
             if len(sids) < TOLD_AT_ONCE:
                 self._told_at = now
             if sids:
                 yield Saw(sids)
 
     def _purge(self, now: float) -> None:
-        """Looks at a slice of the rulings per renewal; once there is room again an incomplete view is loaded anew."""
+        """Looks at a slice of the rulings per renewal; once there is room again an incomplete view is loaded anew.
+
+        Of several followers the first one looks: the rulings are in one place.
+        """
         if now - self._purged_at < PURGE_SECONDS:
             return
-        if self.view.purge(self.clock.wall(), PURGE_SLICE):
+        if self.followed.index == 0 and self.view.purge(self.clock.wall(), PURGE_SLICE):
             return
         self._purged_at = now
-        if not self.view.is_complete and len(self.view.rulings) < 0.8 * self.view.rulings_limit:
+        if not self.followed.is_complete and len(self.view.rulings) < 0.8 * self.view.rulings_limit:
             self._loaded = False
 
     # --- the log
 
     def _read_on(self, before: Renewal) -> Step:
         """One read, one application, one acknowledging renewal, at best one grant."""
-        view = self.view
+        followed = self.followed
         while True:
             sent_at = self.clock.boot()
-            block = self.lease * BLOCK_OF_LEASE if view.is_live(sent_at) else 0.0
-            entries: tuple[Entry, ...] = yield Read(_cursor(view.end), block, ENTRIES_PER_READ)
-            fault = _fault(view.end, before.end, entries)
+            block = self.lease * BLOCK_OF_LEASE if followed.is_live(sent_at) else 0.0
+            entries: tuple[Entry, ...] = yield Read(_cursor(followed.end), block, ENTRIES_PER_READ)
+            fault = _fault(followed.end, before.end, entries)
             if fault is not None:
                 self._fence(fault)
                 if fault == "fork":
                     yield Lose(before.epoch.name)
                 return
-            view.apply(entries)
+            followed.apply(entries)
             after = yield from self._renew()
             if not self._is_same_history(after):
                 return
             if self._may_grant(before, after, len(entries)):
-                view.grant(sent_at)
+                followed.grant(sent_at)
                 self.condition = "following"
             before = after
             if entries:
@@ -253,7 +257,7 @@ class Following:
 
         H2: a read that found nothing must still stand at the end: ``before`` may be old, the log trimmed to nothing since.
         """
-        end = self.view.end
+        end = self.followed.end
         if end is None or not after.was_registered or read >= ENTRIES_PER_READ:
             return False
         is_at_end = (end.position, end.link) == (after.end.position, after.end.link)
@@ -262,9 +266,9 @@ class Following:
     def _is_same_history(self, after: Renewal) -> bool:
         """H2: the epoch is checked after each read of the log."""
         epoch = after.epoch
-        if epoch.name == self.view.epoch and epoch.is_healed and epoch.lease_seconds == self.lease and self._loaded:
+        if epoch.name == self.followed.epoch and epoch.is_healed and epoch.lease_seconds == self.lease and self._loaded:
             return True
-        self._fence("history lost" if epoch.name != self.view.epoch else self.condition)
+        self._fence("history lost" if epoch.name != self.followed.epoch else self.condition)
         return False
 
     def _breathe(self) -> Step:
@@ -278,14 +282,14 @@ class Following:
 
     def _load(self, before: Renewal) -> Step:
         """F1. The end is noted before the scan; what is written during it is read from the log afterwards."""
-        if self.view.epoch is not None:
+        if self.followed.epoch is not None:
             self._fence("loading")
             yield Pause(self.draw() * 0.1 * self.lease)
         self.condition = "loading"
         snapshot = yield from self._snapshot()
         after = yield from self._renew()
         if after.epoch.name == before.epoch.name and after.epoch.is_healed:
-            self.view.load(snapshot, before.epoch.name, before.end)
+            self.followed.load(snapshot, before.epoch.name, before.end)
             self._loaded = True
 
     def _snapshot(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, dict[bytes, bytes]]:
@@ -326,7 +330,7 @@ class Following:
         """What is known here, still matters, and is not yet all in the store."""
         now = self.clock.wall()
         repairs: list[Repair] = []
-        for digest, text in self.view.rulings.copy().items():
+        for digest, text in self.followed.rulings().items():
             stored = snapshot.get(digest)
             if stored == text:
                 continue

@@ -34,13 +34,13 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
+from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
 from jwtgate.core.recollection import Recollection
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
-from jwtgate.core.view import Known, View
 from jwtgate.errors import MissingToken, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
     from jwtgate.claims import Claims
     from jwtgate.core.effects import Check
+    from jwtgate.core.history import Facts
     from jwtgate.core.rules import Rules, Tally
+    from jwtgate.core.view import View
     from jwtgate.messages import Request, Source
 
 __all__ = ["Decision"]
@@ -186,7 +188,7 @@ class Decision(Recollection):
         refuse_if_dead(case, facts.rulings, facts.epoch.name)
         if self.boot() - looked.sent_at > self.view.lease_seconds:
             raise StoreUnavailable("the store's answer came later than one lease")
-        known = Known(facts.epoch.name, facts.end.position, list(facts.rulings))
+        known = Known(_places(facts), list(facts.rulings))
         if self.rules.is_allowlist:
             if facts.sessions[0] is None and not self.rules.verifies_first:
                 self._verify(case)  # a forged stamp buys no 503
@@ -241,3 +243,8 @@ class Decision(Recollection):
             refuse_if_dead(case, known.rulings, known.epoch)
         elif is_dead(case.policy, case.issued()._replace(stamp=None), known.rulings, known.epoch):
             raise error
+
+
+def _places(facts: Facts) -> tuple[Place, ...]:
+    own = Place(0, facts.epoch.name, facts.end.position)
+    return (own, *(Place(index, epoch.name, end.position) for index, epoch, end in facts.others))

@@ -6,7 +6,7 @@ random link and its predecessor's (H2), so that a hole or a rewritten history sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from jwtgate.errors import StoreUnavailable
@@ -28,6 +28,7 @@ class Epoch:
             ``math.inf`` under ``ON_STORE_DOWN=admit``.
         is_healed: a process watched it for two leases and found nobody writing back (L2).
         is_settled: a process watched it for ``reach_seconds``: nobody acts on knowledge of an earlier epoch (W3).
+        birth: NumericDate by the store's clock.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Epoch:
     reach_seconds: float
     is_healed: bool
     is_settled: bool
+    birth: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One atomic look.
+    """One atomic look; of a store with several partitions one look at each that was asked.
 
     Attributes:
-        epoch, end: as of this step.
+        epoch, end: as of this step; of partition 0.
         rulings: the encoded ruling on each digest asked for, or None, in order.
         sessions: what stands under each ``sid`` asked for, or None, in order; or all live sessions of a user.
         at: the store's clock, NumericDate. One clock judges the times of all sessions.
+        others: of each other partition that was asked, its number, epoch and end.
+        homes: of each session asked for, the epoch of the partition that holds it; empty where all are held by partition 0.
     """
 
     epoch: Epoch
@@ -77,6 +81,12 @@ class Facts:
     rulings: tuple[bytes | None, ...]
     sessions: tuple[StoredSession | None, ...] = ()
     at: float = 0.0
+    others: tuple[tuple[int, Epoch, LogEnd], ...] = ()
+    homes: tuple[Epoch, ...] = ()
+
+    def home(self, place: int = 0) -> Epoch:
+        """The epoch of the history in which a session that was asked for stands, or is missing."""
+        return self.homes[place] if self.homes else self.epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,9 @@ class Written:
         workers: all that were registered; none where all that was done is to put sessions: nobody must hear it.
         replicas: how many had it before the answer; None: nobody asked (``JWTGATE_DURABILITY``).
         fsyncs: how many servers had it on disk before the answer; None: nobody asked.
+        partition: whose step this was.
+        others: the steps of further partitions, where the changes spread.
+        stamped: the stamp of a session that was put here, where it is not of this partition.
     """
 
     epoch: Epoch
@@ -118,6 +131,19 @@ class Written:
     workers: tuple[Worker, ...]
     replicas: int | None = None
     fsyncs: int | None = None
+    partition: int = 0
+    others: tuple[Written, ...] = ()
+    stamped: str = ""
+
+    @property
+    def parts(self) -> tuple[Written, ...]:
+        """All steps, each of one partition."""
+        return (self, *self.others)
+
+    @property
+    def stamp(self) -> str:
+        """``"<epoch>:<position>"`` for what was made in this step (design §3)."""
+        return self.stamped or f"{self.epoch.name}:{self.end.position}"
 
 
 class NotDurable(StoreUnavailable):

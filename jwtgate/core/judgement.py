@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jwtgate.core.rulings import Issued, Ruling, UnreadableRuling
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Issued, Ruling, UnreadableRuling
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
 from jwtgate.core.verification import issued_of
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Facts
     from jwtgate.core.keys import Key
+    from jwtgate.core.known import Known
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.view import Known
 
 __all__ = [
     "Case",
@@ -95,18 +95,24 @@ def session_of(case: Case) -> str:
 def session_seconds_left(case: Case, facts: Facts) -> float:
     """How long a token's session lives, by the store that was asked for it.
 
-    It must be the session of this very issuer and subject. An absent one has ended, unless the token's stamp is of another
-    epoch: then it may have been lost with the history (L3).
+    It must be the session of this very issuer and subject. An absent one has ended, unless the token is older than the
+    history in which it is missing: then it may have been lost (L3).
 
     Raises: Revoked. LostSession.
     """
     stored = facts.sessions[0]
-    if stored is None:
-        stamp = case.issued().stamp
-        if stamp is not None and stamp[0] != facts.epoch.name:
-            raise LostSession("the session may have been lost with the store's history")
+    if stored is None and _is_older(case.issued(), facts):
+        raise LostSession("the session may have been lost with the store's history")
     if stored is not None and not stored.is_ended and not (stored.record and len(stored.handles) > SUBJECT_PLACE):
         raise StoreUnavailable("a stored session cannot be read")
     if stored is None or stored.is_ended or not {stored.handles[0], stored.handles[SUBJECT_PLACE]} <= set(case.handles):
         raise Revoked("its session is not live")
     return stored.ends_at - facts.at
+
+
+def _is_older(issued: Issued, facts: Facts) -> bool:
+    """Than the history that holds its session. Stamps are of partition 0; elsewhere times decide, as far as clocks agree."""
+    home = facts.home()
+    if home.name == facts.epoch.name:
+        return issued.stamp is not None and issued.stamp[0] != home.name
+    return issued.stamp is not None and (issued.at is None or issued.at <= home.birth + MAX_SKEW_SECONDS)

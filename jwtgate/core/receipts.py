@@ -37,7 +37,7 @@ LONGEST_PAUSE_SECONDS = 0.016
 
 @dataclass(slots=True)
 class _Wait:
-    """One write and what has been seen of it since. ``missing``: workers that may not have heard."""
+    """One partition's step of a write, and what has been seen of it since. ``missing``: workers that may not have heard."""
 
     written: Written
     replied_at: float
@@ -45,17 +45,21 @@ class _Wait:
     missing: dict[str, Worker]
     acknowledged: int
 
+    def is_over(self, now: float) -> bool:
+        """Whether nobody can act on older knowledge of this partition."""
+        return not self.missing and now >= self.settled_from
+
 
 class Revoker:
     """Writes rulings and makes receipts. One per gate; keeps what it has seen of epochs between calls."""
 
-    def __init__(self, view: View, clock: Clock, reach_seconds: float, own_worker: Callable[[], str | None]) -> None:
-        """Args: reach_seconds: this process's reach. own_worker: the name its follower is registered under, if any."""
+    def __init__(self, view: View, clock: Clock, reach_seconds: float, own_worker: Callable[[int], str | None]) -> None:
+        """Args: reach_seconds: this process's reach. own_worker: the name its follower of a partition is registered under."""
         self.view = view
         self.clock = clock
         self.reach_seconds = reach_seconds
         self.own_worker = own_worker
-        self._seen: tuple[str, float] | None = None
+        self._seen: dict[int, tuple[str, float]] = {}
 
     def revoke(self, changes: tuple[Change, ...], *, wait: bool, sessions: tuple[SessionChange, ...] = ()) -> Plan[Receipt]:
         """Writes, applies here, and waits if asked.
@@ -66,35 +70,39 @@ class Revoker:
         """
         began = self.clock.boot()
         while True:
-            state = yield from self._write(changes, sessions)
+            try:
+                written: Written = yield Write(changes, self.clock.wall(), sessions)
+            except NotDurable as error:  # it stands, so it must be known here
+                self.view.learn(error.written, (change.digest for change in changes))
+                raise
+            waits = self._begin(written, changes)
             if not wait:
-                return self._receipt(state, began)
-            if (yield from self._wait(state)):
-                return self._receipt(state, began)
+                return self._receipt(waits, began)
+            if (yield from self._all_over(waits)):
+                return self._receipt(waits, began)
 
-    def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, _Wait]:
-        try:
-            written: Written = yield Write(changes, self.clock.wall(), sessions)
-        except NotDurable as error:  # it stands, so it must be known here
-            self.view.learn(error.written, (change.digest for change in changes))
-            raise
+    def _begin(self, written: Written, changes: tuple[Change, ...]) -> list[_Wait]:
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
-        state = _Wait(written, now, self._settled_from(written.epoch, now), {}, 0)
-        self._look(state, written.workers, {worker.name: worker for worker in written.workers}, now)
-        return state
+        waits: list[_Wait] = []
+        for part in written.parts:
+            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0)
+            self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
+            waits.append(wait)
+        return waits
 
-    def _settled_from(self, epoch: Epoch, now: float) -> float:
+    def _settled_from(self, partition: int, epoch: Epoch, now: float) -> float:
         """W3: the boot time from which nobody acts on knowledge of an earlier epoch; counted from first sight of it."""
         if epoch.is_settled:
             return -inf
-        if self._seen is None or self._seen[0] != epoch.name:
-            self._seen = (epoch.name, now)
-        return self._seen[1] + max(epoch.reach_seconds, self.reach_seconds)
+        seen = self._seen.get(partition)
+        if seen is None or seen[0] != epoch.name:
+            seen = self._seen[partition] = (epoch.name, now)
+        return seen[1] + max(epoch.reach_seconds, self.reach_seconds)
 
     def _look(self, state: _Wait, workers: tuple[Worker, ...], candidates: dict[str, Worker], now: float) -> None:
         """W2: who of ``candidates`` is still missing, now that ``workers`` are registered."""
-        position, own = state.written.end.position, self.own_worker()
+        position, own = state.written.end.position, self.own_worker(state.written.partition)
         there = {worker.name: worker for worker in workers}
         state.missing = {}
         for name, worker in candidates.items():
@@ -105,13 +113,19 @@ class Revoker:
             elif current is not None and now - state.replied_at < worker.reach_seconds:
                 state.missing[name] = worker
 
+    def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+        """True: all that can be known is known. False: an epoch changed, write again (W3)."""
+        for wait in waits:
+            if not (yield from self._wait(wait)):
+                return False
+        return True
+
     def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
-        """True: all that can be known is known. False: the epoch changed, write again (W3)."""
         pause = FIRST_PAUSE_SECONDS
         while True:
             patience = self._patience(state)
             try:
-                epoch, _, workers = yield Roster()
+                epoch, _, workers = yield Roster(state.written.partition)
             except StoreUnavailable:
                 if self.clock.boot() - state.replied_at > patience:
                     raise
@@ -120,9 +134,9 @@ class Revoker:
             if epoch.name != state.written.epoch.name:
                 return False
             now = self.clock.boot()
-            state.settled_from = self._settled_from(epoch, now)
+            state.settled_from = self._settled_from(state.written.partition, epoch, now)
             self._look(state, workers, state.missing, now)
-            if (not state.missing and now >= state.settled_from) or now - state.replied_at > patience:
+            if state.is_over(now) or now - state.replied_at > patience:
                 return True
             yield Pause(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
@@ -133,17 +147,19 @@ class Revoker:
         reaches += [self.reach_seconds, state.written.epoch.reach_seconds, state.settled_from - state.replied_at]
         return max((reach for reach in reaches if not isinf(reach)), default=0.0) + self.view.lease_seconds
 
-    def _receipt(self, state: _Wait, began: float) -> Receipt:
-        now, written = self.clock.boot(), state.written
-        until = max([state.settled_from, *(state.replied_at + w.reach_seconds for w in state.missing.values())])
-        is_everywhere = not state.missing and now >= state.settled_from
+    def _receipt(self, waits: list[_Wait], began: float) -> Receipt:
+        """Of all partitions together: it holds everywhere once it does for each, and they count who has heard of all."""
+        now, written = self.clock.boot(), waits[0].written
+        reaches = (wait.replied_at + worker.reach_seconds for wait in waits for worker in wait.missing.values())
+        until = max([*(wait.settled_from for wait in waits), *reaches])
+        is_everywhere = all(wait.is_over(now) for wait in waits)
         left = 0.0 if is_everywhere else until - now
         return Receipt(
             position=f"{written.epoch.name}:{written.end.position}",
             at=written.at,
             effective_everywhere=is_everywhere,
             effective_by=None if isinf(left) else self.clock.wall() + max(0.0, left),
-            workers=state.acknowledged,
+            workers=min(wait.acknowledged for wait in waits),
             waited_seconds=now - began,
             replicas=written.replicas,
             fsyncs=written.fsyncs,

@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from jwtgate.core.partitioning import SELECTOR_BYTES, selector
+
 __all__ = [
     "BUILT_IN_KINDS",
+    "DIGEST_BYTES",
+    "MAX_SKEW_SECONDS",
     "Change",
     "CutOff",
     "Issued",
@@ -34,6 +38,8 @@ BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "ses
 token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
 on it ends them, where one on ``sub`` ends access tokens only."""
 
+DIGEST_BYTES = 16
+
 VERSION_LIMIT = 10**14
 """Versions stay below: the store's scripts compute in doubles and print 14 digits."""
 
@@ -47,10 +53,12 @@ TICK_SECONDS = 0.000001
 def digest_of(namespace: str, kind: str, value: str) -> bytes:
     """The 16 bytes that stand for a handle: no separators to inject, no user names in the key space.
 
-    SHA-256 over the three parts as netstrings (``<length in bytes>:<UTF-8>,``), cut to 128 bits.
+    Two bytes that select its partition, then SHA-256 over the three parts as netstrings (``<length in bytes>:<UTF-8>,``), cut
+    to 112 bits.
     """
     parts = (namespace.encode(), kind.encode(), value.encode())
-    return sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).digest()[:16]
+    hashed = sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).digest()
+    return selector(kind, value) + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
 
 
 class Toggle(NamedTuple):

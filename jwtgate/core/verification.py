@@ -13,8 +13,9 @@ from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.partitioning import SELECTOR_BYTES, selector
 from jwtgate.core.policy import ANY_AUDIENCE
-from jwtgate.core.rulings import Issued
+from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
 
@@ -200,9 +201,9 @@ def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
     prefixes = policy.prefixes
     jti = claims.get("jti")
     if jti is None:
-        handles = [_digest(prefixes["signing_input"], sha256(parsed.signing_input).hexdigest())]
+        handles = [_digest(prefixes, "signing_input", sha256(parsed.signing_input).hexdigest())]
     else:
-        handles = [_digest(prefixes["jti"], jti)]
+        handles = [_digest(prefixes, "jti", jti)]
     return tuple(dict.fromkeys((*handles, *claim_handles(claims, policy))))  # a list may name a value twice
 
 
@@ -212,19 +213,20 @@ def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes
     Raises: MalformedToken: as ``handles_of``.
     """
     prefixes = policy.prefixes
-    handles = [_digest(prefixes[kind], claims[kind]) for kind in _BUILT_IN_CLAIMS if claims.get(kind) is not None]
+    handles = [_digest(prefixes, kind, claims[kind]) for kind in _BUILT_IN_CLAIMS if claims.get(kind) is not None]
     handles.append(policy.everything)
     for kind in policy.handle_claims:
         value = claims.get(kind)
         if value is not None:
-            handles += [_digest(prefixes[kind], each) for each in _values_of(value)]
+            handles += [_digest(prefixes, kind, each) for each in _values_of(value)]
     return handles
 
 
-def _digest(prefix: bytes, value: str) -> bytes:
-    """The rest of ``rulings.digest_of``, from the two parts that the policy knows."""
+def _digest(prefixes: Mapping[str, bytes], kind: str, value: str) -> bytes:
+    """The same as ``rulings.digest_of``, from what the policy knows."""
     part = value.encode()
-    return sha256(b"%b%d:%b," % (prefix, len(part), part)).digest()[:16]
+    hashed = sha256(b"%b%d:%b," % (prefixes[kind], len(part), part)).digest()
+    return selector(kind, value) + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
 
 
 def _values_of(value: object) -> list[str]:

@@ -1,8 +1,9 @@
-"""One process's knowledge: live rulings, the place in the change log, the lease, the admitted tokens.
+"""One process's knowledge: live rulings, the place in each change log, the lease, the admitted tokens.
 
 Invariant: while ``now < lease_until`` (boot clock), every ruling acknowledged to anybody before ``lease_until`` minus one
 lease is applied here: it is in ``rulings`` (or the view is incomplete) and nothing in ``admitted`` carries its handle.
-So a hit needs two comparisons and no lock.
+So a hit needs two comparisons and no lock. A store has one or more partitions, each with a log and a history of its own;
+what a follower knows of one is a ``Part``, which ``core.followed`` moves, and the lease of the view is the least of theirs.
 
 The rules of the design kept here, by letter:
 
@@ -21,55 +22,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import Entry, LogEnd, Written
+from jwtgate.core.history import Entry, Written
+from jwtgate.core.known import Known, Part, Rulings
 from jwtgate.core.lru import Admitted, AdmittedTokens
+from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.seen import SeenSessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["Known", "View"]
+__all__ = ["View"]
 
 RECENT_LIMIT = 4096
 """Handles ruled on most recently, remembered with their positions for late fills (R3): half a MiB at the most, and at 1,000
 rulings a second still four seconds, longer than any look-up may take."""
 
 
-@dataclass(slots=True)
-class Known:
-    """What is known of some handles at one position of one epoch; rulings are encoded, None where there is none.
-
-    ``ends_at``: under ``VALIDITY=allowlist``, when the token's session ends, on the boot clock.
-    """
-
-    epoch: str
-    position: int
-    rulings: list[bytes | None]
-    is_complete: bool = True
-    ends_at: float = inf
-
-
-class Rulings(dict[bytes, bytes]):
-    """Handle to encoded ruling, and whether none is left out: one object, so a reader without a lock gets both together."""
-
-    __slots__ = ("is_complete",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_complete = True
-
-
 class View:
     """See the module. ``lock`` guards every method that says so."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # bounds and spans, each named
         self,
         lock: AbstractContextManager[object],
         *,
@@ -78,6 +56,7 @@ class View:
         admitted_limit: int,
         rulings_limit: int,
         wide_handles: frozenset[bytes],
+        partitions: int = 1,
     ) -> None:
         """Args: wide_handles: digests of the issuer-wide handles: a ruling on one of them clears the admitted tokens."""
         self.lock = lock
@@ -87,15 +66,12 @@ class View:
         self.wide_handles = wide_handles
         self.lease_until = -inf
         self.grace_until = -inf
-        self.granted_at: float | None = None
-        self.epoch: str | None = None
-        self.end: LogEnd | None = None
         self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
         self.seen = SeenSessions(admitted_limit)
         self.recent: OrderedDict[bytes, int] = OrderedDict()
-        self.recent_floor = -1
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
+        self.parts = tuple(Part(index) for index in range(partitions))
 
     @property
     def is_complete(self) -> bool:
@@ -106,32 +82,26 @@ class View:
         """Whether memory alone may admit at boot time ``now`` (R1)."""
         return now < self.lease_until
 
-    def known(self, digests: Iterable[bytes]) -> Known:
-        """What memory says. The position is read first: what is applied meanwhile makes the answer only stricter."""
-        epoch, end = self.epoch, self.end
+    def known(self, digests: Collection[bytes]) -> Known:
+        """What memory says. The positions are read first: what is applied meanwhile makes the answer only stricter."""
+        places = tuple(self.parts[index].place() for index in self._holders(digests))
         rulings = self.rulings
-        found = [rulings.get(digest) for digest in digests]
-        return Known(epoch or "", -1 if end is None else end.position, found, rulings.is_complete)
+        return Known(places, [rulings.get(digest) for digest in digests], rulings.is_complete)
 
-    # --- the follower's side
+    def _holders(self, digests: Collection[bytes]) -> Collection[int]:
+        """Partition 0, and the others that hold one of these."""
+        partitions = len(self.parts)
+        return (0,) if partitions == 1 else sorted({0, *map(self._holder, digests)})
 
-    def grant(self, sent_at: float) -> None:
-        """F3: trusts the view for one lease from when the granting read was sent; takes the lock."""
-        with self.lock:
-            self.granted_at = sent_at
-            self.lease_until = max(self.lease_until, sent_at + self.lease_seconds)
-            self.grace_until = max(self.grace_until, sent_at + self.lease_seconds + self.grace_seconds)
-
-    def fence(self) -> None:
-        """Stops trusting memory at once: history may be lost or has a gap. What is known goes on refusing."""
-        with self.lock:
-            self.lease_until = -inf
+    # --- the followers' side
 
     def give_up(self) -> None:
         """W4: neither lease nor grace, and nothing admitted; takes the lock."""
         with self.lock:
-            self.lease_until = self.grace_until = -inf
-            self.granted_at = None
+            for part in self.parts:
+                part.lease_until = part.grace_until = -inf
+                part.granted_at = None
+            self.sum_up()
             self.admitted.clear()
 
     def forget_admitted(self) -> None:
@@ -139,33 +109,17 @@ class View:
         with self.lock:
             self.admitted.clear()
 
-    def load(self, snapshot: dict[bytes, bytes], epoch: str, end: LogEnd) -> None:
-        """F1: installs what the store holds, merged with what is known; takes the lock."""
-        with self.lock:
-            self.lease_until = -inf
-            self.admitted.clear()
-            self.recent.clear()
-            self.recent_floor = end.position
-            rulings = Rulings()
-            for source in (snapshot, self.rulings):
-                for digest, text in source.items():
-                    self._learn(rulings, digest, text, epoch)
-            self.rulings = rulings  # in one step: readers hold no lock, and at no moment is less known than before
-            self.epoch, self.end = epoch, end
-
-    def apply(self, entries: Iterable[Entry]) -> None:
-        """F4: evicts under each handle, then moves the position; takes the lock. The entries must follow ``end``."""
-        with self.lock:
-            for entry in entries:
-                self._rule(entry.digest, entry.ruling, entry.position, self.epoch or "")
-                self.end = LogEnd(entry.position, entry.link, entry.cursor)
-
     def learn(self, written: Written, digests: Iterable[bytes]) -> None:
-        """Applies this process's own write at once; the follower will meet it again in the log. Takes the lock."""
-        first = written.end.position - len(written.rulings) + 1
+        """Applies this process's own write at once; the followers will meet it again in the log. Takes the lock."""
+        waiting: dict[int, list[bytes]] = {}
+        for digest in digests:
+            waiting.setdefault(self._holder(digest), []).append(digest)
         with self.lock:
-            for offset, (digest, text) in enumerate(zip(digests, written.rulings, strict=True)):
-                self._rule(digest, text, first + offset, written.epoch.name)
+            for step in written.parts:
+                position = step.end.position - len(step.rulings)
+                for digest, text in zip(waiting.get(step.partition, ()), step.rulings, strict=True):
+                    position += 1
+                    self.rule(self.parts[step.partition], Entry(position, "", "", "", digest, text), step.epoch.name)
 
     def purge(self, now: float, slice_size: int) -> bool:
         """Forgets rulings that no token can be under any more: looks at the next slice, says whether more is left.
@@ -201,9 +155,7 @@ class View:
             now: boot clock.
         """
         with self.lock:
-            if not now < self.lease_until or facts.epoch != self.epoch or facts.position < self.recent_floor:
-                return False
-            if any(self.recent.get(handle, -1) > facts.position for handle in handles):
+            if not now < self.lease_until or not self._is_current(facts, handles):
                 return False
             self.admitted.insert(key, entry)
         if not entry.is_seen:
@@ -212,18 +164,48 @@ class View:
 
     # --- under the lock
 
-    def _rule(self, digest: bytes, text: bytes, position: int, epoch: str) -> None:
+    def _is_current(self, facts: Known, handles: Iterable[bytes]) -> bool:
+        """R3: of this history, and nothing ruled on any of the handles since."""
+        positions: dict[int, int] = {}
+        for index, epoch, position in facts.places:
+            part = self.parts[index]
+            if epoch != part.epoch or position < part.recent_floor:
+                return False
+            positions[index] = position
+        return all(self.recent.get(each, -1) <= positions.get(self._holder(each), -1) for each in handles)
+
+    def _holder(self, digest: bytes) -> int:
+        return partition_of(digest, len(self.parts))
+
+    def sum_up(self) -> None:
+        """The view is trusted as long as each partition is: one that is not heard of may hold any token's ruling."""
+        self.lease_until = min(part.lease_until for part in self.parts)
+        self.grace_until = min(part.grace_until for part in self.parts)
+
+    def forget_recent(self) -> None:
+        """Nothing admitted, and no late fill from before now."""
+        self.admitted.clear()
+        self.recent.clear()
+        for part in self.parts:
+            if part.end is not None:
+                part.recent_floor = max(part.recent_floor, part.end.position)
+
+    def rule(self, part: Part, entry: Entry, epoch: str) -> None:
+        """F4: one ruling of a partition: evicts under its handle, remembers when, learns it."""
+        digest = entry.digest
         if digest in self.wide_handles:
             self.admitted.clear()
         else:
             self.admitted.evict(digest)
-        self.recent[digest] = max(position, self.recent.pop(digest, -1))
+        self.recent[digest] = max(entry.position, self.recent.pop(digest, -1))
         if len(self.recent) > RECENT_LIMIT:
-            _, oldest = self.recent.popitem(last=False)
-            self.recent_floor = max(self.recent_floor, oldest)
-        self._learn(self.rulings, digest, text, epoch)
+            other, oldest = self.recent.popitem(last=False)
+            holder = self.parts[self._holder(other)]
+            holder.recent_floor = max(holder.recent_floor, oldest)
+        self.learn_ruling(self.rulings, digest, entry.ruling, epoch)
+        part.is_complete = part.is_complete and self.rulings.is_complete
 
-    def _learn(self, rulings: Rulings, digest: bytes, text: bytes, epoch: str) -> None:
+    def learn_ruling(self, rulings: Rulings, digest: bytes, text: bytes, epoch: str) -> None:
         """Merges; of two texts of which one cannot be read the other stands."""
         known = rulings.get(digest)
         if known is None:

@@ -25,8 +25,10 @@ T = TypeVar("T")
 class Performer:
     """One per gate; the non-blocking side calls it from its threads."""
 
-    def __init__(self, store: Store, clock: Clock, health: Health) -> None:
+    def __init__(self, store: Store, parts: tuple[Store, ...], clock: Clock, health: Health) -> None:
+        """Args: store: what requests use. parts: its partitions, or the store itself."""
         self.store = store
+        self.parts = parts
         self.clock = clock
         self.health = health
 
@@ -43,8 +45,8 @@ class Performer:
                 return ask(effect)
             case AskClaims():
                 return ask_claims(effect)
-            case Roster():
-                return self.store.workers()
+            case Roster(partition):
+                return self.parts[partition].workers()
             case Pause(seconds):
                 return time.sleep(seconds)
 

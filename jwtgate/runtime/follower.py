@@ -1,7 +1,7 @@
-"""The one background thread of a process: performs the follower's plan (``core.following``) on a feed of the store.
+"""The background thread of a process: performs the follower's plan (``core.following``) on a feed of the store.
 
-Started at first use, daemon, one per gate and process, whether the application is sync or async. Decides nothing. Where a
-thread cannot run (R4) the view is never live and every request asks the store: right, only slower.
+Started at first use, daemon, one per gate and process and partition of the store, whether the application is sync or async.
+Decides nothing. Where a thread cannot run (R4) the view is never live and every request asks the store: right, only slower.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jwtgate.core.effects import (
     Restore,
     Saw,
 )
+from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.errors import StoreUnavailable
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
-    from jwtgate.stores.contract import Feed, Store
+    from jwtgate.stores.contract import Feed, Store, Weakness
 
 __all__ = ["Follower"]
 
@@ -44,61 +45,67 @@ SEEN_AT_LAST = 5000
 
 
 class Follower:
-    """Starts and stops the thread. The caller sees to it that nobody starts while another stops."""
+    """Starts and stops the threads. The caller sees to it that nobody starts while another stops."""
 
-    def __init__(self, store: Store, view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
-        self.store = store
+    def __init__(self, parts: tuple[Store, ...], view: View, clock: Clock, health: Health, reach_seconds: float) -> None:
+        """Args: parts: the partitions of the store, as many as the view has."""
+        self.parts = parts
         self.view = view
         self.clock = clock
         self.health = health
         self.reach_seconds = reach_seconds
-        self._run: _Run | None = None
+        self.told: set[Weakness] = set()
+        self._runs: tuple[_Run, ...] = ()
 
     @property
     def is_started(self) -> bool:
-        """Whether a thread was started and not stopped."""
-        return self._run is not None
+        """Whether threads were started and not stopped."""
+        return bool(self._runs)
 
-    @property
-    def worker_name(self) -> str | None:
-        """The name it is registered under."""
-        run = self._run
-        return None if run is None else run.following.worker.name
+    def worker_name(self, partition: int = 0) -> str | None:
+        """The name under which it is registered in a partition."""
+        runs = self._runs
+        return runs[partition].following.worker.name if runs else None
 
     def start(self) -> None:
-        """Starts the thread; where none can be had, does nothing (R4)."""
-        run = _Run(self)
+        """Starts the threads; where none can be had, does nothing (R4)."""
+        runs = tuple(_Run(self, store, Followed(self.view, index)) for index, store in enumerate(self.parts))
         try:
-            run.thread.start()
+            for run in runs:
+                run.thread.start()
         except RuntimeError as error:
             logger.warning("no thread for the follower (%s): every request will ask the store", error)
+            for run in runs:
+                run.stopping.set()
             return
-        self._run = run
+        self._runs = runs
 
     def stop(self) -> None:
-        """W4: gives up the lease; the thread deregisters. Waits for the read that is under way, at most 0.3 lease."""
-        run = self._run
+        """W4: gives up the lease; each thread deregisters. Waits for the reads that are under way, at most 0.3 lease."""
+        runs = self._runs
         self.let_go()
-        if run is not None and run.thread is not threading.current_thread():
-            run.thread.join(self.view.lease_seconds + 1.0)
+        for run in runs:
+            if run.thread is not threading.current_thread():
+                run.thread.join(self.view.lease_seconds + 1.0)
 
     def let_go(self) -> None:
         """As ``stop``, without waiting: what is under way can grant nothing any more."""
-        run, self._run = self._run, None
-        if run is not None:
+        runs, self._runs = self._runs, ()
+        for run in runs:
             run.stopping.set()
         self.view.give_up()
 
 
 class _Run:
-    """One life of the thread, with a feed of its own."""
+    """One life of a thread, with a feed of its own."""
 
-    def __init__(self, follower: Follower) -> None:
-        self.store = follower.store
-        self.view = follower.view
+    def __init__(self, follower: Follower, store: Store, followed: Followed) -> None:
+        self.store = store
+        self.followed = followed
         self.clock = follower.clock
         self.health = follower.health
         self.reach_seconds = follower.reach_seconds
+        self.told = follower.told
         self.following = self._planned()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._live, name="jwtgate-follower", daemon=True)
@@ -108,7 +115,7 @@ class _Run:
 
     def _planned(self) -> Following:
         name = secrets.token_urlsafe(9)
-        return Following(self.view, self.clock, name=name, reach_seconds=self.reach_seconds, draw=random.random)
+        return Following(self.followed, self.clock, name=name, reach_seconds=self.reach_seconds, draw=random.random)
 
     def _live(self) -> None:
         """Until told to stop. A fault of our own fences and starts over: it must never end in trusting."""
@@ -116,14 +123,14 @@ class _Run:
             try:
                 self._perform_all()
             except Exception:
-                self.view.fence()
+                self.followed.fence()
                 logger.exception("the follower failed and starts over")
                 self._close_feed()
                 self.stopping.wait(RESTART_SECONDS)
                 self.following = self._planned()
         try:
             if self._feed is not None:
-                self._feed.saw(self.view.seen.take(SEEN_AT_LAST))
+                self._feed.saw(self.followed.view.seen.take(SEEN_AT_LAST, self.followed.keeps))
                 self._feed.forget(self.following.worker)
         except StoreUnavailable as error:
             logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
@@ -138,7 +145,7 @@ class _Run:
                 answer = self._perform(effect)
             except StoreUnavailable as error:
                 self._close_feed()
-                self.health.failed(error, by_follower=True)
+                self.health.failed(error, of_follower=self.followed.index)
                 effect = plan.throw(error)
             else:
                 if self.stopping.is_set():  # W4: an answer that came after the end may grant nothing
@@ -155,12 +162,12 @@ class _Run:
         match effect:
             case Read(cursor, block_seconds, limit):
                 entries = feed.read(cursor, block_seconds, limit)
-                self.health.answered(is_healed=True, by_follower=True)
+                self.health.answered(is_healed=True, of_follower=self.followed.index)
                 return entries
             case Renew(worker, epoch, healed, settled):
                 renewal = feed.renew(worker, epoch, healed=healed, settled=settled)
                 if not renewal.epoch.is_healed:
-                    self.health.answered(is_healed=False, by_follower=True)
+                    self.health.answered(is_healed=False, of_follower=self.followed.index)
                 self._audit_once()
                 return renewal
             case OpenPages(size):
@@ -187,7 +194,13 @@ class _Run:
             return
         self._is_audited = True
         for weakness in weaknesses:
-            logger.warning("unsafe store: %s", weakness)
+            if weakness in self.told:  # partitions of one server are weak alike
+                continue
+            self.told.add(weakness)
+            if weakness.severity == "problem":
+                logger.warning("unsafe store: %s", weakness)
+            else:
+                logger.info("advice on the store: %s", weakness)
 
     def _close_feed(self) -> None:
         feed, self._feed = self._feed, None

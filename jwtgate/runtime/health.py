@@ -1,7 +1,8 @@
 """Whether the store answers: the circuit that spares requests a second timeout, and one log line per change of state.
 
 Invariant: after one failed look-up no request waits for the store until the follower is through again; where no follower
-is at work, one request per ``PROBE_SECONDS`` tries (design §6).
+is at work, one request per ``PROBE_SECONDS`` tries (design §6). Of several partitions the worst speaks for all: a request
+seldom needs only one, and none may wait for it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Health:
         self.clock = clock
         self.lease_seconds = lease_seconds
         self.state: StoreState = "up"
+        self._followed: dict[int, StoreState] = {}
         self._lock = threading.Lock()
         self._followed_at = float("-inf")
         self._probed_at = float("-inf")
@@ -49,22 +51,26 @@ class Health:
                 return
         raise StoreUnavailable("the store failed a moment ago and is not asked again yet")
 
-    def failed(self, error: StoreUnavailable, *, by_follower: bool = False) -> None:
-        """A call failed: opens the circuit."""
-        if by_follower:
+    def failed(self, error: StoreUnavailable, *, of_follower: int | None = None) -> None:
+        """A call failed: opens the circuit. Args: of_follower: the partition whose follower called."""
+        if of_follower is not None:
             self._followed_at = self.clock.boot()
+            self._followed[of_follower] = "down"
         self._move("down", "the store does not answer: %s", error)
 
-    def answered(self, *, is_healed: bool, by_follower: bool = False) -> None:
+    def answered(self, *, is_healed: bool, of_follower: int | None = None) -> None:
         """A call went through: closes the circuit, but a look-up's luck does not override a working follower."""
         now = self.clock.boot()
-        if by_follower:
+        state: StoreState = "up" if is_healed else "healing"
+        if of_follower is not None:
             self._followed_at = now
+            self._followed[of_follower] = state
+            state = max(self._followed.values(), key=("up", "healing", "down").index)
         elif self.state == "down" and now - self._followed_at <= self.lease_seconds:
             return
-        if is_healed:
+        if state == "up":
             self._move("up", "the store answers")
-        else:
+        elif state == "healing":
             self._move("healing", "the store's history is new: requests are refused until it is healed")
 
     def _move(self, state: StoreState, text: str, *values: object) -> None:

@@ -88,6 +88,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     yield from _keys(given)
     yield from _cookies(values)
     yield from _times(values)
+    if values.get("partitions", 1) > 1 and not values.get("store", "redis").startswith(("redis", "unix")):
+        yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_DURABILITY", "is set, and JWTGATE_STORE is no Redis or Valkey", "0, or such a store")
     if values.get("clients") is not None and "endpoints" not in given:

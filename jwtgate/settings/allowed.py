@@ -45,7 +45,6 @@ NOT_YET: dict[str, NotYet] = {
     "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
     "journal": NotYet(allowed="leaving it unset"),
     "locations": NotYet(("subprotocol",)),
-    "partitions": NotYet(allowed="1"),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""
 

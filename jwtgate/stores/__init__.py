@@ -2,5 +2,6 @@
 
 from jwtgate.stores.contract import Feed, Store
 from jwtgate.stores.opening import open_store
+from jwtgate.stores.partitioned import PartitionedStore
 
-__all__ = ["Feed", "Store", "open_store"]
+__all__ = ["Feed", "PartitionedStore", "Store", "open_store"]

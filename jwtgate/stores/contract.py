@@ -17,7 +17,7 @@ F2  A ``Feed`` speaks over one connection, so that registration precedes the rea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,15 +31,19 @@ __all__ = ["Durability", "Feed", "Migrating", "Store", "Weakness"]
 
 @dataclass(frozen=True, slots=True)
 class Weakness:
-    """One thing about a store, or about the settings, that would break the promise.
+    """One thing about a store, or about the settings, that is not as it should be.
 
     Attributes:
-        problem: one sentence.
-        remedy: the line that mends it: a command, a line of the server's configuration, a setting.
+        problem: one sentence: what it is, and why that matters.
+        remedy: the line that mends it, ready to be copied where that can be: a command of the server, or a setting.
+        severity: ``problem`` breaks the promise or the safety; ``hint`` is advice.
+        about: the variable, or the server's own name for what is wrong.
     """
 
     problem: str
     remedy: str
+    severity: Literal["problem", "hint"] = "problem"
+    about: str = "JWTGATE_STORE"
 
     def __str__(self) -> str:
         return f"{self.problem} Remedy: {self.remedy}"
@@ -135,8 +139,8 @@ class Store(Protocol):
     ) -> Written | None:
         """Writes and logs all changes and changes all sessions, or raises and the caller must assume nothing.
 
-        A session that is created is stamped with the epoch and with the position of the write's last entry. One that is
-        ended leaves a mark until its ``ends_at``; ending what is not there does nothing.
+        A session that is created is stamped with the epoch and with the position of the write's last entry, unless it brings
+        a stamp. One that is ended leaves a mark until its ``ends_at``; ending what is not there does nothing.
 
         Args:
             changes: in order.

@@ -172,7 +172,7 @@ class MemoryStore:
     def audit(self) -> tuple[Weakness, ...]:
         """What this store is not."""
         problem = "Rulings live in the memory of one process: other processes do not see them and a restart loses them."
-        return (Weakness(problem, "JWTGATE_STORE=redis://host:6379/0, or sqlite:///path for the processes of one machine"),)
+        return (Weakness(problem, "JWTGATE_STORE=<redis://host:6379/0, or sqlite:///path for one machine>"),)
 
     def close(self) -> None:
         """Nothing to close; what is known stays."""

@@ -86,7 +86,7 @@ class SessionTable:
         known = self._rows.get(change.sid) if change.expected is not None else None
         self._rows[change.sid] = _Row(
             record,
-            stamp if known is None else known.stamp,
+            (change.stamp or stamp) if known is None else known.stamp,
             change.seen_at,
             change.ends_at,
             change.handles,

@@ -28,17 +28,17 @@ def open_store(
     watch: Watch,
     poll_seconds: float = 0.25,
     durability: Durability = Durability(),  # noqa: B008  # frozen
-    partition: int = 0,
+    share: tuple[int, int] = (0, 1),
 ) -> Store:
-    """The store that ``url`` names; no connection is made yet.
+    """One partition of the store that ``url`` names; no connection is made yet.
 
     Args:
-        url: memory://, redis://, rediss://, redis+sentinel://, redis+cluster://, unix://, or of an SQL database.
+        url: memory://, of a Redis or Valkey (redis, rediss, redis+sentinel, redis+cluster, unix), or of an SQL database.
         prefix: what keys and tables begin with; no braces, which Redis reads as a hash tag.
         watch: the lease and the reach of this process.
         poll_seconds: between two looks at a change log that cannot wake its readers.
         durability: what a ruling needs besides the server's word.
-        partition: which of several stores under one prefix this is: it has keys, and in a cluster a slot, of its own.
+        share: which partition of how many.
 
     Raises: SettingsError, which never repeats the URL: it may hold a password.
     """
@@ -54,7 +54,7 @@ def open_store(
         raise SettingsError("The prefix of the store's keys must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
-    return RedisStore(url, prefix=prefix, watch=watch, durability=durability, partition=partition)
+    return RedisStore(url, prefix=prefix, watch=watch, durability=durability, share=share)
 
 
 def _sql_store(url: str, prefix: str, watch: Watch, poll_seconds: float, durability: Durability) -> Store:

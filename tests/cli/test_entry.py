@@ -88,7 +88,7 @@ def test_wrong_usage_has_status_2(capsys, arguments):
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for name in ("demo", "env", "migrate", "revoke", "sessions", "token", "watch"):
+    for name in ("demo", "doctor", "env", "migrate", "revoke", "sessions", "token", "watch"):
         assert f" {name} " in printed
 
 

@@ -11,6 +11,7 @@ from core.scripted import ScriptedClock, ScriptedServer, ScriptedStore, Time, pe
 
 import jwtgate.core.following as following_module
 from jwtgate.core.effects import Forget, Lose, NextPage, OpenPages, Pause, Read, Renew, Restore, Saw
+from jwtgate.core.followed import Followed
 from jwtgate.core.following import TELL_SECONDS, TOLD_AT_ONCE, Following, _fault
 from jwtgate.core.history import Entry, LogEnd, Watch, Worker
 from jwtgate.core.lru import Admitted
@@ -39,7 +40,7 @@ class Follower:
             **{"rulings_limit": 99, **limits},
         )
         self.store = ScriptedStore(self.server, Watch(lease, reach))
-        self.following = Following(self.view, self.clock, name=name, reach_seconds=reach, draw=lambda: 0.5)
+        self.following = Following(Followed(self.view), self.clock, name=name, reach_seconds=reach, draw=lambda: 0.5)
         self.plan = self.following.follow()
         self.effect = next(self.plan)
         self.taken: list[object] = []
@@ -142,7 +143,7 @@ def test_position_is_acknowledged_once_it_is_applied() -> None:
     follower = Follower().live()
     follower.write(b"a" * 16)
     follower.after(Read)
-    assert follower.view.end.position == 1
+    assert follower.view.parts[0].end.position == 1
     assert follower.effect.worker.acknowledged == 1
 
 
@@ -157,7 +158,7 @@ def test_read_that_stopped_at_its_limit_grants_nothing(monkeypatch) -> None:
     for position in (2, 4):
         follower.after(Read)
         follower.after(Renew)
-        assert follower.view.end.position == position
+        assert follower.view.parts[0].end.position == position
         assert follower.view.lease_until == until
     follower.after(Read)
     follower.after(Renew)
@@ -170,7 +171,7 @@ def test_snapshot_of_a_changed_epoch_is_not_loaded() -> None:
     follower.to(NextPage)
     follower.server.flush()
     follower.after(Renew)
-    assert follower.view.epoch is None
+    assert follower.view.parts[0].epoch is None
 
 
 # --- H2: what is wrong with a read --------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def test_fork_opens_a_new_epoch() -> None:
     follower = Follower()
     follower.write(b"a" * 16)
     follower.live()
-    epoch = follower.view.epoch
+    epoch = follower.view.parts[0].epoch
     follower.server.cut_tail(1)
     assert follower.to(Lose) == Lose(epoch)
     assert not follower.is_live
@@ -354,7 +355,7 @@ def test_healer_writes_back_what_the_store_lacks() -> None:
     assert not follower.effect.healed
     follower.live()
     assert follower.view.rulings == known
-    assert follower.view.epoch == follower.store.workers()[0].name
+    assert follower.view.parts[0].epoch == follower.store.workers()[0].name
 
 
 def test_batches_are_short_and_the_epoch_is_checked_at_each(monkeypatch) -> None:
@@ -592,7 +593,7 @@ def test_toggle_of_this_store_is_what_is_applied() -> None:
     follower.write(b"a" * 16)
     follower.after(Read)
     ruling = Ruling.decode(follower.view.rulings[b"a" * 16])
-    assert ruling.toggle == Toggle(True, follower.view.epoch, 1, follower.server.now())
+    assert ruling.toggle == Toggle(True, follower.view.parts[0].epoch, 1, follower.server.now())
 
 
 # --- sessions seen

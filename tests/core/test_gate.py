@@ -12,6 +12,7 @@ from core.scripted import START, ScriptedClock, Time
 from jwtgate.core.effects import Looked, LookUp
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Epoch, Facts, LogEnd
 from jwtgate.core.rules import Rules, Tally
@@ -88,9 +89,9 @@ class Gate:
         snapshot = {
             {"jti": JTI, "sub": SUB, "everything": POLICY.everything}[name]: ruling.encode() for name, ruling in known.items()
         }
-        self.view.load(snapshot, CURRENT, LogEnd(7, "l7", "7"))
+        Followed(self.view).load(snapshot, CURRENT, LogEnd(7, "l7", "7"))
         if live:
-            self.view.grant(0.0)
+            Followed(self.view).grant(0.0)
         rules = Rules(
             policies=POLICIES,
             extraction=Extraction(("header", "cookie"), "access", 8192),
@@ -176,7 +177,7 @@ def test_hit_ends_with_the_lease_and_with_the_deadline() -> None:
     gate.decide()
     gate.time.now = 1.0
     assert gate.decision.hit(b"Bearer " + TOKEN) is None
-    gate.view.grant(599.5)
+    Followed(gate.view).grant(599.5)
     gate.time.now = 599.9
     assert gate.decision.hit(b"Bearer " + TOKEN) is not None
     gate.time.now = 600.0

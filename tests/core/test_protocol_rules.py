@@ -16,6 +16,7 @@ from core.world import LEASE, Actor, World
 
 import jwtgate.core.following as following_module
 from jwtgate.core.effects import LookUp, Pause, Renew
+from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.core.history import Worker
 from jwtgate.core.receipts import Revoker
@@ -120,7 +121,11 @@ class TrustsAnEmptyRead(Following):
     """Without H2's other half: nothing read is nothing written."""
 
     def _may_grant(self, before, after, read: int) -> bool:
-        return self.view.end is not None and after.was_registered and self.view.end.position >= before.end.position
+        return (
+            self.view.parts[0].end is not None
+            and after.was_registered
+            and self.view.parts[0].end.position >= before.end.position
+        )
 
 
 def trimmed_to_nothing(**classes) -> World:
@@ -216,7 +221,7 @@ class EndAfterScan(Following):
     def _load(self, before):
         snapshot = yield from self._snapshot()
         after = yield from self._renew()
-        self.view.load(snapshot, before.epoch.name, after.end)
+        Followed(self.view).load(snapshot, before.epoch.name, after.end)
         self._loaded = True
 
 
@@ -249,15 +254,15 @@ def reloaded(monkeypatch, *, is_without: bool) -> World:
         world = World()
         a, b, token = pair(world)
         if is_without:
-            real = View.load
+            real = Followed.load
 
             def load(self, snapshot, epoch, end) -> None:
-                entries = dict(self.admitted._entries)
+                entries = dict(self.view.admitted._entries)
                 real(self, snapshot, epoch, end)
                 for key, entry in entries.items():
-                    self.admitted.insert(key, entry)
+                    self.view.admitted.insert(key, entry)
 
-            patch.setattr(View, "load", load)
+            patch.setattr(Followed, "load", load)
         pause_between_reads(world, b, 3.0)
         assert world.finish(world.revoke(a, token)).effective_everywhere
         world.server.trim(0)
@@ -316,7 +321,7 @@ def forgotten_between_read_and_grant(**classes) -> World:
     step_until(world, lambda: isinstance(b.follower.effect, Renew))
     world.shift(b.follower, 0.1)
     world.server.registered.pop(b.following.worker.name)
-    b.view.fence()
+    Followed(b.view).fence()
     assert world.finish(world.revoke(a, token)).effective_everywhere
     step_until(world, lambda: not isinstance(b.follower.effect, Renew))
     world.shift(b.follower, 0.5)
@@ -333,11 +338,11 @@ def test_f2_registration_precedes_the_read() -> None:
 
 
 def answer_on_the_way(*, is_without: bool) -> World:
-    class CountsFromArrival(View):
+    class CountsFromArrival(Followed):
         def grant(self, sent_at: float) -> None:
-            super().grant(world.processes[1].clock.boot() if self is world.processes[1].view else sent_at)
+            super().grant(world.processes[1].clock.boot() if self.view is world.processes[1].view else sent_at)
 
-    world = World(view_class=CountsFromArrival if is_without else View)
+    world = World(followed_class=CountsFromArrival if is_without else Followed)
     a, b, token = pair(world)
     make_noise(a)
     step_until(world, lambda: isinstance(b.follower.effect, Renew))
@@ -371,7 +376,7 @@ class GrantsHalfway(Following):
                 return
             answer = yield effect
             if isinstance(effect, Renew):
-                self.view.grant(self.clock.boot())
+                Followed(self.view).grant(self.clock.boot())
 
 
 def behind_a_flood(monkeypatch, **classes) -> World:
@@ -393,13 +398,13 @@ def test_f3_lease_is_granted_only_at_the_logs_end(monkeypatch) -> None:
     assert outcome(behind_a_flood(monkeypatch, following_class=GrantsHalfway)) == BROKEN
 
 
-class AcknowledgesOnly(View):
+class AcknowledgesOnly(Followed):
     """Without F4: the position moves, the admitted tokens stay."""
 
     def apply(self, entries) -> None:
         for entry in entries:
-            self._learn(self.rulings, entry.digest, entry.ruling, "")
-            self.end = replace(self.end, position=entry.position, link=entry.link, cursor=entry.cursor)
+            self.view.learn_ruling(self.view.rulings, entry.digest, entry.ruling, "")
+            self.part.end = replace(self.part.end, position=entry.position, link=entry.link, cursor=entry.cursor)
 
 
 def applied(**classes) -> World:
@@ -413,18 +418,18 @@ def applied(**classes) -> World:
 def test_f4_entries_are_applied_before_they_are_acknowledged() -> None:
     """F4: an acknowledged position means that nothing remembered is under a ruling up to it."""
     assert outcome(applied()) == HELD
-    assert outcome(applied(view_class=AcknowledgesOnly)) == BROKEN
+    assert outcome(applied(followed_class=AcknowledgesOnly)) == BROKEN
 
 
 # --- R: requests ------------------------------------------------------------------------------------------------------
 
 
-class NeverLapses(View):
+class NeverLapses(Followed):
     """Without R1: once granted, trusted."""
 
     def grant(self, sent_at: float) -> None:
         super().grant(sent_at)
-        self.lease_until = inf
+        self.part.lease_until = self.view.lease_until = inf
 
 
 def cut_off(**classes) -> World:
@@ -439,7 +444,7 @@ def cut_off(**classes) -> World:
 def test_r1_lapsed_lease_admits_nothing_from_memory() -> None:
     """R1: who cannot know stops trusting its memory."""
     assert outcome(cut_off()) == HELD
-    assert outcome(cut_off(view_class=NeverLapses)) == BROKEN
+    assert outcome(cut_off(followed_class=NeverLapses)) == BROKEN
 
 
 class Joining(Actor):
@@ -627,7 +632,7 @@ def test_w3_changed_epoch_is_written_again() -> None:
 class SettlesAtOnce(Revoker):
     """Without W3's last line: a new epoch is as good as an old one."""
 
-    def _settled_from(self, epoch, now) -> float:
+    def _settled_from(self, partition, epoch, now) -> float:
         return -inf
 
 
@@ -861,7 +866,7 @@ def test_admit_mode_refuses_what_it_knows_without_the_store(kind: str) -> None:
     a, b, token = pair(world, on_store_down="admit")
     world.lose(world.server.restart)
     world.run(4.0)
-    assert b.view.epoch == a.view.epoch != token.claims["jgp"].split(":")[0]
+    assert b.view.parts[0].epoch == a.view.parts[0].epoch != token.claims["jgp"].split(":")[0]
     world.finish(world.revoke(a, token, "sub"))
     world.finish(world.revoke(a, token, kind))
     world.run(1.0)

@@ -43,7 +43,7 @@ class Caller:
         self.view = View(
             nullcontext(), lease_seconds=1.0, grace_seconds=0.0, admitted_limit=9, rulings_limit=9, wide_handles=frozenset()
         )
-        self.revoker = Revoker(self.view, self.clock, reach, lambda: own)
+        self.revoker = Revoker(self.view, self.clock, reach, lambda _: own)
 
     def begin(self, *, wait: bool = True) -> None:
         self.plan = self.revoker.revoke(CHANGES, wait=wait)

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jwtgate.core.view as view_module
+from jwtgate.core.followed import Followed
 from jwtgate.core.history import Entry, Epoch, LogEnd, Written
+from jwtgate.core.known import Known, Place, Rulings
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rulings import Change, Ruling, Toggle, supersede
-from jwtgate.core.view import Known, Rulings, View
+from jwtgate.core.view import View
 
 ALICE, BOB, EVERYBODY = b"alice" * 3, b"bob" * 5, b"everybody"
 KEY = b"key"
@@ -36,7 +38,7 @@ def written(position: int, *texts: bytes, epoch: str = "E") -> Written:
 
 
 def facts(position: int, epoch: str = "E") -> Known:
-    return Known(epoch, position, [None])
+    return Known((Place(0, epoch, position),), [None])
 
 
 def admitted(*handles: bytes) -> Admitted:
@@ -51,8 +53,8 @@ def empty(**options) -> View:
 def live(position: int = 5, **options) -> View:
     """Loaded at ``position``, granted a lease from 100.0 on."""
     view = empty(**options)
-    view.load({}, "E", end(position))
-    view.grant(100.0)
+    Followed(view).load({}, "E", end(position))
+    Followed(view).grant(100.0)
     return view
 
 
@@ -67,7 +69,7 @@ def test_new_view_is_not_live() -> None:
     """F1: an empty view never means that nothing is revoked."""
     view = empty()
     assert not view.is_live(0.0)
-    assert view.known([ALICE]) == Known("", -1, [None])
+    assert view.known([ALICE]) == Known((Place(0, "", -1),), [None])
     assert not remember(view, ALICE)
 
 
@@ -77,21 +79,21 @@ def test_lease_counts_from_the_sending() -> None:
     assert view.is_live(100.999)
     assert not view.is_live(101.0)
     assert view.grace_until == 104.0
-    assert view.granted_at == 100.0
+    assert view.parts[0].granted_at == 100.0
 
 
 def test_older_grant_shortens_nothing() -> None:
     """F3: answers may come in any order."""
     view = live()
-    view.grant(99.0)
+    Followed(view).grant(99.0)
     assert view.lease_until == 101.0
 
 
 def test_fence_ends_the_lease_and_keeps_what_is_known() -> None:
     """R1: what is known goes on refusing."""
     view = live()
-    view.apply([entry(6)])
-    view.fence()
+    Followed(view).apply([entry(6)])
+    Followed(view).fence()
     assert not view.is_live(100.1)
     assert view.known([ALICE]).rulings == [ruled(6)]
     assert view.grace_until == 104.0
@@ -104,7 +106,7 @@ def test_giving_up_leaves_nothing_to_act_on() -> None:
     view.give_up()
     assert not view.is_live(100.1)
     assert view.grace_until < 0
-    assert view.granted_at is None
+    assert view.parts[0].granted_at is None
     assert len(view.admitted) == 0
 
 
@@ -124,17 +126,17 @@ def test_load_ends_the_lease_and_clears_the_admitted() -> None:
     """F1: a reload starts over; only a read that reaches the end makes it live again."""
     view = live()
     remember(view, ALICE)
-    view.load({BOB: ruled(3)}, "F", end(3))
+    Followed(view).load({BOB: ruled(3)}, "F", end(3))
     assert not view.is_live(100.5)
     assert len(view.admitted) == 0
-    assert (view.epoch, view.end) == ("F", end(3))
+    assert (view.parts[0].epoch, view.parts[0].end) == ("F", end(3))
 
 
 def test_load_merges_with_what_is_known() -> None:
     """F1: knowledge is never given up; after lost history this process may be the only one that has it."""
     view = live()
-    view.apply([entry(6)])
-    view.load({BOB: ruled(3), ALICE: ruled(7, on=False)}, "E", end(7))
+    Followed(view).apply([entry(6)])
+    Followed(view).load({BOB: ruled(3), ALICE: ruled(7, on=False)}, "E", end(7))
     known = [Ruling.decode(text) for text in view.known([ALICE, BOB]).rulings]
     assert [ruling.toggle.is_revoked for ruling in known] == [False, True]
 
@@ -144,10 +146,10 @@ def test_apply_evicts_and_moves_the_position() -> None:
     view = live()
     remember(view, ALICE, key=b"1")
     remember(view, BOB, key=b"2")
-    view.apply([entry(6, ALICE), entry(7, b"carol")])
+    Followed(view).apply([entry(6, ALICE), entry(7, b"carol")])
     assert view.admitted.get(b"1") is None
     assert view.admitted.get(b"2") is not None
-    assert view.end == end(7)
+    assert view.parts[0].end == end(7)
 
 
 def test_ruling_on_a_wide_handle_clears_everything() -> None:
@@ -155,7 +157,7 @@ def test_ruling_on_a_wide_handle_clears_everything() -> None:
     view = live()
     remember(view, ALICE, key=b"1")
     remember(view, BOB, key=b"2")
-    view.apply([entry(6, EVERYBODY)])
+    Followed(view).apply([entry(6, EVERYBODY)])
     assert len(view.admitted) == 0
 
 
@@ -166,8 +168,8 @@ def test_own_write_is_applied_at_once() -> None:
     remember(view, BOB, key=b"2")
     view.learn(written(7, ruled(6), ruled(7)), [ALICE, BOB])
     assert len(view.admitted) == 0
-    assert view.end == end(5)
-    view.apply([entry(6, ALICE), entry(7, BOB)])
+    assert view.parts[0].end == end(5)
+    Followed(view).apply([entry(6, ALICE), entry(7, BOB)])
     assert view.known([ALICE, BOB]).rulings == [ruled(6), ruled(7)]
 
 
@@ -180,12 +182,13 @@ def test_any_order_and_repetition_ends_in_the_same_knowledge(writes, random) -> 
         states[digest] = supersede(states.get(digest), Change(digest, on, cuts_off), "E", position, float(position))
         entries.append(entry(position, digest, states[digest].encode()))
     straight, shuffled = empty(), empty()
-    straight.apply(entries)
+    Followed(straight).load({}, "E", end(0))
+    Followed(straight).apply(entries)
     mixed = [*entries, *random.sample(entries, len(entries) // 2)]
     random.shuffle(mixed)
     for each in mixed:
         shuffled.learn(written(each.position, each.ruling), [each.digest])
-    shuffled.load({digest: ruling.encode() for digest, ruling in states.items()}, "E", end(len(writes)))
+    Followed(shuffled).load({digest: ruling.encode() for digest, ruling in states.items()}, "E", end(len(writes)))
     assert shuffled.rulings == straight.rulings == {digest: ruling.encode() for digest, ruling in states.items()}
 
 
@@ -193,11 +196,11 @@ def test_full_view_is_incomplete_and_still_merges() -> None:
     """Beyond the limit misses ask the store; what is known goes on growing stricter, and evictions go on."""
     view = live(rulings_limit=1)
     remember(view, BOB)
-    view.apply([entry(6, ALICE), entry(7, BOB), entry(8, ALICE, ruled(8, on=False))])
+    Followed(view).apply([entry(6, ALICE), entry(7, BOB), entry(8, ALICE, ruled(8, on=False))])
     assert not view.is_complete
     assert view.known([ALICE, BOB]).rulings == [ruled(8, on=False), None]
     assert view.admitted.get(KEY) is None
-    view.load({}, "E", end(8))
+    Followed(view).load({}, "E", end(8))
     assert view.is_complete
 
 
@@ -228,7 +231,7 @@ def test_late_fill_is_refused(known: Known, now: float) -> None:
 def test_fill_is_refused_if_ruled_on_since(handle: bytes, position: int, is_remembered: bool) -> None:
     """R3: facts from before the ruling are refused, facts from after it carry it."""
     view = live()
-    view.apply([entry(6, handle)])
+    Followed(view).apply([entry(6, handle)])
     assert remember(view, ALICE, position=position) is is_remembered
 
 
@@ -244,7 +247,7 @@ def test_forgotten_recent_rulings_refuse_older_facts(monkeypatch) -> None:
     """R3: when recent rulings are forgotten, so are the fills that they would have refused."""
     monkeypatch.setattr(view_module, "RECENT_LIMIT", 2)
     view = live()
-    view.apply([entry(6, ALICE), entry(7, b"x"), entry(8, b"y"), entry(9, b"x")])
+    Followed(view).apply([entry(6, ALICE), entry(7, b"x"), entry(8, b"y"), entry(9, b"x")])
     assert len(view.recent) == 2
     assert not remember(view, ALICE, position=5)
     assert remember(view, BOB, position=6)
@@ -257,7 +260,7 @@ def test_purge_forgets_what_no_token_can_be_under() -> None:
     """Slice by slice; a ruling at its end and one without stay."""
     view = live()
     texts = {b"a": ruled(1, until=9.0), b"b": ruled(2, until=10.0), b"c": ruled(3), b"d": ruled(4, until=1.0)}
-    view.load(texts, "E", end(5))
+    Followed(view).load(texts, "E", end(5))
     assert view.purge(10.0, 3)
     assert set(view.rulings) == {b"b", b"c", b"d"}
     assert not view.purge(10.0, 3)
@@ -267,9 +270,9 @@ def test_purge_forgets_what_no_token_can_be_under() -> None:
 def test_purge_spares_what_was_renewed_meanwhile() -> None:
     """A slice is judged by what stands there now."""
     view = live()
-    view.load({b"a": ruled(1, until=1.0), b"b": ruled(2, until=1.0)}, "E", end(5))
+    Followed(view).load({b"a": ruled(1, until=1.0), b"b": ruled(2, until=1.0)}, "E", end(5))
     assert view.purge(10.0, 1)
-    view.apply([entry(6, b"b", ruled(6, until=99.0))])
+    Followed(view).apply([entry(6, b"b", ruled(6, until=99.0))])
     view.purge(10.0, 9)
     assert set(view.rulings) == {b"b"}
 
@@ -283,7 +286,7 @@ def test_what_is_known_says_itself_whether_it_is_all() -> None:
     )
     view.rulings = before
     assert not view.known([b"a" * 16]).is_complete
-    view.load({b"a" * 16: b"{}"}, "epoch", LogEnd(1, "link", "1"))
+    Followed(view).load({b"a" * 16: b"{}"}, "epoch", LogEnd(1, "link", "1"))
     assert view.known([b"a" * 16]).is_complete
-    view.load({b"b" * 16: b"{}"}, "epoch", LogEnd(2, "link", "2"))
+    Followed(view).load({b"b" * 16: b"{}"}, "epoch", LogEnd(2, "link", "2"))
     assert not view.known([b"b" * 16]).is_complete

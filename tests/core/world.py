@@ -23,6 +23,7 @@ from core.scripted import START, ScriptedClock, ScriptedServer, ScriptedStore, T
 from jwtgate.core.effects import Looked, LookUp, Pause, Read, Renew, Roster, Write
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
@@ -133,7 +134,7 @@ class Process:
         self.follower: Actor | None = None
         self.reach = reach
         self.revoker = world.revoker_class(
-            self.view, self.clock, reach, lambda: self.following.worker.name if self.following else None
+            self.view, self.clock, reach, lambda _: self.following.worker.name if self.following else None
         )
         self.issuer = Issuer(
             POLICIES, self.clock, default_ttl=3600.0, max_token_bytes=8192, draw_token_id=lambda: f"jti-{next(world.serial)}"
@@ -143,7 +144,11 @@ class Process:
         """Starts the follower."""
         world = self.world
         self.following = world.following_class(
-            self.view, self.clock, name=f"{self.name}.{next(world.serial)}", reach_seconds=self.reach, draw=world.random.random
+            world.followed_class(self.view),
+            self.clock,
+            name=f"{self.name}.{next(world.serial)}",
+            reach_seconds=self.reach,
+            draw=world.random.random,
         )
         self.follower = Actor(world, self, self.following.follow(), is_follower=True).start()
         return self
@@ -274,13 +279,13 @@ class Actor:
             return
         if isinstance(answer, StoreUnavailable):
             if isinstance(effect, LookUp) or self.is_follower:
-                health.failed(answer, by_follower=self.is_follower)
+                health.failed(answer, of_follower=0 if self.is_follower else None)
             self._go(lambda: self.plan.throw(answer))
             return
         if isinstance(effect, LookUp):
             health.answered(is_healed=answer.facts.epoch.is_healed)
         elif isinstance(effect, Renew):
-            health.answered(is_healed=answer.epoch.is_healed, by_follower=True)
+            health.answered(is_healed=answer.epoch.is_healed, of_follower=0)
         self._go(lambda: self.plan.send(answer))
 
     def _at(self, delay: float, action: Callable[[], None], *, is_servers: bool = False) -> None:
@@ -298,6 +303,7 @@ class World:
         is_old: bool = True,
         server_class: type[ScriptedServer] = ScriptedServer,
         view_class: type[View] = View,
+        followed_class: type[Followed] = Followed,
         following_class: type[Following] = Following,
         revoker_class: type[Revoker] = Revoker,
     ) -> None:
@@ -307,7 +313,8 @@ class World:
         self.time = Time()
         self.serial = count(1)
         self.server = server_class(self.time, is_own=is_old)
-        self.view_class, self.following_class, self.revoker_class = view_class, following_class, revoker_class
+        self.view_class, self.followed_class = view_class, followed_class
+        self.following_class, self.revoker_class = following_class, revoker_class
         self.queue: list[list[Any]] = []
         self.actors: set[Actor] = set()
         self.processes: list[Process] = []
@@ -507,7 +514,9 @@ class World:
                 continue
             for handle in token.handles:
                 text = view.rulings.get(handle)
-                if text is not None and Ruling.decode(text).kills(token.issued(), view.epoch or "", POLICY.leeway_seconds):
+                if text is not None and Ruling.decode(text).kills(
+                    token.issued(), view.parts[0].epoch or "", POLICY.leeway_seconds
+                ):
                     self.broken.append(f"{process.name} acknowledged, and remembers a dead token")
 
     # --- mishaps of the server

@@ -63,9 +63,9 @@ def child(gate: Gate, tokens: list[tuple[str, bool]], parent_name: str | None) -
     if not gate.ready(10.0):
         wrong.append("never live")
     wrong += judge(gate, tokens)
-    if gate.follower.worker_name in (None, parent_name):
+    if gate.follower.worker_name() in (None, parent_name):
         wrong.append("no follower of its own")
-    if gate.follower.worker_name not in {worker.name for worker in gate.store.workers()[2]}:
+    if gate.follower.worker_name() not in {worker.name for worker in gate.store.workers()[2]}:
         wrong.append("not registered")
     gate.close()
     for text in wrong:
@@ -108,7 +108,7 @@ def main() -> int:
     threads = [threading.Thread(target=target) for target in (keep_busy, keep_busy, keep_revoking, keep_awaiting)]
     for thread in threads:
         thread.start()
-    name = gate.follower.worker_name
+    name = gate.follower.worker_name()
     children = []
     for _ in range(CHILDREN):
         time.sleep(0.02)
@@ -120,7 +120,7 @@ def main() -> int:
     is_over.set()
     for thread in threads:
         thread.join(10.0)
-    if gate.follower.worker_name != name or not gate.ready(5.0):
+    if gate.follower.worker_name() != name or not gate.ready(5.0):
         wrong.append("the parent's follower was disturbed")
     gate.close()
     print(json.dumps({"codes": codes, "wrong": wrong[:5]}))

@@ -16,12 +16,12 @@ if "PRELOADED_TOKEN" in os.environ:
     assert gate.ready(10.0)
     gate.verify(os.environ["PRELOADED_TOKEN"])
     LOADED_BY = os.getpid()
-    LOADED_AS = gate.follower.worker_name
+    LOADED_AS = gate.follower.worker_name()
 
 
 def told() -> bytes:
     """Who answers."""
-    answer = {"pid": os.getpid(), "worker": gate.follower.worker_name, "live": gate.status().live}
+    answer = {"pid": os.getpid(), "worker": gate.follower.worker_name(), "live": gate.status().live}
     if "PRELOADED_TOKEN" in os.environ:
         answer |= {"loaded_by": LOADED_BY, "loaded_as": LOADED_AS}
     return json.dumps(answer).encode()

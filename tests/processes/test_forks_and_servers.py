@@ -126,7 +126,7 @@ def test_workers_of_real_servers_follow_and_leave(valkey: Server, tmp_path: Path
             statuses = ended_under_load(client, process, tokens[2])
             assert statuses <= {200, 0}, statuses
             assert process.returncode in (0, -signal.SIGTERM)
-        own = {gate.follower.worker_name}
+        own = {gate.follower.worker_name()}
         wait_until(lambda: worker_names(valkey) <= own, 3.0, f"all have deregistered: {worker_names(valkey)}")
     assert "Traceback" not in log.read_text(), log.read_text()
 

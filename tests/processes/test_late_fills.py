@@ -10,6 +10,7 @@ import pytest
 from processes.gates import heal, started
 from processes.world import wait_until
 
+from jwtgate.core.followed import Followed
 from jwtgate.core.key_material import ALGORITHMS
 from jwtgate.errors import JWTGateError, Revoked
 
@@ -195,10 +196,10 @@ def test_look_up_of_a_lapsed_lease_is_not_remembered_after_a_revocation(
     gate, other = gates["complete"], gates["other"]
     holding(gate, hold, monkeypatch)
     token = other.issue(subject, claims={"tenant": subject})
-    before = gate.view.granted_at
+    before = gate.view.parts[0].granted_at
     other.revoke(jti=f"{subject} wakes the follower", wait=True)  # a new blocking read begins: the lease lapses for 1.5 s
-    wait_until(lambda: gate.view.granted_at != before, PATIENCE_SECONDS, "the lease of the read before")
-    gate.view.fence()
+    wait_until(lambda: gate.view.parts[0].granted_at != before, PATIENCE_SECONDS, "the lease of the read before")
+    Followed(gate.view).fence()
     thread, answers = held_verification(gate, token, hold)
     assert TARGETS[target](other, token, subject).effective_everywhere
     wait_until(lambda: gate.status().live, PATIENCE_SECONDS, "the lease is back")
@@ -232,5 +233,7 @@ def test_slow_verification_is_not_remembered_after_lost_history(
         with valkey.client() as client:
             client.flushall()
         assert other.suspend("alice", wait=True).effective_everywhere
-        wait_until(lambda: gate.status().live and gate.view.epoch != epoch, PATIENCE_SECONDS, "the new epoch is loaded")
+        wait_until(
+            lambda: gate.status().live and gate.view.parts[0].epoch != epoch, PATIENCE_SECONDS, "the new epoch is loaded"
+        )
         assert_never_remembered(gate, token, hold, thread, answers)

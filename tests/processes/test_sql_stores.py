@@ -146,7 +146,8 @@ def test_restored_backup_is_found_by_position_and_link(database_url: str) -> Non
         gate.revoke(token=early, wait=True)
         try:
             execute(database_url, *[f"CREATE TABLE kept_{name} AS SELECT * FROM jwtgate_{name}" for name in kept])
-            gate.revoke(token=late, wait=True)
+            end = gate.revoke(token=late, wait=True).position
+            wait_until(lambda: gate.status().position == end, 10.0, "the follower has read it, and not only its writer")
             before = gate.view.epoch
             restoring = [
                 statement

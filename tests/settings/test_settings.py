@@ -327,7 +327,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
     [
         ("jwks_url", "https://u:hunter2pw@idp/jwks", "JWTGATE_JWKS_FILE"),
         ("locations", ["header", "subprotocol"], "header, cookie"),
-        ("partitions", 2, "1"),
     ],
 )
 def test_what_is_not_done_yet_is_refused_and_said(name: str, value: object, allowed: str) -> None:

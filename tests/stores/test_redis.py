@@ -53,7 +53,7 @@ def test_keys_are_as_documented(server_store: Store, client: Any) -> None:
     assert json.loads(client.hget(RULINGS, A.hex())) == {"r": ruling, "u": 4e9}
     assert client.hget(RULINGS, "end").decode() == f"1 {written.end.link} {written.end.cursor}"
     record = json.loads(client.hget(RULINGS, "epoch"))
-    assert set(record) == {"name", "birth", "run_id", "replid", "lease", "reach", "healed", "settled"}
+    assert set(record) == {"name", "birth", "run_id", "replid", "lease", "reach", "partitions", "healed", "settled"}
     assert record["run_id"] == client.info("server")["run_id"]
     assert client.zscore(UNTIL, A.hex()) == 4e9
     assert client.hgetall(WORKERS) == {b"one": b"[1.0,-1,1,0]", b"epoch": record["name"].encode()}

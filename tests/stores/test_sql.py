@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 from servers import WATCH
@@ -86,7 +86,7 @@ class HeldWrite:
         except StoreUnavailable as error:
             self.error = error
 
-    def __enter__(self) -> HeldWrite:
+    def __enter__(self) -> Self:
         self.thread.start()
         assert self.has_position.wait(5)
         return self
@@ -167,9 +167,7 @@ def test_registration_waits_for_a_write_and_a_renewal_does_not(sql_store: SqlSto
         if not database_has_one_lock(other):
             assert standing.renew(replace(WORKER, beat=2), None).was_registered
         with pytest.raises(StoreUnavailable):
-            newcomer._lines.ask_own(
-                lambda line: newcomer._renew(line, claims("two")), newcomer._line, seconds=0.3
-            )
+            newcomer._lines.ask_own(lambda line: newcomer._renew(line, claims("two")), newcomer._line, seconds=0.3)
     assert "two" not in {worker.name for worker in other.workers()[2]}
     newcomer.close()
     standing.close()
@@ -295,7 +293,21 @@ def test_plain_prefix_is_its_own_name(prefix: str) -> None:
 
 def test_no_two_prefixes_share_a_name() -> None:
     """Case, signs, length and what looks like another's name make a difference, in databases without case as well."""
-    prefixes = ["app", "App", "APP", "a.b", "a_b", "a-b", "a:b", "1a", "_a", "x" * 64, "x" * 63, identifier("a.b"), identifier("1a")]
+    prefixes = [
+        "app",
+        "App",
+        "APP",
+        "a.b",
+        "a_b",
+        "a-b",
+        "a:b",
+        "1a",
+        "_a",
+        "x" * 64,
+        "x" * 63,
+        identifier("a.b"),
+        identifier("1a"),
+    ]
     names = {identifier(prefix) for prefix in prefixes}
     assert len(names) == len(prefixes)
     assert all(name == name.lower() and len(name) <= 40 for name in names)
@@ -423,7 +435,11 @@ def test_what_is_over_is_purged_by_followers(sql_store: SqlStore, database_url: 
     sql_store.write([Change(digest, revoked=True, until=now - 120) for digest in old], now)
     put = SessionChange("short", b"u" * 16, record=b"x", ends_at=now + 0.05, seen_at=now)
     sql_store.write([], now, (put, replace(put, sid="long", ends_at=now + 60)))
-    execute(database_url, "UPDATE jwtgate_log SET at = at - 1000", "UPDATE jwtgate_sessions SET ends_at = ends_at - 1 WHERE ends_at < " + repr(now + 1))
+    execute(
+        database_url,
+        "UPDATE jwtgate_log SET at = at - 1000",
+        "UPDATE jwtgate_sessions SET ends_at = ends_at - 1 WHERE ends_at < " + repr(now + 1),
+    )
     feed = sql_store.feed()
     cursor = sql_store.look_up([]).end.cursor
     feed._purging._next = 0.0
@@ -479,5 +495,35 @@ def test_postgresql_wakes_a_reader(running_databases: dict[str, Database]) -> No
         assert time.monotonic() - began < 5.0
         end = store.look_up([]).end
         timer.join()
+    feed.close()
+    store.close()
+
+
+@pytest.mark.server
+def test_reader_in_a_storm_of_notices_keeps_its_connection(running_databases: dict[str, Database]) -> None:
+    """What comes unasked to a listener is no farewell, however much of it there is."""
+    url = emptied("postgresql", running_databases)
+    store = opened(url)
+    feed = store.feed()
+    end = store.look_up([]).end
+    feed.read(end.cursor, 0.01, 1)
+    execute(url, *["SELECT pg_notify('jwtgate_log', generate_series(1, 20000)::text)"] * 2)
+    is_over = threading.Event()
+
+    def notify() -> None:
+        while not is_over.is_set():
+            execute(url, "SELECT pg_notify('jwtgate_log', generate_series(1, 500)::text)")
+
+    thread = threading.Thread(target=notify)
+    thread.start()
+    try:
+        for beat in range(200):
+            feed.renew(replace(WORKER, beat=beat), None)
+            feed.read(end.cursor, 0.0, 1)
+    finally:
+        is_over.set()
+        thread.join()
+    revoke(store, A)
+    assert [entry.digest for entry in feed.read(end.cursor, 1.0, 10)] == [A]
     feed.close()
     store.close()

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 A = b"\x01" * 16
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
-BOUND = 2 * TIMEOUT_SECONDS + 0.5
-"""No request waits longer than twice the store's timeout; the rest is a crowded machine's."""
+BOUND = 2 * TIMEOUT_SECONDS + 2.5
+"""No request waits longer than twice the store's timeout; the rest is a crowded machine's, and far from for ever."""
 
 server = pytest.mark.server
 
@@ -279,9 +279,17 @@ except SettingsError as error:
     ("name", "options", "told"),
     [
         ("postgresql", [], []),
-        ("postgresql", ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"], ["fsync", "full_page", "synchronous"]),
+        (
+            "postgresql",
+            ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"],
+            ["fsync", "full_page", "synchronous"],
+        ),
         ("mariadb", [], []),
-        ("mariadb", ["--innodb-flush-log-at-trx-commit=2", "--log-bin", "--sync-binlog=0", "--server-id=7"], ["innodb_flush", "sync_binlog"]),
+        (
+            "mariadb",
+            ["--innodb-flush-log-at-trx-commit=2", "--log-bin", "--sync-binlog=0", "--server-id=7"],
+            ["innodb_flush", "sync_binlog"],
+        ),
     ],
 )
 def test_audit_names_what_would_break_the_promise(name: str, options: list[str], told: list[str]) -> None:

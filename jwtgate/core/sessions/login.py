@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import is_utf8, scope_text, suspends
+from jwtgate.core.partitioning import partition_of_session, partition_of_user
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.record import Record
 from jwtgate.core.sessions.refresh_tokens import RefreshToken
@@ -101,7 +102,7 @@ class Login:
             ip=_text(ip, "ip"),
             user_agent=_text(user_agent, "user_agent"),
         )
-        refresh_token = RefreshToken.first(self.draw, record.ends_at(now))
+        refresh_token = self._first_token(sub, record.ends_at(now))
         record = replace(record, current=refresh_token.digest)
         payload = self.payload(record, refresh_token.sid, record.claims, record.ends_at(now))
         draft, parsed = self.issuer.drafted(policy, payload)
@@ -116,8 +117,20 @@ class Login:
             seen_at=now,
         )
         written = yield from self._put(put)
-        access_token = self.issuer.sign(policy, payload, f"{written.epoch.name}:{written.end.position}")
+        access_token = self.issuer.sign(policy, payload, written.stamp)
         return pair_of(access_token, replace(refresh_token, epoch=written.epoch.name), payload)
+
+    def _first_token(self, sub: str, ends_at: float) -> RefreshToken:
+        """Drawn until its session falls where the subject's list is: one step must change both.
+
+        Raises: ValueError: no subject.
+        """
+        partitions = len(self.view.parts)
+        home = partition_of_user(self.standing.user(sub), partitions)
+        while True:
+            refresh_token = RefreshToken.first(self.draw, ends_at)
+            if partition_of_session(refresh_token.sid, partitions) == home:
+                return refresh_token
 
     def _first_claims(self, claims: Mapping[str, Any] | None, scope: str | Iterable[str] | None, now: float) -> dict[str, Any]:
         """The application's, and what stays with the session: when it logged in, for whom, and the value of CSRF."""

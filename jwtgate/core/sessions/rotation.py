@@ -111,7 +111,7 @@ class Rotation:
         for spent in record.spent:
             if spent.digest == digest:
                 return "racer" if live.facts.at - spent.at < self.rules.grace_seconds else "recent predecessor"
-        if shown.generation > record.generation and not shown.is_of(live.facts.epoch.name):
+        if shown.generation > record.generation and not shown.is_of(live.facts.home().name):
             raise StoreUnavailable("the store has lost the latest state of this session with its history")
         return "older lineage"
 
@@ -122,7 +122,7 @@ class Rotation:
         stored, facts = live.stored, live.facts
         claims = yield from self._claims_of_today(live)
         ends_at = live.record.ends_at(facts.at)
-        successor = shown.next(self.login.draw, facts.epoch.name, live.record.generation + 1, ends_at)
+        successor = shown.next(self.login.draw, facts.home().name, live.record.generation + 1, ends_at)
         payload = self.login.payload(live.record, stored.sid, claims, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")

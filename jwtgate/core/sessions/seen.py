@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jwtgate.core.lru import Admitted
 
 __all__ = ["SeenSessions"]
@@ -33,13 +35,22 @@ class SeenSessions:
         entry.is_seen = True
         self._waiting.append(entry)
 
-    def take(self, most: int) -> tuple[str, ...]:
-        """Names of sessions to tell of, each once; their tokens are listed again when they are next shown."""
+    def take(self, most: int, keeps: Callable[[str], bool]) -> tuple[str, ...]:
+        """Names of sessions to tell of, each once; their tokens are listed again when they are next shown.
+
+        Args: most: how many. keeps: whether a session stands in the partition that is told; the others go on waiting.
+        """
         sids: dict[str, None] = {}
         with suppress(IndexError):
-            while len(sids) < most:
+            for _ in range(len(self._waiting)):
+                if len(sids) >= most:
+                    break
                 entry = self._waiting.popleft()
+                sid = entry.token.session_id
+                if sid is not None and not keeps(sid):
+                    self._waiting.append(entry)
+                    continue
                 entry.is_seen = False
-                if entry.token.session_id is not None:
-                    sids[entry.token.session_id] = None
+                if sid is not None:
+                    sids[sid] = None
         return tuple(sids)

@@ -210,8 +210,11 @@ def login_of(stored: StoredSession, record: Record) -> Issued:
 
 def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:
     """L3: made in another epoch, not past its end, and nobody has said since that all is over."""
-    if shown.is_of(facts.epoch.name) or shown.expires_at <= facts.at:
+    home = facts.home()
+    if shown.is_of(home.name) or shown.expires_at <= facts.at:
         return False
     (ruling,) = readable(facts.rulings)
     cut = None if ruling is None else ruling.not_before
-    return cut is None or cut.epoch != facts.epoch.name
+    if cut is None or home.name == facts.epoch.name:
+        return cut is None or cut.epoch != home.name
+    return cut.at <= home.birth

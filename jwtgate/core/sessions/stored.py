@@ -60,6 +60,7 @@ class SessionChange:
         seen_at: NumericDate, now.
         successors: the second text; it replaces the one before.
         successors_seconds: how long to keep it; 0: none is kept.
+        stamp: of a session that is created, where it is not that of the step itself.
     """
 
     sid: str
@@ -71,6 +72,7 @@ class SessionChange:
     seen_at: float = 0.0
     successors: bytes = field(default=b"", repr=False)
     successors_seconds: float = 0.0
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,21 @@ from typing import Any
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
 from jwtgate.core.sessions.stored import StoredSession
 
-__all__ = ["digests", "entries", "facts", "info", "members", "nothing", "page", "pairs", "renewal", "written"]
+__all__ = [
+    "digests",
+    "entries",
+    "facts",
+    "info",
+    "members",
+    "moment",
+    "nothing",
+    "page",
+    "pairs",
+    "raw",
+    "renewal",
+    "texts",
+    "written",
+]
 
 
 @lru_cache(maxsize=8)
@@ -22,7 +36,8 @@ def _epoch(text: bytes) -> Epoch:
     """Cached: the record is the same for hours."""
     record = json.loads(text)
     lease, reach = float(record["lease"]), _reach(float(record["reach"]))
-    return Epoch(str(record["name"]), lease, reach, record["healed"] == 1, record["settled"] == 1)
+    healed, settled = record["healed"] == 1, record["settled"] == 1
+    return Epoch(str(record["name"]), lease, reach, healed, settled, float(record["birth"]))
 
 
 @lru_cache(maxsize=8)
@@ -133,6 +148,22 @@ def info(answer: Any) -> dict[str, str]:
     """Of INFO."""
     lines = (line.partition(":") for line in answer.decode().splitlines())
     return {name: value for name, _, value in lines}
+
+
+def moment(answer: Any) -> float:
+    """Of TIME."""
+    seconds, microseconds = answer
+    return int(seconds) + int(microseconds) / 1_000_000
+
+
+def texts(answer: Any) -> list[str]:
+    """Of probe.lua and types.lua."""
+    return [part.decode(errors="replace") for part in answer]
+
+
+def raw(answer: Any) -> Any:
+    """As it came, for whoever looks for what cannot be read."""
+    return answer
 
 
 def nothing(_answer: Any) -> None:

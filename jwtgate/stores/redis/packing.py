@@ -54,6 +54,7 @@ def _session(session: SessionChange) -> tuple[Argument, ...]:
         repr(float(session.seen_at)),
         session.successors,
         "" if session.successors_seconds <= 0 else max(1, int(session.successors_seconds * 1000)),
+        session.stamp,
     )
 
 

@@ -36,12 +36,15 @@ class Place(Protocol):
 
     Attributes:
         dial: how; its secrets go into no message.
+        reached: the same, with the address of the primary that was last found.
         generation: counts moves: a line that was connected under another number is on another server.
         is_moving: whether the primary can be elsewhere tomorrow.
     """
 
     @property
     def dial(self) -> Dial: ...
+    @property
+    def reached(self) -> Dial: ...
     @property
     def generation(self) -> int: ...
     @property
@@ -93,7 +96,7 @@ class Fixed:
     is_moving = False
 
     def __init__(self, dial: Dial) -> None:
-        self.dial = dial
+        self.dial = self.reached = dial
 
     def connect(self) -> tuple[Connected, int]:
         """See ``Place``."""
@@ -132,6 +135,11 @@ class Guided(ABC):
         self._primary: Address | None = None
         self._fresh_until = 0.0
         self._lock = threading.Lock()
+
+    @property
+    def reached(self) -> Dial:
+        """See ``Place``."""
+        return self.dial if self._primary is None else self.dial.at(self._primary)
 
     def connect(self) -> tuple[Connected, int]:
         """See ``Place``."""

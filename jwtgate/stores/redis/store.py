@@ -1,6 +1,6 @@
 """Redis (from 7.0) and Valkey as a store: each step is one script, so it is atomic on the server (H1, W1).
 
-Keys, layout version 1, all on the slot of ``{prefix:0}``, or of another partition's number (design §5):
+Keys, layout version 1, those of partition N all on the slot of ``{prefix:N}`` (design §5):
 
     {prefix:0}:rulings  hash: digest in hex -> ruling as JSON; ``epoch`` -> epoch record as JSON;
                         ``end`` -> "<position> <link> <id in the log>"
@@ -23,8 +23,8 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Weakness
 from jwtgate.stores.redis import answers, packing
+from jwtgate.stores.redis.auditing import Auditing
 from jwtgate.stores.redis.cluster import ClusterPlace, slot_of
 from jwtgate.stores.redis.dialling import dial_settings, dials
 from jwtgate.stores.redis.durable import confirmed
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
-    from jwtgate.stores.contract import Durability
+    from jwtgate.stores.contract import Durability, Weakness
     from jwtgate.stores.redis.dialling import Argument
     from jwtgate.stores.redis.places import Place
 
@@ -49,9 +49,6 @@ __all__ = ["RedisFeed", "RedisStore"]
 RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "repair", "lose", "forget"))
 LOOK_UP, SESSIONS_OF, WRITE, SAW = [Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw")]
 
-OLDEST_MAJOR = 7
-"""The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
-
 MAX_DURABLE_LINES = 64
 """Of their own: each waits for up to a second or two, and no look-up may wait behind them for a connection."""
 
@@ -59,13 +56,25 @@ MAX_DURABLE_LINES = 64
 class RedisStore:
     """A ``Store`` on one Redis or Valkey server at a time: the one named, or the one that Sentinels or a cluster name."""
 
-    def __init__(self, url: str, *, prefix: str, watch: Watch, durability: Durability, partition: int = 0) -> None:
-        """Connects to nothing yet. Raises: SettingsError where the URL cannot be used."""
-        tag = f"{prefix}:{partition}"
-        self._place = _place_of(url, tag)
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str,
+        watch: Watch,
+        durability: Durability,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args: share: which partition of how many.
+        Raises: SettingsError where the URL cannot be used.
+        """
+        self._place = _place_of(url, f"{prefix}:{share[0]}")
         self._lines = Lines(self._place)
         self._durable = Lines(self._place, MAX_DURABLE_LINES)
-        self._layout = _Layout(tag, watch)
+        self._layout = _Layout(prefix, watch, *share)
+        self._prefix, self._watch, self._partition = prefix, watch, share[0]
         self._durability = durability
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
@@ -107,47 +116,10 @@ class RedisStore:
         self._lines.ask(self._layout.call(FORGET, worker.name, worker.beat), answers.nothing, source=FORGET.source)
 
     def audit(self) -> tuple[Weakness, ...]:
-        """Role, version, eviction and persistence; several round trips."""
-        topology = topology_weaknesses(self._place, self._durability, self._inquire)
-        return (*self._audit_identity(), *self._audit_configuration(), *topology)
-
-    def _audit_identity(self) -> Iterator[Weakness]:
-        info = self._inquire("INFO", answers.info)
-        if info is None:
-            yield Weakness(
-                "INFO is not permitted, and without it no look-up works: the server's identity cannot be compared.",
-                "ACL SETUSER <the gate's user> +info",
-            )
-            return
-        if not info.get("run_id") or not info.get("master_replid"):
-            yield Weakness("INFO hides run_id or master_replid, and without them no look-up works.", "a server that shows them")
-        if info.get("role") not in (None, "master"):
-            yield Weakness(
-                "The server is a replica: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
-            )
-        version = info.get("redis_version", "0")
-        major = version.partition(".")[0]
-        if not major.isdecimal() or int(major) < OLDEST_MAJOR:
-            yield Weakness(f"The server speaks Redis {version}; {OLDEST_MAJOR}.0 is needed.", "Redis 7.0 or later, or Valkey")
-
-    def _audit_configuration(self) -> Iterator[Weakness]:
-        settings = self._inquire("CONFIG", answers.pairs, "GET", "maxmemory-policy", "appendonly", "save")
-        if settings is None:
-            yield Weakness(
-                "CONFIG is not permitted, so eviction and persistence could not be checked.",
-                "ACL SETUSER <the gate's user> +config|get",
-            )
-            return
-        policy = settings.get("maxmemory-policy", "")
-        if policy != "noeviction":
-            yield Weakness(
-                f"maxmemory-policy is {policy}: the server may evict rulings.", "CONFIG SET maxmemory-policy noeviction"
-            )
-        if settings.get("appendonly") == "no" and not settings.get("save"):
-            yield Weakness(
-                "Nothing is persisted: after a restart only running processes know what was revoked.",
-                "CONFIG SET appendonly yes",
-            )
+        """Of the server, of our rights on it, of what stands at our keys, of its replicas, Sentinels and cluster."""
+        around = tuple(topology_weaknesses(self._place, self._durability, self._inquire))
+        own = Auditing(self._lines.ask, self._place.reached, self._prefix, self._watch, self._partition).weaknesses()
+        return (*own, *around)
 
     def _inquire(self, command: str, decode: Callable[[Any], dict[str, str]], *arguments: str) -> dict[str, str] | None:
         """The answer, or None where the server refuses the command."""
@@ -265,10 +237,11 @@ class _Layout:
 
     __slots__ = ("_keys", "_limits", "log", "rulings")
 
-    def __init__(self, tag: str, watch: Watch) -> None:
+    def __init__(self, prefix: str, watch: Watch, partition: int, partitions: int) -> None:
         names = ("rulings", "until", "log", "workers")
-        self._keys = tuple(f"{{{tag}}}:{name}".encode() for name in names)
-        self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds))
+        self._keys = tuple(f"{{{prefix}:{partition}}}:{name}".encode() for name in names)
+        spread = f"/{partitions}" if partitions > 1 else ""
+        self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds) + spread)
         self.rulings, self.log = self._keys[0], self._keys[2]
 
     def call(self, script: Script, *arguments: Argument) -> tuple[Argument, ...]:

@@ -7,7 +7,7 @@ worker's next read finds the write. A renewal of a row that stands need not: onl
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
@@ -206,13 +206,11 @@ class SqlFeed:
             self._lines.give_back(line)
 
 
+@dataclass(frozen=True, slots=True)
 class _Claims:
     """What a renewal says."""
 
-    __slots__ = ("epoch", "healed", "settled", "worker")
-
-    def __init__(self, worker: Worker, epoch: str | None, *, healed: bool, settled: bool) -> None:
-        self.worker = worker
-        self.epoch = epoch
-        self.healed = healed
-        self.settled = settled
+    worker: Worker
+    epoch: str | None
+    healed: bool
+    settled: bool

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import os
 import select
-import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg import pq, waiting
+from psycopg import pq
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Double, LargeBinary, Text, literal_column
 from sqlalchemy.dialects.postgresql import insert
@@ -25,10 +24,11 @@ from sqlalchemy.dialects.postgresql import insert
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
@@ -45,6 +45,9 @@ OPTIONS = frozenset(
 )
 """Of libpq's, what a URL may say: how the connection is protected. The rest is fixed here."""
 
+MOST_NOTICES = 100
+"""Read in one go; under a storm of writes there is always another one."""
+
 IN_SETTINGS = {
     "28000": "the server does not let this user in",
     "28P01": "the server refuses the user or the password",
@@ -52,31 +55,6 @@ IN_SETTINGS = {
     "42501": "the user may not do this; the gate's user makes and uses its own tables",
 }
 """SQLSTATE to the sentence."""
-
-
-class _Connection(psycopg.Connection[Any]):
-    """Waits no longer than its deadline, whatever the network does."""
-
-    deadline = 0.0
-    pid = 0
-    is_awake = False
-
-    def wait(self, gen: Generator[Any, Any, Any], *_: Any, **__: Any) -> Any:
-        """Every answer of the server is waited for here."""
-        try:
-            return _drive(gen, lambda: self.pgconn.socket, self.deadline)
-        except BaseException:
-            if self.pgconn.transaction_status in (pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN):
-                self.pgconn.finish()  # its answer is still to come
-            raise
-
-    def close(self) -> None:
-        """In a forked child the parent's stays open."""
-        if self.pid == os.getpid():
-            self.pgconn.finish()
-
-    def __del__(self, *_: Any) -> None:
-        """Without a warning: what is let go of is closed by libpq, in its own process."""
 
 
 class PostgreSQL:
@@ -152,9 +130,7 @@ class PostgreSQL:
 
     def connect(self, deadline: float) -> Raw:
         """Libpq's own timeout counts in whole seconds, from two."""
-        pgconn = _drive(_connecting(self._conninfo), None, deadline)
-        raw = _Connection(pgconn)
-        raw.pid, raw.deadline = os.getpid(), deadline
+        raw = PatientConnection.by(self._conninfo, deadline)
         raw.autocommit = True
         raw.add_notify_handler(lambda _: setattr(raw, "is_awake", True))
         limits = {
@@ -232,53 +208,6 @@ _IN_WORDS = (
 """While connecting libpq hands on the words alone; in other languages they stand for themselves."""
 
 
-def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
-    """Yields what to wait for, as psycopg's own generators do: (socket, direction)."""
-    pgconn = pq.PGconn.connect_start(conninfo.encode())
-    directions: dict[int, waiting.Wait] = {pq.PollingStatus.READING: waiting.Wait.R, pq.PollingStatus.WRITING: waiting.Wait.W}
-    try:
-        while (status := pgconn.connect_poll()) != pq.PollingStatus.OK:
-            if status not in directions or pgconn.status == pq.ConnStatus.BAD:
-                raise psycopg.OperationalError(pgconn.get_error_message())
-            yield pgconn.socket, directions[status]
-    except BaseException:
-        pgconn.finish()
-        raise
-    pgconn.nonblocking = 1
-    return pgconn
-
-
-def _drive(gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, deadline: float) -> Any:
-    """Runs one of psycopg's generators: waits for its socket as it says, by the deadline at the latest.
-
-    Args: socket: where the generator yields only the direction.
-    """
-    try:
-        wanted = next(gen)
-        while True:
-            place, direction = (socket(), wanted) if socket is not None else wanted
-            ready = _ready(place, direction, deadline)
-            if not ready:
-                gen.close()
-                raise psycopg.OperationalError("no answer in time")
-            wanted = gen.send(ready)
-    except StopIteration as end:
-        return end.value
-
-
-def _ready(place: int, direction: int, deadline: float) -> int:
-    """Which of the wanted directions are open; 0: none in time."""
-    poll = select.poll()
-    reads, writes = direction & waiting.WAIT_R, direction & waiting.WAIT_W
-    poll.register(place, (select.POLLIN if reads else 0) | (select.POLLOUT if writes else 0))
-    events = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-    seen = events[0][1] if events else 0
-    broken = select.POLLERR | select.POLLHUP | select.POLLNVAL
-    can_read = waiting.READY_R if seen & (select.POLLIN | broken) else 0
-    can_write = waiting.READY_W if seen & (select.POLLOUT | broken) else 0
-    return direction & (can_read | can_write)
-
-
 def _is_readable(raw: Raw, seconds: float) -> bool:
     poll = select.poll()
     poll.register(raw.pgconn.socket, select.POLLIN)
@@ -286,11 +215,14 @@ def _is_readable(raw: Raw, seconds: float) -> bool:
 
 
 def _listens_still(raw: Raw) -> bool:
-    """Takes in what has come. False: the server has gone."""
+    """Takes in what has come, notices of writes for all it knows. False: the server has gone, and a farewell came with that."""
     try:
-        raw.pgconn.consume_input()
+        for _ in range(MOST_NOTICES):
+            raw.pgconn.consume_input()
+            while raw.pgconn.notifies() is not None:
+                raw.is_awake = True
+            if not _is_readable(raw, 0.0):
+                break
     except psycopg.Error:
         return False
-    while raw.pgconn.notifies() is not None:
-        raw.is_awake = True
-    return raw.pgconn.status == pq.ConnStatus.OK and not _is_readable(raw, 0.0)
+    return bool(raw.pgconn.status == pq.ConnStatus.OK)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.steps import Steps
 
-__all__ = ["SessionRows", "handles_of"]
+__all__ = ["SessionRows", "handles_of", "is_as_expected"]
 
 DIGEST_BYTES = 16
 

@@ -142,7 +142,6 @@ def _meta(metadata: MetaData, begin: str) -> Table:
         Column("is_settled", SmallInteger, nullable=False),
         Column("position", BigInteger, nullable=False),
         Column("link", _octets(64), nullable=False),
-        postgresql_with={"fillfactor": 10},  # each write makes a new version of the row: on the same page, outside of any index
     )
 
 

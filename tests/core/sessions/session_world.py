@@ -74,7 +74,7 @@ class World:
                 **rules,
             }
         )
-        self.revoker = Revoker(self.view, self.clock, 1.0, lambda: None)
+        self.revoker = Revoker(self.view, self.clock, 1.0, lambda _: None)
         self.provider: Callable[[Session], Any] | None = None
         self.sizes: list[TokenPair] = []
         self.login = Login(

@@ -11,6 +11,7 @@ from core.sessions.session_world import DAY, START, World, claims_of
 from jwtgate.core.effects import Looked, LookUp
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rules import Rules, Tally
@@ -42,8 +43,8 @@ class Gate(World):
     def go_live(self) -> None:
         """The follower has loaded and reads."""
         facts = self.store.look_up(())
-        self.view.load(dict(self.server.rulings), facts.epoch.name, facts.end)
-        self.view.grant(self.clock.boot())
+        Followed(self.view).load(dict(self.server.rulings), facts.epoch.name, facts.end)
+        Followed(self.view).grant(self.clock.boot())
 
     def admit(self, token: TokenPair | str) -> Admitted:
         text = token if isinstance(token, str) else token.access_token
@@ -246,9 +247,9 @@ def test_first_hit_since_the_last_telling_lists_the_session() -> None:
     for _ in range(5):
         gate.admit(pair)
     assert len(gate.view.seen) == 1
-    assert gate.view.seen.take(10) == (pair.session_id,)
+    assert gate.view.seen.take(10, lambda sid: True) == (pair.session_id,)
     gate.admit(pair)
-    assert gate.view.seen.take(10) == (pair.session_id,)
+    assert gate.view.seen.take(10, lambda sid: True) == (pair.session_id,)
     assert len(gate.look_ups) == 1
 
 

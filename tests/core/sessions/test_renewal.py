@@ -11,6 +11,7 @@ from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.cookies import CookieRules
 from jwtgate.core.effects import Write
+from jwtgate.core.followed import Followed
 from jwtgate.core.history import Epoch, LogEnd, Written
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.lru import Admitted
@@ -46,7 +47,7 @@ class Gate:
         self.view = View(
             nullcontext(), lease_seconds=1.0, grace_seconds=0.0, admitted_limit=9, rulings_limit=9, wide_handles=frozenset()
         )
-        self.view.load({}, EPOCH, LogEnd(7, "l", "7"))
+        Followed(self.view).load({}, EPOCH, LogEnd(7, "l", "7"))
         self.is_down = False
         policies = Settings(secret=SECRET, public_key=claims.pop("public_key", None)).policies
         issuer = Issuer(policies, self.clock, default_ttl=900.0, max_token_bytes=limit, draw_token_id=lambda: "new")

@@ -17,15 +17,20 @@ def entry(sid: str | None) -> Admitted:
     return Admitted(token, 1.0, (), is_seen=False)
 
 
+def every(sid: str) -> bool:
+    """Of a store with one partition."""
+    return True
+
+
 def test_token_is_listed_until_it_was_told() -> None:
     """Then its next hit lists it again."""
     seen = SeenSessions(10)
     shown = entry("one")
     seen.note(shown)
     assert shown.is_seen
-    assert seen.take(10) == ("one",)
+    assert seen.take(10, every) == ("one",)
     assert not shown.is_seen
-    assert seen.take(10) == ()
+    assert seen.take(10, every) == ()
 
 
 def test_session_with_several_tokens_is_told_once() -> None:
@@ -33,7 +38,7 @@ def test_session_with_several_tokens_is_told_once() -> None:
     seen = SeenSessions(10)
     for sid in ("one", "two", "one", None):
         seen.note(entry(sid))
-    assert seen.take(10) == ("one", "two")
+    assert seen.take(10, every) == ("one", "two")
 
 
 def test_batches_leave_the_rest_for_the_next() -> None:
@@ -41,9 +46,9 @@ def test_batches_leave_the_rest_for_the_next() -> None:
     seen = SeenSessions(10)
     for number in range(5):
         seen.note(entry(str(number)))
-    assert seen.take(2) == ("0", "1")
+    assert seen.take(2, every) == ("0", "1")
     assert len(seen) == 3
-    assert seen.take(10) == ("2", "3", "4")
+    assert seen.take(10, every) == ("2", "3", "4")
 
 
 def test_list_is_bounded() -> None:

@@ -5,8 +5,11 @@
 -- goes on telling what is revoked.
 
 local RULINGS, UNTIL, LOG, WORKERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
--- What the caller puts into an epoch record or a log end, if one must be opened. A reach of -1 is without bound.
-local CANDIDATE = {name = ARGV[1], link = ARGV[2], lease = tonumber(ARGV[3]), reach = tonumber(ARGV[4])}
+-- What the caller puts into an epoch record or a log end, if one must be opened. A reach of -1 is without bound; where there
+-- are several partitions their number stands behind it: "1.0/4".
+local REACH, SPREAD = string.match(ARGV[4], '^([^/]+)(.*)$')
+local CANDIDATE = {name = ARGV[1], link = ARGV[2], lease = tonumber(ARGV[3]), reach = tonumber(REACH)}
+local PARTITIONS = SPREAD == '' and '1' or string.sub(SPREAD, 2)
 local KEPT_MS = 120000 -- of the log: many leases, so that only a follower paused for minutes must reload
 
 local function server_time()
@@ -33,9 +36,10 @@ end
 
 local function save_epoch(record)
   local text = string.format(
-    '{"name":%s,"birth":%s,"run_id":"%s","replid":"%s","lease":%s,"reach":%s,"healed":%d,"settled":%d}',
+    '{"name":%s,"birth":%s,"run_id":"%s","replid":"%s","lease":%s,"reach":%s,"partitions":%s,"healed":%d,'
+      .. '"settled":%d}',
     cjson.encode(record.name), seconds(record.birth), record.run_id, record.replid,
-    seconds(record.lease), seconds(record.reach), record.healed, record.settled)
+    seconds(record.lease), seconds(record.reach), PARTITIONS, record.healed, record.settled)
   redis.call('HSET', RULINGS, 'epoch', text)
   return text
 end
@@ -98,11 +102,21 @@ local function all_workers()
   return workers
 end
 
+-- Who spreads over another number would look for rulings where they are not.
+local function check_partitions(text)
+  if string.find(text, '"partitions":' .. PARTITIONS .. ',', 1, true) then return end
+  local kept = tostring(cjson.decode(text).partitions or 1)
+  if kept ~= PARTITIONS then
+    error({err = string.format('PARTITIONS the store was made with JWTGATE_PARTITIONS=%s, not %s', kept, PARTITIONS)})
+  end
+end
+
 -- H1: the epoch record and the log's end as they are stored, after comparing the record with the server's identity.
 -- They travel as they are: the caller knows most of them already.
 local function current()
   local fields = redis.call('HMGET', RULINGS, 'epoch', 'end')
   local text, tail_text = fields[1], fields[2]
+  if text then check_partitions(text) end
   local run_id, replid = identity()
   local listed = redis.call('HGET', WORKERS, 'epoch')
   if text and tail_text and listed and is_of(text, run_id, replid, listed) then return text, tail_text end

@@ -2,7 +2,7 @@
 -- ARGV[5]: the caller's clock; then, each list behind its length:
 --   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''
 --   the guard's handles that may not be revoked; its user|''; the user's sessions
---   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|''
+--   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|'', stamp|''
 -- W1: rulings, log entries, sessions and the reading of the workers are this one step. A write that only puts sessions
 -- has nothing that a worker must hear: it sweeps no rulings, moves no end and tells no workers.
 -- Returns epoch, end, at, rulings, workers; nil: the guard or an expectation does not hold, and nothing was written.
@@ -35,9 +35,11 @@ local function take_session()
   local sid, owner, step = take(), take(), take()
   if step ~= 'put' then return {sid = sid, user = owner} end
   local expected, record, handles, ends, seen, successors, ms = take(), take(), take(), take(), take(), take(), take()
+  local stamp = take()
   return {
     sid = sid, user = owner, is_put = true, expected = expected, record = record, handles = handles,
-    ends = tonumber(ends), ends_text = ends, seen = seen, successors = successors, ms = tonumber(ms)}
+    ends = tonumber(ends), ends_text = ends, seen = seen, successors = successors, ms = tonumber(ms),
+    stamp = stamp ~= '' and stamp or nil}
 end
 local changes, unless_revoked = take_list(take_change), take_list(take)
 local user = take()
@@ -163,7 +165,7 @@ local function put(session)
   local key = session_key(session.sid)
   if session.is_new then
     redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
-      'seen', session.seen, 'stamp', string.format('%s:%.0f', name, tail.position))
+      'seen', session.seen, 'stamp', session.stamp or string.format('%s:%.0f', name, tail.position))
   else
     redis.call('HSET', key, 'record', session.record, 'handles', session.handles, 'ends', session.ends_text,
       'seen', session.seen)

@@ -1,0 +1,230 @@
+"""What about the settings would break the promise or the safety, or deserves advice; each with the line that mends it.
+
+Settings that cannot be used at all are refused by ``Settings``; those here work, and mean more than they seem to. Pure:
+no I/O, no environment of its own. What is wrong with a store, the store says (``Store.audit``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Literal
+
+from jwtgate.core.policy import ANY_AUDIENCE
+from jwtgate.stores.contract import Weakness
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jwtgate.settings import Settings
+
+__all__ = ["audit_settings", "weaknesses_of_mistakes"]
+
+LONG_LEASE_SECONDS = 5.0
+LONG_GRACE_SECONDS, LONGEST_GRACE_SECONDS = 60.0, 300.0
+"""Beyond the second an outage undoes a logout for longer than short tokens live anyway."""
+
+LONG_LEEWAY_SECONDS = 60.0
+LONG_TTL_SECONDS = 30 * 86400.0
+
+FEW_LETTERS = 8
+"""Random text of 32 hexadecimal digits has about 14 distinct ones, and fewer than 8 never."""
+
+PLACEHOLDERS = re.compile(
+    r"(?i)secret|passw|change[-_ ]?(me|this|it)|example|your[-_ ]|placeholder|insecure|default|qwert|letmein|123456|abcdef"
+)
+"""Words of documentation and templates. The longer ones never, the shorter ones hardly ever stand in random text."""
+
+NEW_RANDOM = "<what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'>"
+
+_SEPARATOR = "; allowed: "
+
+
+def audit_settings(settings: Settings, environ: Mapping[str, str]) -> tuple[Weakness, ...]:
+    """Every finding, in the order of the table of settings.
+
+    Args:
+        settings: sound ones.
+        environ: names to text, where what else stands there matters; else empty.
+    """
+    return (
+        *_secrets(settings, environ),
+        *_issuers(settings),
+        *_times(settings),
+        *_memory(settings, environ),
+        *_cookies(settings),
+        *_outage(settings),
+        *(
+            Weakness(f"{warning.removesuffix('.')}.", "Mend or remove those keys", "hint", about="JWTGATE_JWKS_FILE")
+            for warning in settings.warnings
+        ),
+    )
+
+
+def weaknesses_of_mistakes(mistakes: tuple[str, ...]) -> tuple[Weakness, ...]:
+    """Those of a ``SettingsError``, each with what is allowed as its remedy."""
+    return tuple(_of_mistake(mistake) for mistake in mistakes)
+
+
+def _of_mistake(mistake: str) -> Weakness:
+    problem, _, allowed = mistake.removesuffix(".").partition(_SEPARATOR)
+    found = re.match(r"JWTGATE_\w+(\[\d+\])?(\.\w+)?", problem)
+    about = found[0] if found else "JWTGATE_SECRET" if "key" in problem else "JWTGATE_STORE"
+    return Weakness(f"{problem}.", _remedy(about, problem, allowed), about=about)
+
+
+def _remedy(about: str, problem: str, allowed: str) -> str:
+    if "is not a setting" in problem:
+        return f"unset {about}  # {allowed}"
+    if allowed.startswith("leaving it unset"):
+        return f"unset {about}{allowed.removeprefix('leaving it unset').replace(',', '  #', 1)}"
+    if about == "JWTGATE_SECRET" or about.endswith(".secret"):
+        return f"{about}={NEW_RANDOM}"
+    return f"{about}=<{allowed or 'see jwtgate env'}>"
+
+
+def _secrets(settings: Settings, environ: Mapping[str, str]) -> Iterator[Weakness]:
+    secrets = _named_secrets(settings)
+    for name, secret in secrets.items():
+        if _is_guessable(secret):
+            yield Weakness(
+                f"{name} can be guessed, having a word of a template or few distinct letters: whoever does makes any token.",
+                f"{name}={NEW_RANDOM}",
+                about=name,
+            )
+    names = list(secrets)
+    for place, name in enumerate(names):
+        twin = next((other for other in names[:place] if secrets[other] == secrets[name]), None)
+        if twin is not None:
+            yield Weakness(
+                f"{name} is the same as {twin}: either issuer can make the other's tokens.",
+                f"{name}={NEW_RANDOM}",
+                about=name,
+            )
+    if len(settings.policies) > 1 and secrets:
+        yield Weakness(
+            f"Of {len(settings.policies)} issuers {len(secrets)} sign by HMAC: this service could make their tokens itself.",
+            "JWTGATE_ISSUERS=<entries with public_key or jwks_file in place of secret>",
+            "hint",
+            about="JWTGATE_ISSUERS",
+        )
+    if "JWTGATE_SECRET" in environ:
+        yield Weakness(
+            "JWTGATE_SECRET stands in the environment, which child processes and crash reports get to see.",
+            "JWTGATE_SECRET_FILE=<path of a file that holds it>",
+            "hint",
+            about="JWTGATE_SECRET",
+        )
+
+
+def _named_secrets(settings: Settings) -> dict[str, str]:
+    """By the name under which it is set."""
+    if settings.secret is not None:
+        return {"JWTGATE_SECRET": settings.secret}
+    entries: list[dict[str, Any]] = json.loads(str(settings.issuers)) if settings.issuers is not None else []
+    return {f"JWTGATE_ISSUERS[{i}].secret": entry["secret"] for i, entry in enumerate(entries) if "secret" in entry}
+
+
+def _is_guessable(secret: str) -> bool:
+    return len(set(secret)) < FEW_LETTERS or _is_repeated(secret) or PLACEHOLDERS.search(secret) is not None
+
+
+def _is_repeated(secret: str) -> bool:
+    """A text is some shorter one, over and over, where it is found in its own double other than at the ends."""
+    return (secret + secret).find(secret, 1) < len(secret)
+
+
+def _issuers(settings: Settings) -> Iterator[Weakness]:
+    for place, policy in enumerate(settings.policies.values()):
+        name = "JWTGATE_AUDIENCE" if settings.issuers is None else f"JWTGATE_ISSUERS[{place}].audience"
+        if policy.audience is None:
+            yield Weakness(
+                f"{name} is not set: tokens that name an audience are refused, and those that name none pass, "
+                "for whatever service they were made (RFC 8725 §3.9).",
+                f"{name}=<the name of this service, as in the claim aud>",
+                about=name,
+            )
+        elif policy.audience == ANY_AUDIENCE:
+            yield Weakness(
+                f"{name} is *: a token that its issuer made for another service is admitted here.",
+                f"{name}=<the name of this service, as in the claim aud>",
+                "hint",
+                about=name,
+            )
+        if policy.issuer is None and policy.keys.signer is None:
+            yield Weakness(
+                "JWTGATE_ISSUER is not set: whoever else signs with the same keys is believed, whatever iss says.",
+                "JWTGATE_ISSUER=<the claim iss of its tokens>",
+                "hint",
+                about="JWTGATE_ISSUER",
+            )
+
+
+def _times(settings: Settings) -> Iterator[Weakness]:
+    leeway = max((policy.leeway_seconds for policy in settings.policies.values()), default=0.0)
+    if leeway > LONG_LEEWAY_SECONDS:
+        yield Weakness(
+            f"JWTGATE_LEEWAY is {leeway:g} s: so long tokens live after they have expired, and so long after a logout "
+            "new tokens without our stamp are refused.",
+            f"JWTGATE_LEEWAY={LONG_LEEWAY_SECONDS:g}",
+            "hint",
+            about="JWTGATE_LEEWAY",
+        )
+    longest = max((policy.max_ttl_seconds for policy in settings.policies.values()), default=0.0)
+    if longest > LONG_TTL_SECONDS:
+        yield Weakness(
+            f"JWTGATE_MAX_TTL is {longest / 86400:.0f} days: so long rulings without a known end fill the view and the store.",
+            f"JWTGATE_MAX_TTL={LONG_TTL_SECONDS:.0f}",
+            "hint",
+            about="JWTGATE_MAX_TTL",
+        )
+    if settings.lease > LONG_LEASE_SECONDS:
+        yield Weakness(
+            f"JWTGATE_LEASE is {settings.lease:g} s: so long a revocation without wait may go unheard.",
+            "JWTGATE_LEASE=1",
+            "hint",
+            about="JWTGATE_LEASE",
+        )
+
+
+def _memory(settings: Settings, environ: Mapping[str, str]) -> Iterator[Weakness]:
+    """That the store is one process's memory, it says itself."""
+    workers = environ.get("WEB_CONCURRENCY", "")
+    if settings.store == "memory://" and workers.isdecimal() and int(workers) > 1:
+        yield Weakness(
+            f"WEB_CONCURRENCY is {int(workers)}, and each worker has a memory of its own: a logout reaches one of them.",
+            "WEB_CONCURRENCY=1",
+            about="WEB_CONCURRENCY",
+        )
+
+
+def _cookies(settings: Settings) -> Iterator[Weakness]:
+    if not settings.cookie_secure:
+        yield Weakness(
+            "JWTGATE_COOKIE_SECURE is 0: browsers send the tokens over plain http, where anybody on the way reads them.",
+            "JWTGATE_COOKIE_SECURE=1",
+            about="JWTGATE_COOKIE_SECURE",
+        )
+    if settings.csrf == "off" and "cookie" in settings.locations:
+        yield Weakness(
+            "JWTGATE_CSRF is off while tokens are taken from cookies: any web site can act for a user who is logged in.",
+            "JWTGATE_CSRF=fetch-metadata",
+            about="JWTGATE_CSRF",
+        )
+
+
+def _outage(settings: Settings) -> Iterator[Weakness]:
+    if settings.on_store_down == "admit":
+        yield Weakness(
+            "JWTGATE_ON_STORE_DOWN is admit: a revoked token lives on wherever the store cannot be asked, without any bound.",
+            "JWTGATE_ON_STORE_DOWN=refuse",
+            about="JWTGATE_ON_STORE_DOWN",
+        )
+    elif settings.on_store_down == "cached" and settings.grace > LONG_GRACE_SECONDS:
+        severity: Literal["problem", "hint"] = "problem" if settings.grace > LONGEST_GRACE_SECONDS else "hint"
+        yield Weakness(
+            f"JWTGATE_GRACE is {settings.grace:g} s: so long after its lease a process that is cut off admits a revoked token.",
+            "JWTGATE_GRACE=30",
+            severity,
+            about="JWTGATE_GRACE",
+        )

@@ -1,0 +1,196 @@
+"""What ``jwtgate doctor`` finds: the settings, then the live store, then the workers that follow it.
+
+Registers nowhere and writes nothing: but where the store's history is lost, its own next step opens a new one (H1), as
+that of any process would.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jwtgate.auditing import audit_settings, weaknesses_of_mistakes
+from jwtgate.cli.gates import Visitor
+from jwtgate.cli.printing import span
+from jwtgate.errors import SettingsError, StoreUnavailable
+from jwtgate.settings import Settings
+from jwtgate.settings.urls import mask_url
+from jwtgate.stores.contract import Weakness
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from jwtgate.core.history import Epoch
+    from jwtgate.stores.contract import Store
+
+__all__ = ["Examination", "examine"]
+
+LONGEST_WATCH_SECONDS = 5.0
+"""A worker renews several times a lease; of a lease that is longer than this, we do not wait for it."""
+
+HEALING_LEASES = 4
+"""An epoch is healed after two leases of watching (L2); a slow machine may need twice that."""
+
+RENEWED_BY_LEASE = 0.5
+"""Of a lease: by then a worker has renewed, whose reads last 0.3 of it."""
+
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        findings: problems first.
+        condition: the store's, in half a sentence; empty where it was not seen.
+    """
+
+    findings: tuple[Weakness, ...]
+    condition: str
+
+    @property
+    def is_sound(self) -> bool:
+        """Hints are advice."""
+        return not any(finding.severity == "problem" for finding in self.findings)
+
+
+def examine(environ: Mapping[str, str]) -> Examination:
+    """Everything. Args: environ: names to text, as for ``Settings.from_env``."""
+    try:
+        settings = Settings.from_env(environ)
+    except SettingsError as error:
+        return _examination(weaknesses_of_mistakes(error.mistakes), "The store was not asked")
+    findings = list(audit_settings(settings, environ))
+    condition = ""
+    try:
+        # Without STRICT, which would end at the first finding of the store's.
+        with _silence(), closing(Visitor(replace(settings, strict=False))) as gate:
+            condition = _examine_store(gate.store, settings, findings)
+    except SettingsError as error:
+        findings += (replace(each, about="JWTGATE_STORE") for each in weaknesses_of_mistakes(error.mistakes))
+    except StoreUnavailable as error:
+        findings.append(_unusable(settings.store, error))
+    return _examination(tuple(findings), condition)
+
+
+def _examination(findings: tuple[Weakness, ...], condition: str) -> Examination:
+    return Examination(tuple(sorted(findings, key=lambda finding: finding.severity == "hint")), condition)
+
+
+@contextmanager
+def _silence() -> Generator[None]:
+    """What the gate would log are the findings themselves."""
+    logger = logging.getLogger("jwtgate")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _examine_store(store: Store, settings: Settings, findings: list[Weakness]) -> str:
+    """Adds to the findings. Returns: the condition. Raises: StoreUnavailable: it does not answer at all."""
+    found = store.audit()
+    findings += found
+    if settings.store == "memory://":
+        return "Store: memory://"
+    try:
+        watched = _watch(store, settings.lease)
+    except StoreUnavailable as error:
+        if not any(finding.severity == "problem" for finding in found):  # else it is what they said
+            problem = f"The store answers, but does not do its work: {_reason(error)}."
+            findings.append(Weakness(problem, "jwtgate doctor  # again, after a look into the server's own log"))
+        return f"Store: {mask_url(settings.store)}, not usable"
+    findings += watched.weaknesses(settings.lease)
+    return f"Store: {mask_url(settings.store)}, {watched}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """Workers, seen for a while.
+
+    Attributes:
+        epoch: as it was in the end.
+        live: who renewed meanwhile; where the lease is too long to wait for that, all that are registered.
+        silent: who did not: stopped without a farewell, or cut off.
+        behind: how many of the live had not acknowledged the log's end of the beginning.
+        is_long: whether the lease was waited for.
+    """
+
+    epoch: Epoch
+    live: int
+    silent: int
+    behind: int
+    is_long: bool
+
+    def weaknesses(self, lease_seconds: float) -> Generator[Weakness]:
+        """What of it is no mere information."""
+        in_force = self.epoch.lease_seconds
+        if self.live and in_force != lease_seconds:
+            yield Weakness(
+                f"JWTGATE_LEASE is {lease_seconds:g} and the running workers' is {in_force:g}: "
+                "a process with another lease than theirs does not follow, and each of its requests asks the store.",
+                f"JWTGATE_LEASE={in_force:g}",
+                about="JWTGATE_LEASE",
+            )
+        if self.live and not self.epoch.is_healed:
+            yield Weakness(
+                "The store's history has not been healed for seconds, though workers run: requests get 503.",
+                "jwtgate doctor  # again; the workers' logs say what keeps them",
+                about="history",
+            )
+
+    def __str__(self) -> str:
+        """For the last line."""
+        healed = "healed" if self.epoch.is_healed else "not healed yet, which the first worker sees to"
+        parts = [healed, f"{self.live} worker{'' if self.live == 1 else 's'} {'live' if self.is_long else 'registered'}"]
+        parts += [f"{self.silent} silent"] if self.silent else []
+        parts += [f"{self.behind} behind"] if self.behind else []
+        return ", ".join([*parts, f"lease {span(self.epoch.lease_seconds)}"])
+
+
+def _watch(store: Store, lease_seconds: float) -> _Watched:
+    """Looks until every worker has renewed and the history is healed, or nobody is left to wait for."""
+    began = time.monotonic()
+    epoch, end, workers = store.workers()
+    beats = {worker.name: worker.beat for worker in workers}
+    lease = max(lease_seconds, epoch.lease_seconds)
+    while True:
+        live = [worker for worker in workers if beats.get(worker.name) != worker.beat]
+        behind = sum(worker.acknowledged < end.position for worker in live)
+        waited = time.monotonic() - began
+        patience = lease if epoch.is_healed or not live else HEALING_LEASES * lease
+        is_done = len(live) == len(workers) and not behind and epoch.is_healed
+        if not workers or is_done or waited > min(patience, LONGEST_WATCH_SECONDS):
+            break
+        time.sleep(LOOK_SECONDS)
+        epoch, _, workers = store.workers()
+    is_long = not workers or waited >= RENEWED_BY_LEASE * lease or len(live) == len(workers)
+    return _Watched(epoch, len(live if is_long else workers), len(workers) - len(live) if is_long else 0, behind, is_long)
+
+
+def _unusable(url: str, error: StoreUnavailable) -> Weakness:
+    """One clear line that names the variable."""
+    told, reason = f"JWTGATE_STORE, {mask_url(url)},", _reason(error)
+    scheme = url.partition("://")[0]
+    if "Authentication" in str(error):
+        return Weakness(
+            f"{told} refuses the user or the password, or asks for one ({reason}).",
+            f"JWTGATE_STORE={scheme}://<user>:<password>@<host>",
+        )
+    if "is out of range" in str(error) or "Invalid Database" in str(error):
+        return Weakness(f"{told} has no database of that number ({reason}).", f"JWTGATE_STORE={scheme}://<host>/0")
+    return Weakness(f"{told} cannot be reached: {reason}.", "JWTGATE_STORE=<the URL of a store that is running>")
+
+
+def _reason(error: StoreUnavailable) -> str:
+    """Without the names of a library's classes."""
+    text = str(error).removeprefix("the store failed: ").strip().rstrip(".")
+    kind, colon, rest = text.partition(": ")
+    reason = rest if colon and kind.isidentifier() else text
+    return "no answer in time" if "temporarily unavailable" in reason else reason
