@@ -231,7 +231,7 @@ class Decision(Recollection):
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
-        entry = self._in_grace(self.key_of(token, source))
+        entry = self._recall(self.key_of(token, source))
         if entry is None:
             raise error
         return entry

@@ -37,9 +37,10 @@ class Recollection:
         self._find = view.admitted.get
         self._touch = view.admitted.touch
         self._note = view.seen.note
+        self._has_grace = rules.on_store_down == "cached"
 
     def hit(self, authorization: bytes) -> Admitted | None:
-        """The hot path: a token admitted before, under a live lease and before its deadline; else None.
+        """The hot path: a token admitted before, under a live lease or in the grace, and before its deadline; else None.
 
         One digest, one clock read, two comparisons; no lock, no generator (design §2). Nothing is parsed: only the bytes of
         a value that was once found well-formed and admitted lead anywhere.
@@ -69,7 +70,7 @@ class Recollection:
         if entry is None:
             return None
         now = self.boot()
-        if now < entry.deadline and now < self.view.lease_until:
+        if now < entry.deadline and (now < self.view.lease_until or (self._has_grace and self._is_in_grace(now))):
             try:
                 self._touch(key)
             except KeyError:  # evicted this instant
@@ -83,19 +84,11 @@ class Recollection:
     def _remembered(self, token: bytes, source: Source | None) -> Admitted | None:
         if len(token) > self.rules.max_token_bytes:
             return None
-        key = self.key_of(token, source)
-        return self._recall(key) or self._in_grace(key)
+        return self._recall(self.key_of(token, source))
 
-    def _in_grace(self, key: bytes) -> Admitted | None:
-        """``cached``: a token admitted before, while the store is down and within the grace that was registered (F2)."""
-        if self.rules.on_store_down != "cached" or not self.store_is_down():
-            return None
-        entry = self._find(key)
-        now = self.boot()
-        if entry is None or now >= entry.deadline or now >= self.view.grace_until:
-            return None
-        self.tally.hits += 1
-        return entry
+    def _is_in_grace(self, now: float) -> bool:
+        """``cached``: while the store is down and within the grace that was registered (F2)."""
+        return now < self.view.grace_until and self.store_is_down()
 
 
 def _miss(authorization: bytes) -> None:

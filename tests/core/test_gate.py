@@ -403,6 +403,18 @@ def test_cached_goes_on_with_what_was_admitted() -> None:
         gate.decide(answer=DOWN)
 
 
+def test_cached_is_served_on_the_hot_path() -> None:
+    """Nobody pays for a plan while the store is down; before it is, after the grace, and elsewhere there is no such hit."""
+    gate, refusing = lapsed("cached"), lapsed("refuse")
+    assert gate.decision.hit(b"Bearer " + TOKEN) is not None
+    assert refusing.decision.hit(b"Bearer " + TOKEN) is None
+    gate.is_down = False
+    assert gate.decision.hit(b"Bearer " + TOKEN) is None
+    gate.is_down = True
+    gate.time.now = 4.0
+    assert gate.decision.hit(b"Bearer " + TOKEN) is None
+
+
 def test_cached_token_that_was_ruled_on_is_gone() -> None:
     """R1: a ruling known here refuses in the grace as well."""
     gate = lapsed("cached")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from processes.checker import Decision, Revocation, check
+from processes.checker import Absence, Decision, Revocation, check
 
-KILLED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.0)
+KILLED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.0, returned=11.0, is_everywhere=True)
+PROMISED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.9, returned=11.0)
 SUSPENDED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.0, lifted_from=20.0, lifted_until=21.0)
 
 
@@ -32,19 +33,54 @@ def test_checker_finds_an_admission_after_the_receipt() -> None:
     history = [Decision(9.0, 9.1, "a", "admitted"), Decision(11.01, 11.02, "a", "admitted")]
     found = check(history, [KILLED])
     assert len(found.violations) == 1
-    assert found.violations[0].startswith("(a, b)")
+    assert found.violations[0].startswith("(a)")
     assert found.tested_kills == 1
+    assert found.latest_after_receipt == pytest.approx(0.01)
+
+
+def test_checker_finds_an_admission_after_the_promised_time() -> None:
+    """(b) until then it may pass, though the call has returned."""
+    history = [Decision(11.8, 11.85, "a", "admitted"), Decision(11.95, 11.96, "a", "admitted")]
+    found = check(history, [PROMISED])
+    assert [text[:3] for text in found.violations] == ["(b)"]
+    assert found.latest_after_call == pytest.approx(0.95)
+    assert found.latest_after_receipt < 0
+
+
+def test_checker_measures_the_last_admission_before_the_receipt() -> None:
+    """Negative where nothing passed afterwards; a suspension that is being lifted is not measured."""
+    found = check([Decision(10.75, 10.8, "a", "admitted")], [KILLED])
+    assert found.latest_after_receipt == pytest.approx(-0.25)
+    assert check([Decision(20.5, 20.6, "a", "admitted")], [SUSPENDED]).latest_after_receipt < -1000
 
 
 def test_checker_finds_a_refusal_of_what_nobody_revoked() -> None:
-    """(c) another token's revocation explains nothing, nor does one that began later."""
+    """(e) another token's revocation explains nothing, nor does one that began later."""
     history = [Decision(12.0, 12.1, "b", "refused"), Decision(9.0, 9.1, "a", "refused")]
-    assert [text[:3] for text in check(history, [KILLED]).violations] == ["(c)", "(c)"]
+    assert [text[:3] for text in check(history, [KILLED]).violations] == ["(e)", "(e)"]
 
 
 def test_checker_finds_any_other_answer() -> None:
-    """(d) errors are never an answer."""
-    assert check([Decision(1.0, 1.1, "a", "other")], []).violations[0].startswith("(d)")
+    """(c) errors are never an answer."""
+    assert check([Decision(1.0, 1.1, "a", "other")], []).violations[0].startswith("(c)")
+
+
+def test_checker_finds_each_request_that_took_too_long() -> None:
+    """(d) whatever the answer."""
+    history = [Decision(1.0, 3.0, "a", "admitted"), Decision(1.0, 1.7, "a", "unavailable"), Decision(1.0, 1.4, "a", "admitted")]
+    found = check(history, [], patience=0.5)
+    assert [text[:3] for text in found.violations] == ["(d)", "(d)"]
+    assert found.slowest == pytest.approx(2.0)
+
+
+def test_only_what_a_process_was_away_for_excuses_a_slow_request() -> None:
+    """The excuse is as long as the absence within the request, and of that process alone."""
+    absences = {"one": [Absence(2.0, 4.0, 1.8)]}
+    excused = Decision(1.9, 4.1, "a", "admitted", "one")
+    assert check([excused], [], patience=0.5, absences=absences).violations == []
+    assert check([Decision(1.0, 4.0, "a", "admitted", "one")], [], patience=0.5, absences=absences).violations
+    assert check([Decision(3.9, 4.6, "a", "admitted", "one")], [], patience=0.5, absences=absences).violations
+    assert check([Decision(1.9, 4.1, "a", "admitted", "two")], [], patience=0.5, absences=absences).violations
 
 
 def test_failed_call_promises_nothing_and_explains_refusals() -> None:

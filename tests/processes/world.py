@@ -15,17 +15,21 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from processes.checker import VERDICTS, Decision, Findings, Revocation, check
-from processes.worker import RECORD
+from processes.checker import VERDICTS, Absence, Decision, Findings, Revocation, check
+from processes.worker import IDLE, RECORD
 
 import jwtgate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 SECRET = "a secret of at least thirty-two bytes"
 START_SECONDS = 30.0
 RECOVERY_SECONDS = 15.0
+DOUBT_SECONDS = 62.0
+"""After history was lost twice, positions no longer tell which of two epochs was earlier, and a token that was issued less than
+MAX_SKEW_SECONDS after a cut-off is refused, lest a clock that ran ahead save an older one."""
+
 LATE_SECONDS = 5.0
 """A write whose call failed may still be carried out when a stopped server goes on; none of the faults lasts longer."""
 
@@ -70,11 +74,25 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
 class World:
     """Worker and revoker processes around a folder of plain files."""
 
-    def __init__(self, *, lease: float, rate: float, **settings: Any) -> None:
-        """Args: rate: revocations a second of all revokers together. settings: more of ``jwtgate.Settings``."""
+    def __init__(
+        self,
+        *,
+        lease: float,
+        rate: float,
+        workers: dict[str, Any] | None = None,
+        revokers: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Args:
+        rate: revocations a second of all revokers together.
+        workers, revokers: more of the configuration of each.
+        settings: more of ``jwtgate.Settings``.
+        """
+        self.of_workers, self.of_revokers = workers or {}, revokers or {}
         self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-world-"))
         self.lease = lease
         self.rate = rate
+        self.reach = lease + (settings.get("grace", 30.0) if settings.get("on_store_down") == "cached" else 0.0)
         self.settings = {
             "secret": SECRET,
             "lease": lease,
@@ -87,14 +105,18 @@ class World:
         self._marks: dict[str, int] = {}
         (self.folder / "tokens").touch()
 
-    def start_worker(self, name: str, face: str, url: str) -> None:
+    def start_worker(self, name: str, face: str, url: str, **more: Any) -> None:
         """Args: face: asgi or wsgi."""
-        self._start("processes.worker", name, url, face=face)
+        self._start("processes.worker", name, url, face=face, **{**self.of_workers, **more})
 
     def start_revokers(self, count: int, url: str) -> None:
         """They wait for ``go``."""
         for index in range(count):
-            self._start("processes.revoker", f"revoker-{index}", url, rate=self.rate / count)
+            self.start_revoker(f"revoker-{index}", url, self.rate / count)
+
+    def start_revoker(self, name: str, url: str, rate: float) -> None:
+        """Its name begins with ``revoker``; it waits for ``go``."""
+        self._start("processes.revoker", name, url, rate=rate, **self.of_revokers)
 
     def _start(self, module: str, name: str, url: str, **more: Any) -> None:
         settings = {**self.settings, "store": url}
@@ -110,8 +132,12 @@ class World:
     def status(self, name: str) -> dict[str, Any]:
         """The last thing a process said of itself."""
         path = self.folder / f"{name}.status"
-        lines = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
+        lines = _tail(path).rpartition(b"\n")[0].splitlines() if path.exists() else []
         return json.loads(lines[-1]) if lines else {"at": 0.0, "live": False, "store": "", "swept": 0}  # type: ignore[no-any-return]
+
+    def statuses(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything that each process said of itself."""
+        return {path.stem: list(self._lines(path.name)) for path in self.folder.glob("*.status")}
 
     def wait_live(self, since: float, seconds: float = RECOVERY_SECONDS) -> None:
         """Until every process has said, after ``since``, that it is live."""
@@ -142,6 +168,18 @@ class World:
         process = self.processes[name]
         assert process.poll() is None
         os.kill(process.pid, number)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL; it is no longer one of the processes."""
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def step_wall(self, name: str, seconds: float) -> None:
+        """Sets a worker's wall clock, and its children's: so many seconds off."""
+        partial = self.folder / f"{name}.wall.new"
+        partial.write_text(str(seconds))
+        partial.rename(self.folder / f"{name}.wall")
 
     def stop(self) -> None:
         """An orderly end of all; each must end with status 0."""
@@ -193,6 +231,15 @@ class World:
                     decisions.append(Decision(start, end, names[number], VERDICTS[verdict], process))
         return sorted(decisions, key=lambda decision: decision.start)
 
+    def absences(self) -> dict[str, list[Absence]]:
+        """When each worker was late to run: what it did not compute meanwhile it was not running for."""
+        return {
+            path.stem: [
+                Absence(wakes, woke, max(0.0, woke - wakes - spent)) for wakes, woke, spent in IDLE.iter_unpack(_whole(path))
+            ]
+            for path in self.folder.glob("*.idle")
+        }
+
     def calls(self) -> list[dict[str, Any]]:
         """Every call of a revoker: what it asked, and what it was told once it returned."""
         calls: list[dict[str, Any]] = []
@@ -203,24 +250,69 @@ class World:
             calls += by_number.values()
         return calls
 
-    def revocations(self, *, loses_history: bool) -> list[Revocation]:
-        """Args: loses_history: after lost history the second of a cut-off is ambiguous, and is refused (design §3)."""
-        ledger = _Ledger(self.tokens(), loses_history=loses_history)
+    def revocations(self, *, loses_history: bool, troubled: Sequence[tuple[float, float]] = ()) -> list[Revocation]:
+        """Args:
+        loses_history: after lost history the second of a cut-off is ambiguous, and is refused (design §3).
+        troubled: from when to when some process could not hear of a lift: what it knows goes on refusing (R1).
+        """
+        ledger = _Ledger(self.tokens(), loses_history=loses_history, reach=self.reach, troubled=troubled)
         calls = self.calls()
         lifting = {(call["by"], call["lifts"]): call for call in calls if call["kind"] == "reinstate"}
         return [
             ledger.revocation(call, lifting.get((call["by"], call["number"]))) for call in calls if call["kind"] != "reinstate"
         ]
 
-    def check(self, *, since: float = 0.0, loses_history: bool = False) -> Findings:
-        """All decisions from ``since`` on, against every revocation there was."""
-        return check(self.decisions(since), self.revocations(loses_history=loses_history))
+    def refused_refreshes(self, since: float = 0.0, *, loses_history: bool = False) -> list[str]:
+        """Of sessions that nobody ended: no token of theirs was revoked by then."""
+        late = DOUBT_SECONDS if loses_history else LATE_SECONDS
+        calls = self.calls()
+        ends = {call["value"]: call["began"] for call in calls if call["kind"] == "session"}
+        cuts = [(call["began"], call.get("returned", inf) + late) for call in calls if call["kind"] == "everything"]
+        return [
+            f"(e) refresh refused of a live session: {line}"
+            for path in self.folder.glob("*.refreshes")
+            for line in self._lines(path.name)
+            if since <= line["ended"] < ends.get(line["sid"], inf)
+            and not any(began < line["ended"] and line["since"] < returned for began, returned in cuts)
+        ]
+
+    def check(
+        self,
+        *,
+        since: float = 0.0,
+        loses_history: bool = False,
+        troubled: Sequence[tuple[float, float]] = (),
+        patience: float = inf,
+    ) -> Findings:
+        """All decisions from ``since`` on, against every revocation there was; arguments as of ``revocations`` and ``check``."""
+        decisions = self.decisions(since)  # first: see there
+        revocations = self.revocations(loses_history=loses_history, troubled=troubled)
+        found = check(decisions, revocations, patience=patience, absences=self.absences())
+        found.violations += self.refused_refreshes(since, loses_history=loses_history)
+        return found
+
+
+def _tail(path: Path, size: int = 4096) -> bytes:
+    """The end of a file that may be long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - size))
+        return file.read()
+
+
+def _whole(path: Path) -> bytes:
+    """Records, without one that is being written."""
+    text = path.read_bytes()
+    return text[: len(text) - len(text) % IDLE.size]
 
 
 class _Ledger:
     """Which tokens a call was about: by their handles and by when they were issued."""
 
-    def __init__(self, tokens: Iterable[dict[str, Any]], *, loses_history: bool) -> None:
+    def __init__(
+        self, tokens: Iterable[dict[str, Any]], *, loses_history: bool, reach: float, troubled: Sequence[tuple[float, float]]
+    ) -> None:
+        self.reach = reach
+        self.troubled = troubled
         self.loses_history = loses_history
         self.tokens = list(tokens)
         self.by_handle: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -230,18 +322,23 @@ class _Ledger:
 
     def revocation(self, call: dict[str, Any], lift: dict[str, Any] | None) -> Revocation:
         """A call that was never answered promises nothing and may have been carried out."""
-        killed, touched = set(), set()
+        killed, touched, doubtful = set(), set(), set()
         until = call.get("returned", inf) if "at" in call else call.get("returned", inf) + LATE_SECONDS
         for token in self._about(call):
             if self._is_before(call, token):
                 killed.add(token["id"])
             elif token["began"] <= until or self._is_ambiguous(call, token):
                 touched.add(token["id"])
+            elif self.loses_history and token["began"] <= until + DOUBT_SECONDS:
+                doubtful.add(token["id"])
         return Revocation(
             began=call["began"],
             killed=frozenset(killed),
             touched=frozenset(touched),
-            dead_from=_holds_from(call),
+            doubtful=frozenset(doubtful),
+            dead_from=_holds_from(call, self.reach),
+            returned=call["returned"] if "at" in call else None,
+            is_everywhere=bool(call.get("everywhere")),
             lifted_from=inf if lift is None else lift["began"],
             lifted_until=self._lifted_until(lift),
             name=f"{call['by']}:{call['number']}:{call['kind']}",
@@ -249,7 +346,10 @@ class _Ledger:
 
     def _lifted_until(self, lift: dict[str, Any] | None) -> float:
         """Receipts are about killing: a worker that is cut off goes on refusing what it knows (R1), lifted or not."""
-        return inf if lift is None or self.loses_history else _holds_from(lift) or inf
+        if lift is None:
+            return inf
+        heard = _holds_from(lift, self.reach) or inf
+        return max([heard, *(until for begin, until in self.troubled if lift["began"] <= until and begin <= heard)])
 
     def _about(self, call: dict[str, Any]) -> list[dict[str, Any]]:
         kind, value = call["kind"], call["value"]
@@ -258,7 +358,7 @@ class _Ledger:
         if kind in ("suspend", "version"):
             named = self.by_handle.get(("sub", value), [])
             return [token for token in named if kind == "suspend" or token["ver"] < call["version"]]
-        return self.by_handle.get((kind, value), [])
+        return self.by_handle.get(("sid" if kind == "session" else kind, value), [])
 
     def _is_before(self, call: dict[str, Any], token: dict[str, Any]) -> bool:
         is_cut_off = call["kind"] in ("everything", "sub", "tenant", "client_id")
@@ -268,10 +368,11 @@ class _Ledger:
         return self.loses_history and "at" in call and token["iat"] <= math.ceil(call["at"])
 
 
-def _holds_from(call: dict[str, Any]) -> float | None:
+def _holds_from(call: dict[str, Any], reach: float) -> float | None:
     """On the monotonic clock; the receipt says it on the wall clock, read in the same process at the same time."""
     if call.get("everywhere"):
         return float(call["returned"])
-    if call.get("effective_by") is None:
+    if "at" not in call:
         return None
-    return float(call["effective_by"] - call["wall"] + call["returned"])
+    promised = inf if call["effective_by"] is None else call["effective_by"] - call["wall"]
+    return float(call["returned"] + min(promised, reach))

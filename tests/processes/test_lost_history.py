@@ -1,0 +1,84 @@
+"""What must not be concluded from what a store has lost: that nobody is registered, that nothing was lifted."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from processes.gates import answer_of, heal, made, started
+from processes.proxy import Proxy
+from processes.world import wait_until
+
+if TYPE_CHECKING:
+    from servers import Server
+
+    from jwtgate import Gate
+
+pytestmark = pytest.mark.server
+
+
+def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -> None:
+    """threats.md 17: an evicted or deleted list of workers never means that there are none."""
+    heal(valkey)
+    with Proxy(valkey.port) as proxy, started(valkey.url, lease=2.0) as here:
+        away = made(proxy.url, lease=2.0)
+        assert away.ready(15.0)
+        token = here.issue("alice")
+        away.verify(token)
+        proxy.hold()
+        with valkey.client() as client:
+            client.delete("{jwtgate:0}:workers")
+        receipt = here.revoke(token=token, wait=True)
+        verdict = answer_of(away, token)
+        proxy.pass_on()
+        away.close()
+    assert receipt.effective_everywhere is False or verdict != "admitted"
+
+
+def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> None:
+    """Design §6: 503, never 401, for the store's fault: an older copy says suspended, this process knows better."""
+    heal(valkey)
+    copy = valkey.folder.with_suffix(".copy")
+    with started(valkey.url, lease=1.0) as gate:
+        token, epoch = gate.issue("alice"), gate.view.parts[0].epoch
+        gate.suspend("alice", wait=True)
+        shutil.copytree(valkey.folder / "appendonlydir", copy)
+        gate.reinstate("alice", wait=True)
+        assert answer_of(gate, token) == "admitted"
+        valkey.kill()
+        shutil.rmtree(valkey.folder / "appendonlydir")
+        copy.rename(valkey.folder / "appendonlydir")
+        valkey.start()
+        answers = set()
+        deadline = time.monotonic() + 15.0
+        while not (gate.status().live and gate.view.parts[0].epoch != epoch) and time.monotonic() < deadline:
+            answers.add(answer_of(gate, token))
+            time.sleep(0.005)
+        assert answer_of(gate, token) == "admitted"
+        assert "refused" not in answers
+
+
+def flush(valkey: Server, gate: Gate) -> None:
+    """Returns once the gate is live in the new history."""
+    epoch = gate.view.parts[0].epoch
+    with valkey.client() as client:
+        client.flushall()
+    wait_until(lambda: gate.status().live and gate.view.parts[0].epoch != epoch, 15.0, "live in the next epoch")
+
+
+@pytest.mark.xfail(strict=True, reason="positions begin anew with a lost history, and are compared across histories")
+def test_login_after_a_logout_lives_though_history_was_lost_twice(valkey: Server) -> None:
+    """Design §3: by time where both are of old epochs, and the token is seconds younger than the cut-off."""
+    heal(valkey)
+    with started(valkey.url, lease=0.2) as gate:
+        for _ in range(20):  # twenty positions, of which healing writes back one
+            gate.revoke(jti="another")
+        gate.revoke(sub="alice", wait=True)
+        flush(valkey, gate)
+        time.sleep(1.1)  # past the second of the cut-off, which is ambiguous by design
+        token = gate.issue("alice")
+        assert answer_of(gate, token) == "admitted"
+        flush(valkey, gate)
+        assert answer_of(gate, token) == "admitted"
