@@ -4,7 +4,8 @@ Invariant: a receipt says ``effective_everywhere`` only if, in one unchanged epo
 that the write's own atomic step listed has since acknowledged it, deregistered, or been silent for its whole reach on this
 process's boot clock; and nobody can still act on knowledge of an earlier epoch.
 
-The rules kept here, by letter: W1 (the write lists the workers in its atomic step), W2 (acknowledged, deregistered, or one
+The rules kept here, by letter: W1 (the write lists the workers in its atomic step; who had acknowledged the position
+before it was given is on another branch of the history), W2 (acknowledged, deregistered, or one
 full reach since the reply; no server clock), W3 (epoch checked again, changed: write and wait again; a new epoch must have
 settled), W5 (a write the store did not accept raises).
 """
@@ -37,13 +38,20 @@ LONGEST_PAUSE_SECONDS = 0.016
 
 @dataclass(slots=True)
 class _Wait:
-    """One partition's step of a write, and what has been seen of it since. ``missing``: workers that may not have heard."""
+    """One partition's step of a write, and what has been seen of it since.
+
+    Attributes:
+        missing: workers that may not have heard.
+        astray: workers that had acknowledged its position before it was written: their log was another one, of the same
+            epoch (older data were put back under a running store). They will notice; what they acknowledge proves nothing.
+    """
 
     written: Written
     replied_at: float
     settled_from: float
     missing: dict[str, Worker]
     acknowledged: int
+    astray: frozenset[str]
 
     def is_over(self, now: float) -> bool:
         """Whether nobody can act on older knowledge of this partition."""
@@ -90,7 +98,9 @@ class Revoker:
         self.view.learn(written, (change.digest for change in changes))
         waits: list[_Wait] = []
         for part in written.parts:
-            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0)
+            first = part.end.position - len(part.rulings) + 1
+            astray = frozenset(worker.name for worker in part.workers if worker.acknowledged >= first)
+            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, astray)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
@@ -111,7 +121,7 @@ class Revoker:
         state.missing = {}
         for name, worker in candidates.items():
             current = there.get(name)
-            has_applied = name == own or (current is not None and current.acknowledged >= position)
+            has_applied = name == own or (current is not None and current.acknowledged >= position and name not in state.astray)
             if has_applied:
                 state.acknowledged += 1
             elif current is not None and now - state.replied_at < worker.reach_seconds:

@@ -92,7 +92,7 @@ def test_write_that_stands_without_all_that_was_asked_is_applied_here_and_raises
 
 def test_receipt_tells_what_was_written() -> None:
     """Position, time, and how many have acknowledged."""
-    caller = waiting(worker("a", 7), worker("b", 9))
+    caller = waiting(worker("a", 6), worker("b", 5))
     caller.roster(worker("a", 7), worker("b", 9), at=0.25)
     receipt = caller.receipt
     assert (receipt.position, receipt.at) == ("E:7", START + 0.5)
@@ -108,6 +108,15 @@ def test_write_that_is_gone_is_written_again(end: LogEnd) -> None:
         caller.tell(None)
     caller.tell((epoch(), end, (worker("a", 9),)))
     assert caller.effect == Write(CHANGES, START)
+
+
+def test_acknowledgement_of_another_branch_proves_nothing() -> None:
+    """W1: nobody can have acknowledged a position before it was given, unless older data were put back since."""
+    caller = waiting(worker("a", 9))
+    caller.roster(worker("a", 9), at=0.5)
+    assert caller.receipt is None
+    caller.roster(worker("a", 9), at=1.0)
+    assert caller.receipt.effective_everywhere and caller.receipt.workers == 0
 
 
 def test_receipt_waits_for_an_acknowledgement() -> None:
@@ -130,7 +139,7 @@ def test_deregistered_worker_is_not_waited_for() -> None:
 
 def test_late_comer_is_not_waited_for() -> None:
     """W1: whoever registers after the write reads the log with the entry in it."""
-    caller = waiting(worker("a", 7))
+    caller = waiting(worker("a", 6))
     caller.roster(worker("a", 7), worker("late"))
     assert caller.receipt.effective_everywhere
 
@@ -164,9 +173,9 @@ def test_own_worker_has_applied_it() -> None:
 
 def test_receipt_without_waiting_says_from_when() -> None:
     """``effective_by``: the longest reach of those who have not heard, at the latest."""
-    caller = Caller()
+    caller = Caller(own="own")
     caller.begin(wait=False)
-    caller.tell(written(worker("a", 7), worker("b", reach=4.0), worker("c")), at=0.5)
+    caller.tell(written(worker("own", 6), worker("b", reach=4.0), worker("c")), at=0.5)
     assert not caller.receipt.effective_everywhere
     assert caller.receipt.effective_by == START + 0.5 + 4.0
     assert caller.receipt.workers == 1

@@ -21,7 +21,6 @@ pytestmark = [pytest.mark.server, pytest.mark.faults]
 ROUNDS = 6
 
 
-@pytest.mark.xfail(strict=True, reason="an acknowledgement of the lost branch counts for an entry of the new one")
 def test_acknowledgement_of_what_was_lost_proves_nothing(tmp_path: Path) -> None:
     """W2, H2: positions of two branches are not comparable, though the epoch is the same."""
     url = f"sqlite:///{tmp_path}/store.db"
