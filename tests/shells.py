@@ -72,7 +72,7 @@ def tokens() -> dict[str, str]:
         "revoked": token_of_claims(sub="carol", jti="revoked", csrf=PROOF),
         "expired": token_of_claims(sub=SUBJECT, exp=int(time.time()) - 10, csrf=PROOF),
         "unproved": token_of_claims(sub=SUBJECT, jti="unproved", csrf=[PROOF]),
-        "early": token_of_claims(sub=SUBJECT, nbf=int(time.time()) + 600),
+        "early": token_of_claims(sub=SUBJECT, nbf=int(time.time()) + 3600, exp=int(time.time()) + 7200),
         "forged": token_of_claims(OTHER_SECRET, sub=SUBJECT, jti="good", csrf=PROOF),
         "unsigned": jwt.encode({"sub": SUBJECT, "exp": FAR}, None, algorithm="none"),
         "refresh": token_of_claims(sub=SUBJECT, typ="refresh"),

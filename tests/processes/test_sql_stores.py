@@ -114,7 +114,7 @@ def execute(url: str, *statements: str) -> None:
 def healed(gate: Gate, before: str) -> None:
     """Until the gate follows another epoch than ``before``."""
     wait_until(
-        lambda: gate.view.epoch != before and gate.status().live and gate.store.look_up([]).epoch.is_healed,
+        lambda: gate.view.parts[0].epoch != before and gate.status().live and gate.store.look_up([]).epoch.is_healed,
         20.0,
         f"a new epoch is healed; {gate.status()}",
     )
@@ -126,7 +126,7 @@ def test_what_the_database_lost_comes_back_from_a_process(database_url: str) -> 
         token, other = gate.issue("alice"), gate.issue("bob")
         gate.revoke(token=token, wait=True)
         assert answer_of(gate, other) == "admitted"
-        before = gate.view.epoch
+        before = gate.view.parts[0].epoch
         tables = ("meta", "rulings", "log", "workers", "sessions")
         execute(database_url, *[f"DELETE FROM jwtgate_{name}" for name in tables])
         until = time.monotonic() + 1.0
@@ -148,7 +148,7 @@ def test_restored_backup_is_found_by_position_and_link(database_url: str) -> Non
             execute(database_url, *[f"CREATE TABLE kept_{name} AS SELECT * FROM jwtgate_{name}" for name in kept])
             end = gate.revoke(token=late, wait=True).position
             wait_until(lambda: gate.status().position == end, 10.0, "the follower has read it, and not only its writer")
-            before = gate.view.epoch
+            before = gate.view.parts[0].epoch
             restoring = [
                 statement
                 for name in kept

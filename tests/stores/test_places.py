@@ -355,7 +355,7 @@ def test_nodes_that_were_not_named_are_found(cluster: ClusterGroup, cluster_stor
 
 def test_partitions_stand_on_slots_of_their_own(cluster: ClusterGroup, cluster_store: Store) -> None:
     """Each is a store for itself, wherever its slot is."""
-    stores = [cluster_store, *(opened(cluster.url, partition=number) for number in range(1, 6))]
+    stores = [cluster_store, *(opened(cluster.url, share=(number, 6)) for number in range(1, 6))]
     for store in stores:
         store.write([Change(A, revoked=True)], time.time())
     assert len({store.look_up([]).epoch.name for store in stores}) == 6

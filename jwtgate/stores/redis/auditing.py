@@ -61,6 +61,7 @@ class Auditing:
         watch: the lease that is configured.
         partition: whose keys are looked at.
         wall: this machine's clock, NumericDate.
+        is_alone: nobody is known who would replace it: where Sentinels or a cluster do, ``topology_audit`` knows their rules.
     """
 
     ask: Ask
@@ -69,6 +70,7 @@ class Auditing:
     watch: Watch
     partition: int = 0
     wall: Callable[[], float] = time.time
+    is_alone: bool = True
 
     def weaknesses(self) -> tuple[Weakness, ...]:
         """All of them; some ten round trips. Raises: StoreUnavailable: the server does not answer at all."""
@@ -202,7 +204,7 @@ class Auditing:
 
     def _replicated(self, info: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[Weakness]:
         """Split brain: a primary that is cut off must stop (design §4)."""
-        if info.get("role") != "master" or not int(info.get("connected_slaves", 0)):
+        if not self.is_alone or info.get("role") != "master" or not int(info.get("connected_slaves", 0)):
             return
         if settings.get("min-replicas-to-write") == "0":
             yield Weakness(

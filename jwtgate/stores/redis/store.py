@@ -120,8 +120,15 @@ class RedisStore:
     def audit(self) -> tuple[Weakness, ...]:
         """Of the server, of our rights on it, of what stands at our keys, of its replicas, Sentinels and cluster."""
         around = tuple(topology_weaknesses(self._place, self._durability, self._inquire))
-        own = Auditing(self._lines.ask, self._place.reached, self._prefix, self._watch, self._partition).weaknesses()
-        return (*own, *around)
+        own = Auditing(
+            self._lines.ask,
+            self._place.reached,
+            self._prefix,
+            self._watch,
+            self._partition,
+            is_alone=not self._place.is_moving,
+        )
+        return (*own.weaknesses(), *around)
 
     def _inquire(self, command: str, decode: Callable[[Any], dict[str, str]], *arguments: str) -> dict[str, str] | None:
         """The answer, or None where the server refuses the command."""
