@@ -112,12 +112,13 @@ class Waiter:
             for _, future, loop in batch:
                 _tell(loop, future, error)
             return
-        rulings, sessions = iter(looked.facts.rulings), iter(looked.facts.sessions)
+        rulings, sessions, homes = iter(looked.facts.rulings), iter(looked.facts.sessions), iter(looked.facts.homes)
         for asked, future, loop in batch:
             own = replace(
                 looked.facts,
                 rulings=tuple(islice(rulings, len(asked.digests))),
                 sessions=tuple(islice(sessions, len(asked.sids))),
+                homes=tuple(islice(homes, len(asked.sids))),
             )
             _tell(loop, future, replace(looked, facts=own))
 
