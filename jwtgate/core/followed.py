@@ -29,6 +29,7 @@ class Followed:
         self.view = view
         self.index = index
         self.part = view.parts[index]
+        self._life = view.lives
 
     @property
     def epoch(self) -> str | None:
@@ -75,9 +76,11 @@ class Followed:
         return partition_of(digest, len(self.view.parts)) == self.index
 
     def grant(self, sent_at: float) -> None:
-        """F3: trusts this partition for one lease from when the granting read was sent."""
+        """F3: trusts this partition for one lease from when the granting read was sent; W4: not once it was given up."""
         view, part = self.view, self.part
         with view.lock:
+            if self._life != view.lives:
+                return
             part.granted_at = sent_at
             part.lease_until = max(part.lease_until, sent_at + view.lease_seconds)
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
@@ -101,10 +104,14 @@ class Followed:
             for source in (snapshot, view.rulings):
                 for digest, text in source.items():
                     view.learn_ruling(rulings, digest, text, epoch)
-            part.is_complete = rulings.is_complete
+            if rulings.is_complete:
+                part.is_complete = True
+            else:  # what found no room may be another partition's, and that one must load it anew before it vouches again
+                for each in view.parts:
+                    each.is_complete = False
             rulings.is_complete = all(each.is_complete for each in view.parts)
             view.rulings = rulings  # in one step: readers hold no lock, and at no moment is less known than before
-            part.epoch, part.end = epoch, end
+            part.end, part.epoch = end, epoch  # in this order: no reader may take a position of old for one of this epoch
 
     def apply(self, entries: Iterable[Entry]) -> None:
         """F4: evicts under each handle, then moves the position. The entries must follow ``end``."""
