@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, LogEnd
 from jwtgate.core.known import Rulings
-from jwtgate.core.partitioning import partition_of, partition_of_session
+from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jwtgate.core.sessions.stored import KeptSession
     from jwtgate.core.view import View
 
 __all__ = ["Followed"]
@@ -58,6 +59,14 @@ class Followed:
     def keeps(self, sid: str) -> bool:
         """Whether a session stands in this partition. Takes no lock."""
         return partition_of_session(sid, len(self.view.parts)) == self.index
+
+    def takes_back(self, session: KeptSession) -> bool:
+        """Whether a session that a journal remembers belongs here, it and its user's list. Takes no lock.
+
+        Made under another number of partitions the two may fall apart: it could be neither listed nor ended with the others
+        of its user, so no partition takes it back, and it has ended.
+        """
+        return self.keeps(session.sid) and partition_of_user(session.user, len(self.view.parts)) == self.index
 
     def has_rulings(self) -> bool:
         """Whether any of this partition is known. Takes no lock."""

@@ -77,6 +77,8 @@ class Endings:
         user = standing.user(sub)
         for _ in range(ROUNDS):
             looked: Looked = yield ListSessions(user)
+            if not looked.facts.epoch.is_healed:  # a journal may put back those that are missing: nothing would end them
+                raise StoreUnavailable("the store's history is healing")
             live, dead = standing.sorted_out(looked.facts)
             going = [each for each in live if each.stored.sid != keep]
             is_last = len(looked.facts.sessions) < MOST_LISTED
