@@ -92,9 +92,7 @@ def test_nothing_is_called_ended_before_the_journal_has_put_it_back(gates: Calla
     assert is_refreshed(fresh, kept.refresh_token)
 
 
-def test_no_login_is_counted_before_the_journal_has_put_the_others_back(
-    gates: Callable[..., Gate], own_server: Server
-) -> None:
+def test_no_login_is_counted_before_the_journal_has_put_the_others_back(gates: Callable[..., Gate], own_server: Server) -> None:
     """``MAX_SESSIONS``: who is alone on a list that is still to be restored is not alone."""
     first = ready(gates(max_sessions=1))
     old = first.sessions.start("alice")
@@ -109,9 +107,7 @@ def test_no_login_is_counted_before_the_journal_has_put_the_others_back(
 
 
 @pytest.mark.parametrize("how", ["refresh token", "sid", "everywhere", "elsewhere"])
-def test_end_that_was_asked_for_twice_is_known_to_the_journal(
-    gates: Callable[..., Gate], own_server: Server, how: str
-) -> None:
+def test_end_that_was_asked_for_twice_is_known_to_the_journal(gates: Callable[..., Gate], own_server: Server, how: str) -> None:
     """The first answer is 503, and the second one must not rest on what the store alone remembers."""
     first = ready(gates())
     kept, gone = first.sessions.start("alice"), first.sessions.start("alice")
@@ -130,6 +126,20 @@ def test_end_that_was_asked_for_twice_is_known_to_the_journal(
     forget(own_server, first)
     fresh = ready(gates())
     assert not is_refreshed(fresh, gone.refresh_token)
+
+
+def test_end_is_asked_for_again_in_another_process(gates: Callable[..., Gate], own_server: Server) -> None:
+    """Which owes nothing, and finds that the session has ended."""
+    first, second = ready(gates()), ready(gates())
+    pair = first.sessions.start("alice")
+    with locked(first), pytest.raises(NotDurable):
+        blocking.run(first.plans.end_by_refresh_token(pair.refresh_token, wait=True), first.performer)
+    receipt = blocking.run(second.plans.end_by_refresh_token(pair.refresh_token, wait=True), second.performer)
+    assert receipt is not None and receipt.effective_everywhere
+    assert blocking.run(second.plans.end_by_refresh_token("jgr_", wait=True), second.performer) is None
+    first._owing._owed.clear()  # type: ignore[union-attr]  # as if it had been killed
+    forget(own_server, first, second)
+    assert not is_refreshed(ready(gates()), pair.refresh_token)
 
 
 def test_login_that_was_asked_for_twice_leaves_one_session(gates: Callable[..., Gate], own_server: Server) -> None:

@@ -97,7 +97,7 @@ class View:
     # --- the followers' side
 
     def give_up(self) -> None:
-        """W4: neither lease nor grace, and nothing admitted, and nothing granted by those who followed so far; takes the lock."""
+        """W4: neither lease nor grace, nothing admitted, and nothing granted by those who followed so far; takes the lock."""
         with self.lock:
             self.lives += 1
             for part in self.parts:

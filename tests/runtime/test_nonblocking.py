@@ -47,4 +47,3 @@ def test_request_is_told_of_the_history_of_its_own_session() -> None:
     assert performer.asked == [15]
     assert [facts.home().name for facts in answers] == [f"home {number}" for number in range(1, 6)]
     assert [facts.rulings for facts in answers] == [(bytes([number]),) * number for number in range(1, 6)]
-
