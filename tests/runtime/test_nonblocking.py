@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
-from jwtgate.core.effects import Looked, LookUp
+from jwtgate.core.effects import Looked, LookUp, Write
 from jwtgate.core.history import Epoch, Facts, LogEnd
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.health import Health
-from jwtgate.runtime.nonblocking import Waiter
+from jwtgate.runtime.nonblocking import THREADS, Waiter
 
 
 def epoch_of(name: str) -> Epoch:
@@ -21,6 +22,12 @@ class Asked:
     def __init__(self) -> None:
         self.health = Health(SystemClock(), 1.0)
         self.asked: list[int] = []
+        self.is_written = threading.Event()
+
+    def perform(self, effect: Write) -> Write:
+        """Writes wait, as for a journal."""
+        assert self.is_written.wait(10.0)
+        return effect
 
     def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
         self.asked.append(len(digests))
@@ -47,3 +54,22 @@ def test_request_is_told_of_the_history_of_its_own_session() -> None:
     assert performer.asked == [15]
     assert [facts.home().name for facts in answers] == [f"home {number}" for number in range(1, 6)]
     assert [facts.rulings for facts in answers] == [(bytes([number]),) * number for number in range(1, 6)]
+
+
+def test_no_look_up_waits_behind_writes_of_any_kind() -> None:
+    """A login or a refresh waits for a journal, as a ruling does for a disk."""
+    performer = Asked()
+    waiter = Waiter(performer)  # type: ignore[arg-type]
+
+    async def write_and_look_up() -> Looked:
+        writes = [asyncio.ensure_future(waiter.perform(Write((), 0.0))) for _ in range(2 * THREADS)]
+        await asyncio.sleep(0)
+        try:
+            looked: Looked = await asyncio.wait_for(waiter.perform(LookUp((b"a",), ())), 5.0)
+        finally:
+            performer.is_written.set()
+        await asyncio.gather(*writes)
+        return looked
+
+    assert asyncio.run(write_and_look_up()).facts.rulings == (b"a",)
+    waiter.close()
