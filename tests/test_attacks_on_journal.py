@@ -10,7 +10,7 @@ import pytest
 
 from jwtgate import Gate, Settings
 from jwtgate.core.history import NotDurable
-from jwtgate.errors import GrantError, StoreUnavailable
+from jwtgate.errors import GrantError, Revoked, StoreUnavailable
 from jwtgate.runtime import blocking
 
 if TYPE_CHECKING:
@@ -163,3 +163,15 @@ def test_sessions_that_fell_apart_from_their_list_have_ended(gates: Callable[...
     fresh = ready(gates(partitions=4))
     living = {pair.session_id for pair in pairs if is_refreshed(fresh, pair.refresh_token)}
     assert {session.sid for session in fresh.sessions.list("alice")} == living
+
+
+@pytest.mark.xfail(strict=True, reason="a process without JWTGATE_JOURNAL heals the history that others would restore")
+def test_process_without_the_journal_heals_nothing_that_it_remembers(gates: Callable[..., Gate], own_server: Server) -> None:
+    """Settings differ, as during a deployment: the one that was up first cannot know what the journal has."""
+    first = ready(gates())
+    token = first.issue("alice")
+    assert first.revoke(token=token, wait=True).effective_everywhere
+    forget(own_server, first)
+    ready(gates(journal=None))
+    with pytest.raises(Revoked):
+        ready(gates()).verify(token)

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 THREADS = 4
 WRITERS = 16
-"""A write may wait for replicas or a disk (``JWTGATE_DURABILITY``) or for a journal, and no look-up may wait behind it for a thread."""
+"""A write may wait for replicas, a disk (``JWTGATE_DURABILITY``) or a journal; no look-up may wait behind it for a thread."""
 BATCH = 64
 """Look-ups per round trip: some 500 fields of one HMGET, well under a millisecond of the store's time."""
 
