@@ -39,6 +39,7 @@ from jwtgate.runtime.health import Health
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
+from jwtgate.stores.owing import OwingJournal
 from jwtgate.stores.strict import insisted
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Gate:
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
         self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
+        self._owing = None if self.journal is None else OwingJournal(self.journal)
         self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
@@ -102,8 +104,8 @@ class Gate:
             durability=durability_of(settings),
             share=(partition, settings.partitions),
         )
-        if self.journal is not None:
-            store = JournaledStore(store, self.journal)
+        if self._owing is not None:
+            store = JournaledStore(store, self._owing)
         return insisted(store) if settings.strict else store
 
     def _compose(self) -> None:

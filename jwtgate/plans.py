@@ -80,7 +80,7 @@ class Plans:
         self.cookies = cookie_rules_of(settings)
         policy = policy_of_sessions(settings.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
-        self.endings = Endings(self.standing, self.revoker)
+        self.endings = Endings(self.standing, self.revoker, is_journaled=settings.journal is not None)
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, LogEnd
 from jwtgate.core.known import Rulings
-from jwtgate.core.partitioning import partition_of, partition_of_session
+from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from jwtgate.core.sessions.stored import KeptSession
     from jwtgate.core.view import View
 
 __all__ = ["Followed"]
@@ -29,6 +30,7 @@ class Followed:
         self.view = view
         self.index = index
         self.part = view.parts[index]
+        self._life = view.lives
 
     @property
     def epoch(self) -> str | None:
@@ -58,6 +60,14 @@ class Followed:
         """Whether a session stands in this partition. Takes no lock."""
         return partition_of_session(sid, len(self.view.parts)) == self.index
 
+    def takes_back(self, session: KeptSession) -> bool:
+        """Whether a session that a journal remembers belongs here, it and its user's list. Takes no lock.
+
+        Made under another number of partitions the two may fall apart: it could be neither listed nor ended with the others
+        of its user, so no partition takes it back, and it has ended.
+        """
+        return self.keeps(session.sid) and partition_of_user(session.user, len(self.view.parts)) == self.index
+
     def has_rulings(self) -> bool:
         """Whether any of this partition is known. Takes no lock."""
         rulings = self.view.rulings
@@ -75,9 +85,11 @@ class Followed:
         return partition_of(digest, len(self.view.parts)) == self.index
 
     def grant(self, sent_at: float) -> None:
-        """F3: trusts this partition for one lease from when the granting read was sent."""
+        """F3: trusts this partition for one lease from when the granting read was sent; W4: not once it was given up."""
         view, part = self.view, self.part
         with view.lock:
+            if self._life != view.lives:
+                return
             part.granted_at = sent_at
             part.lease_until = max(part.lease_until, sent_at + view.lease_seconds)
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
@@ -101,10 +113,14 @@ class Followed:
             for source in (snapshot, view.rulings):
                 for digest, text in source.items():
                     view.learn_ruling(rulings, digest, text, epoch)
-            part.is_complete = rulings.is_complete
+            if rulings.is_complete:
+                part.is_complete = True
+            else:  # what found no room may be another partition's, and that one must load it anew before it vouches again
+                for each in view.parts:
+                    each.is_complete = False
             rulings.is_complete = all(each.is_complete for each in view.parts)
             view.rulings = rulings  # in one step: readers hold no lock, and at no moment is less known than before
-            part.epoch, part.end = epoch, end
+            part.end, part.epoch = end, epoch  # in this order: no reader may take a position of old for one of this epoch
 
     def apply(self, entries: Iterable[Entry]) -> None:
         """F4: evicts under each handle, then moves the position. The entries must follow ``end``."""

@@ -388,7 +388,7 @@ class Following:
         """L3. With the last of them the store knows that what it lacks has ended."""
         pages = yield OpenJournal(of_sessions=True, size=SESSIONS_PER_BATCH)
         while self._awaits_journal() and (page := (yield NextPage(pages))) is not None:
-            sessions = tuple(session for session in page if self.followed.keeps(session.sid))
+            sessions = tuple(session for session in page if self.followed.takes_back(session))
             is_current = not sessions or (yield RestoreSessions(epoch, sessions))
             if not (is_current and (yield from self._stay_announced(epoch))):
                 return False

@@ -72,6 +72,7 @@ class View:
         self.recent: OrderedDict[bytes, int] = OrderedDict()
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
         self.parts = tuple(Part(index) for index in range(partitions))
+        self.lives = 0
 
     @property
     def is_complete(self) -> bool:
@@ -96,8 +97,9 @@ class View:
     # --- the followers' side
 
     def give_up(self) -> None:
-        """W4: neither lease nor grace, and nothing admitted; takes the lock."""
+        """W4: neither lease nor grace, nothing admitted, and nothing granted by those who followed so far; takes the lock."""
         with self.lock:
+            self.lives += 1
             for part in self.parts:
                 part.lease_until = part.grace_until = -inf
                 part.granted_at = None
@@ -186,12 +188,21 @@ class View:
         self.grace_until = min(part.grace_until for part in self.parts)
 
     def forget_recent(self) -> None:
-        """Nothing admitted, and no late fill from before now."""
+        """Nothing admitted, and no late fill from before now.
+
+        What this process wrote itself is among the recent before its partition's log is read so far.
+        """
         self.admitted.clear()
+        for digest, position in self.recent.items():
+            self._forget_up_to(digest, position)
         self.recent.clear()
         for part in self.parts:
             if part.end is not None:
                 part.recent_floor = max(part.recent_floor, part.end.position)
+
+    def _forget_up_to(self, digest: bytes, position: int) -> None:
+        holder = self.parts[self._holder(digest)]
+        holder.recent_floor = max(holder.recent_floor, position)
 
     def rule(self, part: Part, entry: Entry, epoch: str) -> None:
         """F4: one ruling of a partition: evicts under its handle, remembers when, learns it."""
@@ -202,9 +213,7 @@ class View:
             self.admitted.evict(digest)
         self.recent[digest] = max(entry.position, self.recent.pop(digest, -1))
         if len(self.recent) > RECENT_LIMIT:
-            other, oldest = self.recent.popitem(last=False)
-            holder = self.parts[self._holder(other)]
-            holder.recent_floor = max(holder.recent_floor, oldest)
+            self._forget_up_to(*self.recent.popitem(last=False))
         self.learn_ruling(self.rulings, digest, entry.ruling, epoch)
         part.is_complete = part.is_complete and self.rulings.is_complete
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 THREADS = 4
 WRITERS = 16
-"""A write may wait for replicas or a disk (``JWTGATE_DURABILITY``), and no look-up may wait behind it for a thread."""
+"""A write may wait for replicas, a disk (``JWTGATE_DURABILITY``) or a journal; no look-up may wait behind it for a thread."""
 BATCH = 64
 """Look-ups per round trip: some 500 fields of one HMGET, well under a millisecond of the store's time."""
 
@@ -61,7 +61,7 @@ class Waiter:
             if iscoroutinefunction(effect.provider):
                 return await ask_claims_awaiting(effect)
             return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
-        if isinstance(effect, Write) and effect.changes:
+        if isinstance(effect, Write):
             return await asyncio.wrap_future(self._submit_write(effect))
         if not isinstance(effect, LookUp):
             return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
@@ -112,12 +112,13 @@ class Waiter:
             for _, future, loop in batch:
                 _tell(loop, future, error)
             return
-        rulings, sessions = iter(looked.facts.rulings), iter(looked.facts.sessions)
+        rulings, sessions, homes = iter(looked.facts.rulings), iter(looked.facts.sessions), iter(looked.facts.homes)
         for asked, future, loop in batch:
             own = replace(
                 looked.facts,
                 rulings=tuple(islice(rulings, len(asked.digests))),
                 sessions=tuple(islice(sessions, len(asked.sids))),
+                homes=tuple(islice(homes, len(asked.sids))),
             )
             _tell(loop, future, replace(looked, facts=own))
 

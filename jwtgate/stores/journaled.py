@@ -4,7 +4,7 @@ Invariants:
   * A write returns only once both have it. The store comes first: its atomic step orders the writes, and what it ruled holds
     whether or not the journal hears of it. A ruling that the journal lacks is ``NotDurable``: an error that says what stands.
   * Nobody holds tokens of a session, or a refresh token, that the journal does not know: those would outlive what it
-    remembers. So a write that only puts sessions is not begun while the journal is known not to answer.
+    remembers. So a write that puts one is not begun while the journal is known not to answer, nor does it end others then.
   * When a session was last seen moves in the journal with its rotations alone.
 
 Everything else is the store's own. After lost history its followers put back what the journal has (``core.following``).
@@ -52,7 +52,7 @@ class JournaledStore:
 
         Raises: NotDurable: it stands in the store, and the journal lacks it. JournalUnavailable: nothing was written.
         """
-        if not changes and all(each.record is not None for each in sessions):
+        if any(each.record is not None for each in sessions):
             self.journal.check()
         try:
             written = self.store.write(changes, now, sessions, guard)

@@ -7,6 +7,8 @@ partition. Invariants of what takes several:
     stricter; and the position that stamps what is made next is one that was read in this call.
   * A write touches partition 0 first, where cut-offs stand. If a later step fails the call raises, and what was done stands:
     a session that could not be taken away is dead by its cut-off.
+  * Whatever others must hear is written only where partition 0 has answered this very call: it knows how many partitions
+    there are, and the others may be of nobody's making but a mistaken caller's.
 """
 
 from __future__ import annotations
@@ -121,7 +123,8 @@ class PartitionedStore:
         steps = self._steps(changes, sessions, guard)
         foreign = tuple(digest for digest in guard.not_revoked if self._of(digest) not in steps)
         stamped = ""
-        if foreign or any(step.creates for index, step in steps.items() if index):
+        is_unasked = bool(changes) and 0 not in steps
+        if is_unasked or foreign or any(step.creates for index, step in steps.items() if index):
             facts = self.look_up(foreign)
             if any(map(_is_revoked, facts.rulings)):
                 return None

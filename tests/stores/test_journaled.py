@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,3 +178,15 @@ def test_journal_that_does_not_answer_is_a_weakness(store: JournaledStore, monke
 
     monkeypatch.setattr(store.journal, "audit", audit)
     assert "a simulation" in store.audit()[-1].problem
+
+
+def test_login_that_cannot_be_ends_no_other_session(store: JournaledStore, journal: ListedJournal) -> None:
+    """``MAX_SESSIONS``: the oldest makes room for a new one, and there will be none."""
+    store.write((), time.time(), [put()])
+    journal.is_down = True
+    change = Change(A, revoked=True)
+    with pytest.raises(JournalUnavailable):
+        store.write((change,), time.time(), [SessionChange(SID, USER), replace(put(), sid="t" * 21 + "A")])
+    assert store.look_up([A]).rulings == (None,)
+    stored = store.look_up((), (SID,)).sessions[0]
+    assert stored is not None and not stored.is_ended

@@ -159,3 +159,19 @@ def test_write_that_falls_short_in_one_partition_is_made_in_all(
         store.write([Change(digest, revoked=True) for digest in JTIS], time.time())
     assert rulings_in(store) == [1, 1, 1]
     assert [(part.partition, len(part.rulings)) for part in caught.value.written.parts] == [(0, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("partition", range(COUNT))
+def test_nothing_is_written_where_the_first_partition_refuses(
+    store: PartitionedStore, partition: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It alone knows how many partitions there are: nobody would look for a ruling in one that a mistake has made."""
+
+    def refuses(*_: object) -> None:
+        raise StoreUnavailable("the store was made with another number")
+
+    for name in ("look_up", "write"):
+        monkeypatch.setattr(store.parts[0], name, refuses)
+    with pytest.raises(StoreUnavailable):
+        store.write([Change(JTIS[partition], revoked=True)], time.time())
+    assert rulings_in(store) == [0, 0, 0]

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan
+from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.refresh_tokens import RefreshToken, is_session_id
 from jwtgate.core.sessions.stored import MOST_LISTED, SessionChange
@@ -29,12 +30,17 @@ __all__ = ["Endings"]
 ROUNDS = 100
 """Of a list that is longer than one look tells."""
 
+NOBODY = bytes(16)
+"""In place of a user's digest: an end does not tell whose it was, and it stands on no list any more."""
+
 
 class Endings:
     """Of one gate. ``standing`` is None where no key signs: then there are no sessions, and only rulings."""
 
-    def __init__(self, standing: Standing | None, revoker: Revoker) -> None:
+    def __init__(self, standing: Standing | None, revoker: Revoker, *, is_journaled: bool = False) -> None:
+        """Args: is_journaled: what the store is told a journal must have, too."""
         self.standing = standing
+        self.is_journaled = is_journaled
         self.revoker = revoker
 
     def by_sid(self, policy: IssuerPolicy, change: Change, sid: str, *, is_end_known: bool, wait: bool) -> Plan[Receipt]:
@@ -77,6 +83,8 @@ class Endings:
         user = standing.user(sub)
         for _ in range(ROUNDS):
             looked: Looked = yield ListSessions(user)
+            if not looked.facts.epoch.is_healed:  # a journal may put back those that are missing: nothing would end them
+                raise StoreUnavailable("the store's history is healing")
             live, dead = standing.sorted_out(looked.facts)
             going = [each for each in live if each.stored.sid != keep]
             is_last = len(looked.facts.sessions) < MOST_LISTED
@@ -97,11 +105,26 @@ class Endings:
             shown = RefreshToken.decode(refresh_token)
             live = yield from standing.found(shown, also_suspended=True)
         except GrantError:
-            return None
+            return (yield from self._ended_again(refresh_token, wait=wait)) if self.is_journaled else None
         until = standing.remembered_until(live.record, live.facts.at)
         change = Change(live.stored.handles[0], revoked=True, until=until)
         ended = SessionChange(shown.sid, live.stored.handles[1])
         return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
+
+    def _ended_again(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
+        """What ended it may have reached the store alone, and a journal would put the session back: it is written again."""
+        standing = self._standing()
+        try:
+            sid = RefreshToken.decode(refresh_token).sid
+        except GrantError:
+            return None
+        looked: Looked = yield LookUp((), (sid,))
+        stored, policy = looked.facts.sessions[0], standing.policy
+        if stored is None or not stored.is_ended:
+            return None
+        until = looked.facts.at + policy.max_ttl_seconds + policy.leeway_seconds + MARGIN_SECONDS
+        change = Change(standing.sid_handle(sid), revoked=True, until=until)
+        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(SessionChange(sid, NOBODY),)))
 
     def _standing(self) -> Standing:
         if self.standing is None:

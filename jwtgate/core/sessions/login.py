@@ -165,6 +165,8 @@ class Login:
             guard = Guard(not_revoked=(subject,))
             if self.rules.most is not None:
                 looked: Looked = yield ListSessions(put.user)
+                if self.rules.is_journaled and not looked.facts.epoch.is_healed:  # it may put back those that are to go
+                    raise StoreUnavailable("the store's history is healing")
                 changes, sessions, guard = self._with_room(put, subject, looked.facts, self.rules.most)
             written: Written | None = yield Write(changes, self.clock.wall(), sessions, guard)
             if written is not None:

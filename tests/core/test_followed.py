@@ -1,0 +1,81 @@
+"""Several partitions of one view: each is followed by itself, and none vouches for another."""
+
+from __future__ import annotations
+
+import threading
+
+from jwtgate.core.followed import Followed
+from jwtgate.core.history import Epoch, LogEnd, Written
+from jwtgate.core.known import Known, Place
+from jwtgate.core.lru import Admitted
+from jwtgate.core.rulings import Ruling, Toggle
+from jwtgate.core.view import View
+
+EVERYBODY = bytes(16)
+RULED = Ruling(Toggle(is_revoked=True, epoch="E", position=1, at=1.0)).encode()
+
+
+def handle(partition: int, number: int) -> bytes:
+    """One of that partition, of two."""
+    return partition.to_bytes(2) + number.to_bytes(14)
+
+
+def end(position: int) -> LogEnd:
+    return LogEnd(position, f"l{position}", str(position))
+
+
+def both(rulings_limit: int = 10) -> tuple[View, Followed, Followed]:
+    view = View(
+        threading.Lock(),
+        lease_seconds=1.0,
+        grace_seconds=0.0,
+        admitted_limit=9,
+        rulings_limit=rulings_limit,
+        wide_handles=frozenset({EVERYBODY}),
+        partitions=2,
+    )
+    return view, Followed(view, 0), Followed(view, 1)
+
+
+def test_what_one_partition_crowds_out_of_another_is_missed_until_that_one_is_loaded_anew() -> None:
+    """R1: a view that is full says so of every partition: what found no room may be any one's."""
+    view, first, second = both(rulings_limit=10)
+    second.load({handle(1, number): RULED for number in range(5)}, "E", end(5))
+    first.load({handle(0, number): RULED for number in range(8)}, "E", end(8))
+    assert not view.is_complete
+    for number in range(8):
+        del view.rulings[handle(0, number)]  # as purged
+    first.load({}, "E", end(8))
+    assert not view.known([handle(1, 4)]).is_complete
+    second.load({handle(1, number): RULED for number in range(5)}, "E", end(5))
+    assert view.known([handle(1, 4)]) == Known((Place(0, "E", 8), Place(1, "E", 5)), [RULED])
+
+
+def test_load_of_one_partition_forgets_no_ruling_that_was_written_here_in_another() -> None:
+    """R3: it was promised as known here before its log was read so far, and a fill from before it comes too late."""
+    view, first, second = both()
+    revoked = handle(1, 1)
+    for each in (first, second):
+        each.load({}, "E", end(4))
+        each.grant(100.0)
+    before = Known((Place(0, "E", 4), Place(1, "E", 4)), [None])
+    view.learn(Written(Epoch("E", 1.0, 1.0, True, True), end(5), 0.0, (RULED,), (), partition=1), [revoked])
+    first.load({}, "E", end(4))
+    first.grant(100.0)
+    assert view.is_live(100.5)
+    entry = Admitted(None, 1e9, (revoked,))  # type: ignore[arg-type]
+    assert not view.admit(b"key", entry, before, (revoked, EVERYBODY), 100.5)
+
+
+def test_follower_that_was_stopped_grants_nothing() -> None:
+    """W4: its answer may have come the moment before; a follower that starts afterwards does."""
+    view, first, second = both()
+    for each in (first, second):
+        each.load({}, "E", end(4))
+    view.give_up()
+    for each in (first, second):
+        each.grant(100.0)
+    assert not view.is_live(100.5)
+    for index in (0, 1):
+        Followed(view, index).grant(100.0)
+    assert view.is_live(100.5)

@@ -1,0 +1,75 @@
+"""Look-ups of several requests in one round trip: each gets what it asked for, and nothing of another's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from jwtgate.core.effects import Looked, LookUp, Write
+from jwtgate.core.history import Epoch, Facts, LogEnd
+from jwtgate.runtime.clock import SystemClock
+from jwtgate.runtime.health import Health
+from jwtgate.runtime.nonblocking import THREADS, Waiter
+
+
+def epoch_of(name: str) -> Epoch:
+    return Epoch(name, 1.0, 1.0, is_healed=True, is_settled=True)
+
+
+class Asked:
+    """Performs look-ups: each ruling is its digest, each session's history is named as the session is."""
+
+    def __init__(self) -> None:
+        self.health = Health(SystemClock(), 1.0)
+        self.asked: list[int] = []
+        self.is_written = threading.Event()
+
+    def perform(self, effect: Write) -> Write:
+        """Writes wait, as for a journal."""
+        assert self.is_written.wait(10.0)
+        return effect
+
+    def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
+        self.asked.append(len(digests))
+        homes = tuple(map(epoch_of, sids))
+        facts = Facts(epoch_of("first"), LogEnd(1, "link", "1"), digests, (None,) * len(sids), 1.0, homes=homes)
+        return Looked(facts, 0.0)
+
+
+def test_request_is_told_of_the_history_of_its_own_session() -> None:
+    """L3: whether an absent session has ended or was lost depends on the partition that it stood in."""
+    performer = Asked()
+    waiter = Waiter(performer)  # type: ignore[arg-type]
+
+    async def ask_together() -> list[Facts]:
+        effects = [LookUp((bytes([number]),) * number, (f"home {number}",)) for number in range(1, 6)]
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in effects]
+        waiter._asked.extend((effect, future, loop) for effect, future in zip(effects, futures, strict=True))
+        await asyncio.to_thread(waiter._answer_waiting)
+        return [looked.facts for looked in await asyncio.gather(*futures)]
+
+    answers = asyncio.run(ask_together())
+    waiter.close()
+    assert performer.asked == [15]
+    assert [facts.home().name for facts in answers] == [f"home {number}" for number in range(1, 6)]
+    assert [facts.rulings for facts in answers] == [(bytes([number]),) * number for number in range(1, 6)]
+
+
+def test_no_look_up_waits_behind_writes_of_any_kind() -> None:
+    """A login or a refresh waits for a journal, as a ruling does for a disk."""
+    performer = Asked()
+    waiter = Waiter(performer)  # type: ignore[arg-type]
+
+    async def write_and_look_up() -> Looked:
+        writes = [asyncio.ensure_future(waiter.perform(Write((), 0.0))) for _ in range(2 * THREADS)]
+        await asyncio.sleep(0)
+        try:
+            looked: Looked = await asyncio.wait_for(waiter.perform(LookUp((b"a",), ())), 5.0)
+        finally:
+            performer.is_written.set()
+        await asyncio.gather(*writes)
+        return looked
+
+    assert asyncio.run(write_and_look_up()).facts.rulings == (b"a",)
+    waiter.close()
