@@ -352,6 +352,64 @@ def test_child_of_a_fork_has_connections_of_its_own(database_url: str) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_child_of_a_fork_sees_what_is_written_after_its_parent_has_closed(tmp_path: Path, is_asked_before: bool) -> None:
+    """SQLite's locks are not inherited: without them whoever closes last would take the log from under the child."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    store = opened(url)
+    store.write([], time.time())
+    (to_child, asks), (answers, to_parent) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.reset_after_fork()
+            if is_asked_before:
+                store.look_up([A])
+            os.write(to_parent, b"ready")
+            os.read(to_child, 1)
+            os.write(to_parent, b"revoked" if store.look_up([A]).rulings[0] else b"unknown")
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    assert os.read(answers, 8) == b"ready"
+    store.close()
+    for digest in (b"\x02" * 16, A):  # each closes the file
+        other = opened(url)
+        other.write([Change(digest, revoked=True)], time.time())
+        other.close()
+    os.write(asks, b"?")
+    assert os.read(answers, 8) == b"revoked"
+    os.waitpid(child, 0)
+    for end in (to_child, asks, answers, to_parent):
+        os.close(end)
+
+
+def test_child_whose_file_was_let_go_of_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came too late with its locks: it must not go on with a log that nobody else has."""
+    from jwtgate.stores.sql import sqlite
+
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    store.look_up([A])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            monkeypatch.setattr(sqlite, "_place", lambda _: b"another")
+            store.reset_after_fork()
+            monkeypatch.undo()
+            (tmp_path / "store.db-shm").unlink()
+            with pytest.raises(StoreUnavailable, match="started anew"):
+                store.look_up([A])
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    store.close()
+
+
 def test_both_kinds_are_listed() -> None:
     """Fixtures and this module speak of the same servers."""
     assert list(DATABASES.values()) == [PostgreSQL, MariaDB]
