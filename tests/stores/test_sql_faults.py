@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import required
+from conftest import emptied_database, required
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from jwtgate.core.history import Repair, Worker
 from jwtgate.core.rulings import Change
@@ -69,6 +71,14 @@ def assert_bounded_failure(calls: dict[str, Callable[[], object]]) -> None:
         with pytest.raises(StoreUnavailable):
             call()
         assert time.monotonic() - began < BOUND, name
+
+
+def execute(url: str, *statements: str) -> None:
+    """As an administrator."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def eventually(call: Callable[[], object], seconds: float = 10.0) -> object:
@@ -303,6 +313,55 @@ def test_audit_names_what_would_break_the_promise(name: str, options: list[str],
         store.close()
 
 
+@server
+def test_tables_have_transactions_whatever_the_servers_default() -> None:
+    """And where somebody has made them otherwise, the audit says so."""
+    with required("mariadb")("--default-storage-engine=MyISAM") as database:
+        store = opened(database.url)
+        assert store.audit() == ()
+        execute(database.url, "ALTER TABLE jwtgate_log ENGINE = MyISAM")
+        (weakness,) = store.audit()
+        assert "jwtgate_log" in weakness.problem and weakness.remedy == "ALTER TABLE jwtgate_log ENGINE = InnoDB"
+        execute(database.url, weakness.remedy)
+        assert store.audit() == ()
+        store.close()
+
+
+def test_audit_finds_a_table_that_is_gone_and_its_remedy_brings_it_back(database_url: str) -> None:
+    """A store that can be looked at is not yet one that can be used."""
+    store = opened(database_url)
+    store.write([Change(A, revoked=True)], time.time())
+    before = store.workers()[0].name
+    execute(database_url, "DROP TABLE jwtgate_rulings")
+    (weakness,) = store.audit()
+    assert "jwtgate_rulings" in weakness.problem
+    execute(database_url, weakness.remedy.partition("  #")[0])
+    eventually(lambda: store.look_up([A]))
+    assert store.workers()[0].name != before, "what was lost is known to be lost"
+    assert store.audit() == ()
+    store.close()
+
+
+@server
+def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Database]) -> None:
+    """A user without rights, and a database that is read-only."""
+    url = emptied_database("postgresql", running_databases)
+    execute(url, "CREATE USER reader", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    reader = opened(url.replace("//postgres@", "//reader@"))
+    try:
+        (weakness,) = reader.audit()
+        assert "the user may not do this" in weakness.problem and "GRANT" in weakness.remedy
+        execute(
+            url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader", "ALTER USER reader SET default_transaction_read_only=on"
+        )
+        reader.close()
+        (weakness,) = reader.audit()
+        assert "read-only" in weakness.problem
+    finally:
+        reader.close()
+        execute(url, "DROP OWNED BY reader", "DROP USER reader")
+
+
 def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
     """A folder that is writable, on a local disk, in WAL mode: nothing; a network file system: told."""
     from jwtgate.stores.sql import sqlite
@@ -310,7 +369,7 @@ def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
     store = opened(f"sqlite:///{tmp_path}/store.db")
     assert store.audit() == ()
     dialect = sqlite.SQLite("/proc/store.db")
-    told = list(dialect.audit(lambda _: [("delete",)]))
+    told = list(dialect.audit(lambda _: [("delete",)], ()))
     assert "WAL" in told[0].problem and "PRAGMA" in told[0].remedy
     assert sqlite._file_system(tmp_path) not in ("", *sqlite.NETWORK_FILE_SYSTEMS)
     assert sqlite._file_system(sqlite.Path("/proc")) == "proc"

@@ -28,7 +28,7 @@ from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -197,7 +197,7 @@ class SQLite:
             return f"{self.path}: {error}. The folder must be there and may be written to, and the file be SQLite's."
         return None
 
-    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
         """Journal, folder, file system."""
         mode = ask("PRAGMA journal_mode")
         if mode != [("wal",)]:

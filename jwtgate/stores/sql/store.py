@@ -19,6 +19,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql import schema
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.feed import SqlFeed
+from jwtgate.stores.sql.rehearsing import rehearsed
 from jwtgate.stores.sql.sessions import SessionRows, handles_of, is_as_expected
 from jwtgate.stores.sql.steps import ATTEMPTS, Steps
 from jwtgate.stores.sql.tables import tables_of
@@ -198,7 +199,10 @@ class SqlStore:
 
     def audit(self) -> tuple[Weakness, ...]:
         """Several statements; each may be refused to the gate's user."""
-        return tuple(self._lines.dialect.audit(self._inquire))
+        dialect = self._lines.dialect
+        tables = [table for table in self._tables.all().values() if table is not self._tables.boot or dialect.has_boot]
+        on_disk = [table.name for table in tables if table is not self._tables.boot]
+        return (*dialect.audit(self._inquire, on_disk), *rehearsed(self._lines.ask, tables, self._tables.meta))
 
     def _inquire(self, text: str) -> list[tuple[Any, ...]] | None:
         return self._lines.ask(lambda line: [tuple(row) for row in line.say(text)])
