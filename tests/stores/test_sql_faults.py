@@ -223,6 +223,8 @@ def test_file_of_something_else_is_named(tmp_path: Path) -> None:
         "postgresql+psycopg://u:s3cr3t@host:port/db",
         "mysql+pymysql://u:s3cr3t@host/db?read_timeout=60",
         "mariadb+pymysql://u:s3cr3t@host/db?s3cr3t=1",
+        "mysql+pymysql://u:s3cr3t@host/db?ssl_ca=/ca.pem&ssl_verify_cert=1",
+        "mysql+pymysql://u:s3cr3t@host/db?ssl_verify_identity=True",
     ],
 )
 def test_unusable_url_is_the_operators_mistake(url: str) -> None:

@@ -104,6 +104,8 @@ class MySQL:
         others = sorted(set(parts.query) - OPTIONS)
         if others:
             raise SettingsError(f"JWTGATE_STORE: MySQL's URL takes {', '.join(sorted(OPTIONS))}, not: {', '.join(others)}.")
+        if not all(parts.query.get(name, "true") in ("true", "false") for name in FLAGS):
+            raise SettingsError(f"JWTGATE_STORE: in MySQL's URL {' and '.join(sorted(FLAGS))} are true or false.")
         self.secrets = tuple(str(word) for word in (parts.password, parts.query.get("ssl_key_password")) if word)
         options = {name: value == "true" if name in FLAGS else value for name, value in parts.query.items()}
         self._arguments: dict[str, Any] = {
