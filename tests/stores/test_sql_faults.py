@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import threading
 import time
 import traceback
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -362,6 +364,21 @@ def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Databas
     finally:
         reader.close()
         execute(url, "DROP OWNED BY reader", "DROP USER reader")
+
+
+def test_audit_of_sqlite_tells_a_full_disk_and_quotes_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line with a blank in a path would be about something else."""
+    from jwtgate.stores.sql import sqlite
+
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    monkeypatch.setattr(sqlite.shutil, "disk_usage", lambda _: SimpleNamespace(free=1024))  # type: ignore[attr-defined]
+    told = list(sqlite.SQLite(f"{folder}/store.db").audit(lambda _: [("delete",)], ()))
+    assert ["WAL" in told[0].problem, "1 KiB left" in told[1].problem] == [True, True]
+    assert [shlex.split(each.remedy)[index] for each, index in zip(told, (1, 2), strict=True)] == [
+        f"{folder}/store.db",
+        str(folder),
+    ]
 
 
 def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shlex
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -44,6 +46,9 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))
 """End of a file's name, first octet and length of what every process that has the database open holds a shared lock on."""
+
+LEAST_FREE_BYTES = 16 * 1024 * 1024
+"""The log grows to four megabytes before it is written back, and a storm of revocations takes more."""
 
 BUSY_STEPS = 10
 """A second's: how finely SQLite is told how long to wait."""
@@ -203,11 +208,17 @@ class SQLite:
         if mode != [("wal",)]:
             yield Weakness(
                 "The database is not in WAL mode, so that readers and writers keep each other waiting.",
-                f"sqlite3 {self.path} 'PRAGMA journal_mode=WAL'",
+                f"sqlite3 {shlex.quote(self.path)} 'PRAGMA journal_mode=WAL'",
             )
         folder = Path(self.path).parent
         if not os.access(folder, os.W_OK):
-            yield Weakness(f"The folder {folder} may not be written to.", f"chown <the gate's user> {folder}")
+            yield Weakness(f"The folder {folder} may not be written to.", f"chown <the gate's user> {shlex.quote(str(folder))}")
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        if free < LEAST_FREE_BYTES:
+            yield Weakness(
+                f"The disk under {folder} has {free // 1024} KiB left: a full one takes no revocations.",
+                f"df -h {shlex.quote(str(folder))}  # make room",
+            )
         file_system = _file_system(folder)
         if file_system in NETWORK_FILE_SYSTEMS:
             yield Weakness(
