@@ -27,6 +27,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.rehearsing import clock_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -364,6 +365,23 @@ def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Databas
     finally:
         reader.close()
         execute(url, "DROP OWNED BY reader", "DROP USER reader")
+
+
+@pytest.mark.parametrize(("off", "severity"), [(0.5, None), (-20.0, "hint"), (90.0, "problem"), (-90.0, "problem")])
+def test_audit_compares_clocks(off: float, severity: str | None) -> None:
+    """Beyond a minute every write is refused; what the way takes is not the clock's."""
+    told = list(clock_told(1000.0, 1000.5 + off, 1001.0))
+    assert [(each.severity, each.about) for each in told] == [(severity, "clock")] * (severity is not None)
+
+
+@server
+def test_audit_tells_of_the_servers_clock(running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every write would be refused, something is found."""
+    store = opened(emptied_database("postgresql", running_databases))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 120)
+    assert [weakness.about for weakness in store.audit()] == ["clock"]
+    store.close()
 
 
 def test_audit_of_sqlite_tells_a_full_disk_and_quotes_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
