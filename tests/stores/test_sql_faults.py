@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import traceback
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -381,6 +383,19 @@ def test_audit_tells_of_the_servers_clock(running_databases: dict[str, Database]
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 120)
     assert [weakness.about for weakness in store.audit()] == ["clock"]
+    store.close()
+
+
+def test_audit_takes_no_lock_for_a_weakness(tmp_path: Path) -> None:
+    """Somebody writes just now: that is an answer that did not come, no store that is unsafe."""
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    store.write([Change(A, revoked=True)], time.time())
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.audit()
+        connection.execute("ROLLBACK")
+    assert store.audit() == ()
     store.close()
 
 
