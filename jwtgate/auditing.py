@@ -37,6 +37,9 @@ PLACEHOLDERS = re.compile(
 
 NEW_RANDOM = "<what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'>"
 
+_RELATIVE = re.compile(r"sqlite:///(?!/|[A-Za-z]:)")
+"""What follows three slashes, unless it is a drive of Windows."""
+
 _SEPARATOR = "; allowed: "
 
 
@@ -196,6 +199,15 @@ def _memory(settings: Settings, environ: Mapping[str, str]) -> Iterator[Weakness
             "WEB_CONCURRENCY=1",
             about="WEB_CONCURRENCY",
         )
+    for name, url in (("JWTGATE_STORE", settings.store), ("JWTGATE_JOURNAL", settings.journal or "")):
+        if _RELATIVE.match(url):
+            yield Weakness(
+                f"{name} is a relative path: a command or process that is started in another folder has another database, "
+                "and its revocations reach nobody.",
+                f"{name}=sqlite:////<the whole path, after four slashes>",
+                "hint",
+                about=name,
+            )
 
 
 def _cookies(settings: Settings) -> Iterator[Weakness]:

@@ -83,6 +83,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.patience": frozenset({"psycopg"}),
     "stores.sql.postgresql": frozenset({"psycopg", "sqlalchemy"}),
     "stores.sql.purging": frozenset({"sqlalchemy"}),
+    "stores.sql.rehearsing": frozenset({"sqlalchemy"}),
     "stores.sql.schema": frozenset({"sqlalchemy"}),
     "stores.sql.sessions": frozenset({"sqlalchemy"}),
     "stores.sql.sqlite": frozenset({"sqlalchemy"}),

@@ -156,6 +156,13 @@ def test_memory_with_several_workers_is_a_problem(count: str, severities: list[s
     assert audited({"WEB_CONCURRENCY": count}) == ()
 
 
+@pytest.mark.parametrize(("path", "is_hint"), [("gate.db", True), ("/var/lib/gate.db", False), ("C:/gate.db", False)])
+def test_relative_path_of_a_database_is_a_hint(path: str, is_hint: bool) -> None:
+    """Each folder in which something is started would have a database of its own."""
+    found = audited(store=f"sqlite:///{path}")
+    assert [(finding.severity, finding.about) for finding in found] == [("hint", "JWTGATE_STORE")] * is_hint
+
+
 def test_secret_in_the_environment_is_a_hint() -> None:
     """A file is better, and no check fails for it."""
     finding = only(audited({"JWTGATE_SECRET": RANDOM}))

@@ -183,6 +183,14 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
             f"{told} refuses the user or the password, or asks for one ({reason}).",
             f"JWTGATE_STORE={scheme}://<user>:<password>@<host>",
         )
+    if "layout version" in reason:
+        return Weakness(f"{told} cannot be used: {reason}.", "pip install --upgrade jwtgate  # or another JWTGATE_PREFIX")
+    if "the user or the password" in reason or "let this user in" in reason:
+        return Weakness(
+            f"{told} does not let us in: {reason}.", f"JWTGATE_STORE={scheme}://<user>:<password>@<host>/<database>"
+        )
+    if "no database of this name" in reason:
+        return Weakness(f"{told} does not let us in: {reason}.", f"JWTGATE_STORE={scheme}://<host>/<a database that is there>")
     if "is out of range" in str(error) or "Invalid Database" in str(error):
         return Weakness(f"{told} has no database of that number ({reason}).", f"JWTGATE_STORE={scheme}://<host>/0")
     return Weakness(f"{told} cannot be reached: {reason}.", "JWTGATE_STORE=<the URL of a store that is running>")
@@ -190,7 +198,10 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
 
 def _reason(error: StoreUnavailable) -> str:
     """Without the names of a library's classes."""
-    text = str(error).removeprefix("the store failed: ").strip().rstrip(".")
+    text = str(error)
+    for prefix in ("the store failed: ", "the store (JWTGATE_STORE) failed: ", "JWTGATE_STORE: "):
+        text = text.removeprefix(prefix)
+    text = text.strip().rstrip(".")
     kind, colon, rest = text.partition(": ")
     reason = rest if colon and kind.isidentifier() else text
     return "no answer in time" if "temporarily unavailable" in reason else reason

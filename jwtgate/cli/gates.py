@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.cli.answering import Misuse
@@ -32,16 +33,17 @@ class Visitor(Gate):
 
 
 @contextmanager
-def opened(errand: str = "") -> Generator[Visitor]:
+def opened(errand: str = "", *, is_audited: bool = True) -> Generator[Visitor]:
     """A gate, closed in the end.
 
     Args: errand: what it is for, where other processes must be reached: then ``memory://`` is refused.
+        is_audited: ``STRICT`` holds.
     Raises: SettingsError. Misuse.
     """
     settings = Settings.from_env()
     if errand and settings.store == "memory://":
         raise Misuse(f"JWTGATE_STORE is memory://, the memory of one process: there is nothing to {errand} from another one.")
-    gate = Visitor(settings)
+    gate = Visitor(settings if is_audited else replace(settings, strict=False))
     logger = logging.getLogger("jwtgate")
     level = logger.level
     logger.setLevel(logging.ERROR)  # a store that does not answer is told once, by the command

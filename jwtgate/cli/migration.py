@@ -14,7 +14,7 @@ __all__ = ["migrate"]
 @answering
 def migrate(*, as_json: Json = False) -> int:
     """Make the tables of an SQL store or of the journal, or bring them to this version."""
-    with opened("migrate") as gate:
+    with opened("migrate", is_audited=False) as gate:
         home = gate.store if gate.journal is None else gate.journal
         if not isinstance(home, Migrating):
             raise Misuse("JWTGATE_STORE is no SQL database: there are no tables to make.")

@@ -155,9 +155,13 @@ def _is_file(rest: str) -> bool:
 
 
 def _is_database(rest: str) -> bool:
-    """As in user:password@host:port/database."""
+    """As in user:password@host:port/database.
+
+    A second @ is none of a password, where it must be written %40: SQLAlchemy ends the user-info at the first.
+    """
     parts = _split(f"x://{rest}")
-    return parts is not None and not parts.fragment and re.fullmatch(r"/[^/]+", parts.path) is not None
+    is_clear = parts is not None and not parts.fragment and parts.netloc.count("@") <= 1
+    return parts is not None and is_clear and re.fullmatch(r"/[^/]+", parts.path) is not None
 
 
 _COMPLETE: dict[str, Callable[[str], bool]] = {

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Durability", "Feed", "Journal", "Migrating", "Restorable", "Store", "Weakness"]
 
 
+UNANSWERED = "audit"
+"""``Weakness.about`` where the server did not answer: it may be anything, and is to be asked again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weakness:
     """One thing about a store, or about the settings, that is not as it should be.

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from jwtgate.errors import SettingsError, StoreUnavailable
+from jwtgate.stores.contract import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,12 @@ def insisted(store: Store) -> Store:
 
 
 def _problems(store: Store) -> list[Weakness]:
-    return [weakness for weakness in store.audit() if weakness.severity == "problem"]
+    """Raises: StoreUnavailable: none was found, but not all was asked: an outage is no way around STRICT."""
+    found = store.audit()
+    problems = [weakness for weakness in found if weakness.severity == "problem"]
+    if not problems and any(weakness.about == UNANSWERED for weakness in found):
+        raise StoreUnavailable("JWTGATE_STRICT: the store did not answer all of the audit")
+    return problems
 
 
 class StrictStore:

@@ -60,10 +60,11 @@ def test_store_without_tables_is_wrong_usage(store: str) -> None:
     assert told.returncode == 2 and "JWTGATE_STORE" in told.stderr
 
 
+@pytest.mark.parametrize("strict", ["", "1"])
 @pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mariadb+pymysql"])
-def test_unreachable_database_is_one_clear_line(scheme: str) -> None:
+def test_unreachable_database_is_one_clear_line(scheme: str, strict: str) -> None:
     """Without the password, with status 1."""
-    told = run("migrate", STORE=f"{scheme}://me:hunter2pw@127.0.0.1:{free_port()}/gate")
+    told = run("migrate", STORE=f"{scheme}://me:hunter2pw@127.0.0.1:{free_port()}/gate", STRICT=strict)
     assert told.returncode == 1
     assert len(told.stderr.splitlines()) == 1 and "JWTGATE_STORE" in told.stderr
     assert "hunter2pw" not in told.stderr + told.stdout

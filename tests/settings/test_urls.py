@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jwtgate.settings import mask_url
+from jwtgate.settings.allowed import Unfit
+from jwtgate.settings.urls import normal_store
 
 PASSWORD = "hunter2pw"
 
@@ -58,6 +60,15 @@ def test_password_is_masked_and_the_rest_is_told(url: str, masked: str) -> None:
 def test_malformed_url_is_hidden(url: str) -> None:
     """What cannot be parsed beyond doubt is hidden, a password cut by its own slash included."""
     assert PASSWORD not in mask_url(url) and "***" in mask_url(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+psycopg", "mysql+pymysql", "mariadb+pymysql"])
+def test_at_sign_in_the_password_of_a_database_must_be_escaped(scheme: str) -> None:
+    """Else what follows it is taken for the host's name, which error messages tell."""
+    with pytest.raises(Unfit) as caught:
+        normal_store(f"{scheme}://u:p@{PASSWORD}@h/db")
+    assert PASSWORD not in str(caught.value)
+    assert normal_store(f"{scheme}://u:p%40{PASSWORD}@h/db")
 
 
 @pytest.mark.parametrize("value", [None, 5, b"redis://u:hunter2pw@h", ["x"]])

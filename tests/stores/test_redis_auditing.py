@@ -444,7 +444,7 @@ def test_server_that_leaves_in_the_midst_hides_no_finding(good: Server, client: 
     found = Auditing(ask, dial, "jwtgate", WATCH).weaknesses()
     lines.close()
     assert [(finding.severity, finding.about) for finding in found] == [
-        ("hint", "JWTGATE_STORE"),
+        ("hint", "audit"),
         ("problem", "maxmemory-policy"),
     ]
 

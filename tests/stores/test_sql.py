@@ -250,6 +250,8 @@ def test_newer_layout_is_refused(sql_store: SqlStore, database_url: str) -> None
             revoke(store, A)
     with pytest.raises(StoreUnavailable, match="99"):
         begun.migrate()
+    execute(database_url, "UPDATE jwtgate_meta SET version = 1")
+    assert revoke(sql_store, A) == 1, "the refused migration holds nothing"
     begun.close()
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 import traceback
+from contextlib import closing
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import required
+from conftest import emptied_database, required
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from jwtgate.core.history import Repair, Worker
 from jwtgate.core.rulings import Change
@@ -23,6 +29,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.rehearsing import clock_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +76,14 @@ def assert_bounded_failure(calls: dict[str, Callable[[], object]]) -> None:
         with pytest.raises(StoreUnavailable):
             call()
         assert time.monotonic() - began < BOUND, name
+
+
+def execute(url: str, *statements: str) -> None:
+    """As an administrator."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 def eventually(call: Callable[[], object], seconds: float = 10.0) -> object:
@@ -213,6 +228,8 @@ def test_file_of_something_else_is_named(tmp_path: Path) -> None:
         "postgresql+psycopg://u:s3cr3t@host:port/db",
         "mysql+pymysql://u:s3cr3t@host/db?read_timeout=60",
         "mariadb+pymysql://u:s3cr3t@host/db?s3cr3t=1",
+        "mysql+pymysql://u:s3cr3t@host/db?ssl_ca=/ca.pem&ssl_verify_cert=1",
+        "mysql+pymysql://u:s3cr3t@host/db?ssl_verify_identity=True",
     ],
 )
 def test_unusable_url_is_the_operators_mistake(url: str) -> None:
@@ -303,6 +320,100 @@ def test_audit_names_what_would_break_the_promise(name: str, options: list[str],
         store.close()
 
 
+@server
+def test_tables_have_transactions_whatever_the_servers_default() -> None:
+    """And where somebody has made them otherwise, the audit says so."""
+    with required("mariadb")("--default-storage-engine=MyISAM") as database:
+        store = opened(database.url)
+        assert store.audit() == ()
+        execute(database.url, "ALTER TABLE jwtgate_log ENGINE = MyISAM")
+        (weakness,) = store.audit()
+        assert "jwtgate_log" in weakness.problem and weakness.remedy == "ALTER TABLE jwtgate_log ENGINE = InnoDB"
+        execute(database.url, weakness.remedy)
+        assert store.audit() == ()
+        store.close()
+
+
+def test_audit_finds_a_table_that_is_gone_and_its_remedy_brings_it_back(database_url: str) -> None:
+    """A store that can be looked at is not yet one that can be used."""
+    store = opened(database_url)
+    store.write([Change(A, revoked=True)], time.time())
+    before = store.workers()[0].name
+    execute(database_url, "DROP TABLE jwtgate_rulings")
+    (weakness,) = store.audit()
+    assert "jwtgate_rulings" in weakness.problem
+    execute(database_url, weakness.remedy.partition("  #")[0])
+    eventually(lambda: store.look_up([A]))
+    assert store.workers()[0].name != before, "what was lost is known to be lost"
+    assert store.audit() == ()
+    store.close()
+
+
+@server
+def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Database]) -> None:
+    """A user without rights, and a database that is read-only."""
+    url = emptied_database("postgresql", running_databases)
+    execute(url, "CREATE USER reader", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    reader = opened(url.replace("//postgres@", "//reader@"))
+    try:
+        (weakness,) = reader.audit()
+        assert "the user may not do this" in weakness.problem and "GRANT" in weakness.remedy
+        execute(
+            url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader", "ALTER USER reader SET default_transaction_read_only=on"
+        )
+        reader.close()
+        (weakness,) = reader.audit()
+        assert "read-only" in weakness.problem
+    finally:
+        reader.close()
+        execute(url, "DROP OWNED BY reader", "DROP USER reader")
+
+
+@pytest.mark.parametrize(("off", "severity"), [(0.5, None), (-20.0, "hint"), (90.0, "problem"), (-90.0, "problem")])
+def test_audit_compares_clocks(off: float, severity: str | None) -> None:
+    """Beyond a minute every write is refused; what the way takes is not the clock's."""
+    told = list(clock_told(1000.0, 1000.5 + off, 1001.0))
+    assert [(each.severity, each.about) for each in told] == [(severity, "clock")] * (severity is not None)
+
+
+@server
+def test_audit_tells_of_the_servers_clock(running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every write would be refused, something is found."""
+    store = opened(emptied_database("postgresql", running_databases))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 120)
+    assert [weakness.about for weakness in store.audit()] == ["clock"]
+    store.close()
+
+
+def test_audit_takes_no_lock_for_a_weakness(tmp_path: Path) -> None:
+    """Somebody writes just now: that is an answer that did not come, no store that is unsafe."""
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    store.write([Change(A, revoked=True)], time.time())
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.audit()
+        connection.execute("ROLLBACK")
+    assert store.audit() == ()
+    store.close()
+
+
+def test_audit_of_sqlite_tells_a_full_disk_and_quotes_its_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line with a blank in a path would be about something else."""
+    from jwtgate.stores.sql import sqlite
+
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    monkeypatch.setattr(sqlite.shutil, "disk_usage", lambda _: SimpleNamespace(free=1024))  # type: ignore[attr-defined]
+    told = list(sqlite.SQLite(f"{folder}/store.db").audit(lambda _: [("delete",)], ()))
+    assert ["WAL" in told[0].problem, "1 KiB left" in told[1].problem] == [True, True]
+    assert [shlex.split(each.remedy)[index] for each, index in zip(told, (1, 2), strict=True)] == [
+        f"{folder}/store.db",
+        str(folder),
+    ]
+
+
 def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
     """A folder that is writable, on a local disk, in WAL mode: nothing; a network file system: told."""
     from jwtgate.stores.sql import sqlite
@@ -310,7 +421,7 @@ def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
     store = opened(f"sqlite:///{tmp_path}/store.db")
     assert store.audit() == ()
     dialect = sqlite.SQLite("/proc/store.db")
-    told = list(dialect.audit(lambda _: [("delete",)]))
+    told = list(dialect.audit(lambda _: [("delete",)], ()))
     assert "WAL" in told[0].problem and "PRAGMA" in told[0].remedy
     assert sqlite._file_system(tmp_path) not in ("", *sqlite.NETWORK_FILE_SYSTEMS)
     assert sqlite._file_system(sqlite.Path("/proc")) == "proc"
@@ -349,6 +460,64 @@ def test_child_of_a_fork_has_connections_of_its_own(database_url: str) -> None:
         assert store.look_up([A, b"\x02" * 16]).end.position == 2
     assert {worker.name for worker in store.workers()[2]} == {"one", "two"}
     feed.close()
+    store.close()
+
+
+@pytest.mark.parametrize("is_asked_before", [True, False])
+def test_child_of_a_fork_sees_what_is_written_after_its_parent_has_closed(tmp_path: Path, is_asked_before: bool) -> None:
+    """SQLite's locks are not inherited: without them whoever closes last would take the log from under the child."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    store = opened(url)
+    store.write([], time.time())
+    (to_child, asks), (answers, to_parent) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.reset_after_fork()
+            if is_asked_before:
+                store.look_up([A])
+            os.write(to_parent, b"ready")
+            os.read(to_child, 1)
+            os.write(to_parent, b"revoked" if store.look_up([A]).rulings[0] else b"unknown")
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    assert os.read(answers, 8) == b"ready"
+    store.close()
+    for digest in (b"\x02" * 16, A):  # each closes the file
+        other = opened(url)
+        other.write([Change(digest, revoked=True)], time.time())
+        other.close()
+    os.write(asks, b"?")
+    assert os.read(answers, 8) == b"revoked"
+    os.waitpid(child, 0)
+    for end in (to_child, asks, answers, to_parent):
+        os.close(end)
+
+
+def test_child_whose_file_was_let_go_of_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It came too late with its locks: it must not go on with a log that nobody else has."""
+    from jwtgate.stores.sql import sqlite
+
+    store = opened(f"sqlite:///{tmp_path}/store.db")
+    store.look_up([A])
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            monkeypatch.setattr(sqlite, "_place", lambda _: b"another")
+            store.reset_after_fork()
+            monkeypatch.undo()
+            (tmp_path / "store.db-shm").unlink()
+            with pytest.raises(StoreUnavailable, match="started anew"):
+                store.look_up([A])
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
     store.close()
 
 

@@ -12,7 +12,8 @@ from servers import WATCH, Server
 from jwtgate import Gate, Settings
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import open_store
-from jwtgate.stores.strict import StrictStore
+from jwtgate.stores.redis import RedisStore
+from jwtgate.stores.strict import StrictStore, insisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,4 +118,27 @@ def test_forked_child_audits_for_itself(own_server: Server) -> None:
     assert strict.look_up([]).end == strict.workers()[1]
     strict.close()
     assert strict.audit() == (), "closed is not the end, as for any store"
+    strict.close()
+
+
+def test_store_that_is_lost_in_the_midst_of_the_audit_is_not_found_safe(own_server: Server) -> None:
+    """What was not asked may be a problem."""
+    own_server.options = ("--appendonly", "yes", "--appendfsync", "no")
+    own_server.start()
+    store = open_store(own_server.url, prefix="jwtgate", watch=WATCH)
+    assert isinstance(store, RedisStore)
+    asked = store._lines.ask
+
+    def ask(command: tuple[object, ...], decode: object) -> object:
+        if command[0] == "CONFIG":
+            raise StoreUnavailable("no answer in time")
+        return asked(command, decode)  # type: ignore[arg-type]
+
+    store._lines.ask = ask  # type: ignore[method-assign, assignment]
+    strict = insisted(store)
+    with pytest.raises(StoreUnavailable, match="JWTGATE_STRICT"):
+        strict.look_up([])
+    store._lines.ask = asked  # type: ignore[method-assign]
+    with pytest.raises(SettingsError, match="appendfsync"):
+        insisted(store)
     strict.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.contract import Weakness
+from jwtgate.stores.contract import UNANSWERED, Weakness
 from jwtgate.stores.redis import answers
 from jwtgate.stores.redis.exposure import Exposure
 from jwtgate.stores.redis.inspecting import Inspecting
@@ -88,9 +88,10 @@ class Auditing:
             try:
                 found += step()
             except StoreUnavailable as error:
-                found.append(_unchecked(str(error)))
+                is_answer = isinstance(error.__cause__, ResponseError)
+                found.append(_unchecked(str(error), "JWTGATE_STORE" if is_answer else UNANSWERED))
             except (ValueError, TypeError, LookupError) as error:  # an answer as no server known to us gives it
-                found.append(_unchecked(f"the server answers in its own way ({type(error).__name__})"))
+                found.append(_unchecked(f"the server answers in its own way ({type(error).__name__})", "JWTGATE_STORE"))
         return tuple(dict.fromkeys(found))
 
     @property
@@ -242,5 +243,5 @@ class Auditing:
             yield Weakness(f"{told}: cut-offs by time reach so much too far.", remedy, "hint", about="clock")
 
 
-def _unchecked(why: str) -> Weakness:
-    return Weakness(f"Not all could be checked: {why}.", "jwtgate doctor  # again", "hint")
+def _unchecked(why: str, about: str) -> Weakness:
+    return Weakness(f"Not all could be checked: {why}.", "jwtgate doctor  # again", "hint", about)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -128,6 +128,6 @@ class Dialect(Protocol):
         """A sentence, where the fault is in the settings."""
         ...
 
-    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
-        """What would break the promise."""
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
+        """What would break the promise. Args: tables: names of those that a crash must leave whole."""
         ...

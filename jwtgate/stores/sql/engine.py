@@ -161,6 +161,8 @@ class Lines:
             try:
                 answer = step(line) if is_prepared else self._perform(step, line)
             except StoreUnavailable:
+                if is_prepared:  # given up in the middle of its own transaction, perhaps
+                    line.close()
                 raise
             except BaseException:
                 line.close()

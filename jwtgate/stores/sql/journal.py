@@ -209,7 +209,7 @@ class SqlJournal:
 
     def audit(self) -> tuple[Weakness, ...]:
         """What the database says of itself; several statements."""
-        return tuple(self._lines.dialect.audit(self._inquire))
+        return tuple(self._lines.dialect.audit(self._inquire, [table.name for table in self._tables.all()]))
 
     def _inquire(self, asked: str) -> list[tuple[Any, ...]] | None:
         return self._ask(lambda line: [tuple(row) for row in line.say(asked)])

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import mysql
 
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.stored import KeptSession
-from jwtgate.stores.sql.tables import identifier
+from jwtgate.stores.sql.tables import ON_DISK, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def journal_tables_of(prefix: str) -> JournalTables:
             Column("ruling", _long(), nullable=False),
             Column("until", Double),
             Index(f"{begin}_ruling_journal_ends", "until"),
+            **ON_DISK,
         ),
         Table(
             f"{begin}_session_journal",
@@ -84,12 +85,14 @@ def journal_tables_of(prefix: str) -> JournalTables:
             Column("ends_at", Double, nullable=False),
             Column("turn", BigInteger, nullable=False),
             Index(f"{begin}_session_journal_ends", "ends_at"),
+            **ON_DISK,
         ),
         Table(
             f"{begin}_journal",
             metadata,
             Column("id", SmallInteger, primary_key=True, autoincrement=False),
             Column("version", Integer, nullable=False),
+            **ON_DISK,
         ),
     )
 

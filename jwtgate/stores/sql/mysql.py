@@ -28,7 +28,7 @@ from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
@@ -104,6 +104,8 @@ class MySQL:
         others = sorted(set(parts.query) - OPTIONS)
         if others:
             raise SettingsError(f"JWTGATE_STORE: MySQL's URL takes {', '.join(sorted(OPTIONS))}, not: {', '.join(others)}.")
+        if not all(parts.query.get(name, "true") in ("true", "false") for name in FLAGS):
+            raise SettingsError(f"JWTGATE_STORE: in MySQL's URL {' and '.join(sorted(FLAGS))} are true or false.")
         self.secrets = tuple(str(word) for word in (parts.password, parts.query.get("ssl_key_password")) if word)
         options = {name: value == "true" if name in FLAGS else value for name, value in parts.query.items()}
         self._arguments: dict[str, Any] = {
@@ -211,7 +213,7 @@ class MySQL:
             return IN_SETTINGS.get(error.args[0])
         return None
 
-    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
         """What a crash would take, and whether this is the primary."""
         names = ("innodb_flush_log_at_trx_commit", "read_only", "log_bin", "sync_binlog")
         found = (ask(f"SELECT {', '.join(f'@@{name}' for name in names)}") or [(1, 0, 0, 1)])[0]
@@ -230,3 +232,11 @@ class MySQL:
                 f"sync_binlog is {sync}: after a crash replicas may have what the server lost, or lack what it has.",
                 "SET GLOBAL sync_binlog = 1",
             )
+        wanted = ", ".join(f"'{name}'" for name in tables)
+        query = "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN"
+        for name, engine in ask(f"{query} ({wanted})") or []:
+            if engine != "InnoDB":
+                yield Weakness(
+                    f"The table {name} is kept by {engine}, without transactions: receipts are not to be believed.",
+                    f"ALTER TABLE {name} ENGINE = InnoDB",
+                )

@@ -28,7 +28,7 @@ from jwtgate.stores.sql.patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
@@ -180,7 +180,7 @@ class PostgreSQL:
             state = next((state for state, mark in _IN_WORDS if mark in words), None)
         return IN_SETTINGS.get(state or "")
 
-    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
         """What a crash would take, and whether this is the primary."""
         if ask("SELECT pg_is_in_recovery()") == [(True,)]:
             yield Weakness(

@@ -4,12 +4,19 @@ The identity (H1) is the file's device and inode: a backup moved into the file's
 looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, a look-up alone
 cannot see; followers can, by position and link (H2). A writer that is stopped while it writes keeps all others from writing
 until it goes on; reading goes on meanwhile (WAL).
+
+SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
+whoever closes the file as the last who holds one would take the write-ahead log from under the child, which then reads and
+writes what nobody else sees. So a child takes those locks itself (``_relock``), as sqlite.org/walformat.html describes them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import shlex
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -23,7 +30,7 @@ from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -37,14 +44,23 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 """Where WAL's shared memory, or locking itself, does not work between machines."""
 
+LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))
+"""End of a file's name, first octet and length of what every process that has the database open holds a shared lock on."""
+
+LEAST_FREE_BYTES = 16 * 1024 * 1024
+"""The log grows to four megabytes before it is written back, and a storm of revocations takes more."""
+
 BUSY_STEPS = 10
 """A second's: how finely SQLite is told how long to wait."""
+
+LET_GO = "the database was closed by the process that this one was forked from: this one must be started anew"
 
 
 class _Connection(sqlite3.Connection):
     """Knows which file it has open, and whose it is."""
 
     place = b""
+    places: tuple[bytes, ...] = ()
     patience = 0
     pid = 0
 
@@ -66,6 +82,9 @@ class SQLite:
     def __init__(self, path: str) -> None:
         self.path = path
         self._abandoned: list[Raw] = []
+        self._locks: list[int] = []
+        self._locked = (0, b"")
+        self._lost = b""
 
     def begin(self, tables: Tables) -> tuple[str, ...]:  # noqa: ARG002
         """The one lock there is."""
@@ -105,6 +124,8 @@ class SQLite:
 
     def connect(self, deadline: float) -> Raw:
         """Opens the file, and makes it where there is none. What was there must be there afterwards."""
+        if self._abandoned:
+            self._relock()
         before = _place(self.path)
         raw = sqlite3.connect(
             self.path, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
@@ -116,6 +137,8 @@ class SQLite:
             raw.create_function("jwtgate_clock", 0, time.time)
             _insist(raw, "PRAGMA journal_mode=WAL", deadline)
             raw.execute(self.strict)
+            raw.execute("PRAGMA schema_version").close()  # opens all that there is to be locked
+            raw.places = self._places()
             if before not in (b"", place) or self.is_stale(raw):
                 raise StoreUnavailable("the database's file was replaced while it was opened")
         except BaseException:
@@ -146,6 +169,32 @@ class SQLite:
     def abandon(self, raw: Raw) -> None:
         """Kept open for ever: SQLite forbids even to close it here."""
         self._abandoned.append(raw)
+        with contextlib.suppress(StoreUnavailable):  # told by whoever connects
+            self._relock()
+
+    def _relock(self) -> None:
+        """Before another process may close the file. The descriptors stay open: closing one gives up all locks of a process."""
+        import fcntl  # here, since where there is none nobody forks
+
+        place = _place(self.path)
+        inherited = [raw for raw in self._abandoned if raw.place == place]
+        if not inherited or self._locked == (os.getpid(), place):
+            return
+        if self._lost == place:
+            raise StoreUnavailable(LET_GO)
+        self._lost = place  # unless it can be shown to be held
+        try:
+            for end, first, length in LOCKS:
+                self._locks.append(os.open(self.path + end, os.O_RDWR))
+                fcntl.lockf(self._locks[-1], fcntl.LOCK_SH | fcntl.LOCK_NB, length, first)
+        except OSError as error:
+            raise StoreUnavailable(LET_GO) from error
+        if any(raw.places != self._places() for raw in inherited):
+            raise StoreUnavailable(LET_GO)
+        self._locked, self._lost = (os.getpid(), place), b""
+
+    def _places(self) -> tuple[bytes, ...]:
+        return tuple(_place(self.path + end) for end, _, _ in LOCKS)
 
     def explain(self, error: BaseException) -> str | None:
         """A folder that is not there, or may not be written."""
@@ -153,17 +202,23 @@ class SQLite:
             return f"{self.path}: {error}. The folder must be there and may be written to, and the file be SQLite's."
         return None
 
-    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> Iterator[Weakness]:
+    def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
         """Journal, folder, file system."""
         mode = ask("PRAGMA journal_mode")
         if mode != [("wal",)]:
             yield Weakness(
                 "The database is not in WAL mode, so that readers and writers keep each other waiting.",
-                f"sqlite3 {self.path} 'PRAGMA journal_mode=WAL'",
+                f"sqlite3 {shlex.quote(self.path)} 'PRAGMA journal_mode=WAL'",
             )
         folder = Path(self.path).parent
         if not os.access(folder, os.W_OK):
-            yield Weakness(f"The folder {folder} may not be written to.", f"chown <the gate's user> {folder}")
+            yield Weakness(f"The folder {folder} may not be written to.", f"chown <the gate's user> {shlex.quote(str(folder))}")
+        free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+        if free < LEAST_FREE_BYTES:
+            yield Weakness(
+                f"The disk under {folder} has {free // 1024} KiB left: a full one takes no revocations.",
+                f"df -h {shlex.quote(str(folder))}  # make room",
+            )
         file_system = _file_system(folder)
         if file_system in NETWORK_FILE_SYSTEMS:
             yield Weakness(

@@ -7,6 +7,7 @@ no trace of it (each dialect's module says what it finds). What nobody finds: si
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql import schema
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.feed import SqlFeed
+from jwtgate.stores.sql.rehearsing import clock_told, rehearsed
 from jwtgate.stores.sql.sessions import SessionRows, handles_of, is_as_expected
 from jwtgate.stores.sql.steps import ATTEMPTS, Steps
 from jwtgate.stores.sql.tables import tables_of
@@ -198,7 +200,17 @@ class SqlStore:
 
     def audit(self) -> tuple[Weakness, ...]:
         """Several statements; each may be refused to the gate's user."""
-        return tuple(self._lines.dialect.audit(self._inquire))
+        dialect = self._lines.dialect
+        tables = [table for table in self._tables.all().values() if table is not self._tables.boot or dialect.has_boot]
+        on_disk = [table.name for table in tables if table is not self._tables.boot]
+        sent = time.time()
+        there = float(self._lines.ask(lambda line: line.run(select(dialect.clock())).scalar()))
+        back = time.time()
+        return (
+            *dialect.audit(self._inquire, on_disk),
+            *rehearsed(self._lines.ask, tables, self._tables.meta),
+            *clock_told(sent, there, back),
+        )
 
     def _inquire(self, text: str) -> list[tuple[Any, ...]] | None:
         return self._lines.ask(lambda line: [tuple(row) for row in line.say(text)])

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, SmallInteger, Table
 from sqlalchemy.dialects import mysql
@@ -23,7 +23,7 @@ from sqlalchemy.dialects import mysql
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["FOREVER", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
+__all__ = ["FOREVER", "ON_DISK", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
 
 VERSION = 1
 """Of the layout. The version that changes it adds a step to ``schema.STEPS``."""
@@ -52,6 +52,10 @@ def identifier(prefix: str) -> str:
 def lock_number(tables: Tables) -> int:
     """What stands for these tables where a database locks by numbers: 63 bits."""
     return int.from_bytes(sha256(tables.meta.name.encode()).digest()[:8]) >> 1
+
+
+ON_DISK: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
+"""Where a server's default is an engine without transactions, nothing of what ``steps`` says would hold."""
 
 
 def _octets(length: int) -> TypeEngine[bytes]:
@@ -93,6 +97,7 @@ def tables_of(prefix: str) -> Tables:
             Column("ruling", _long(), nullable=False),
             Column("until", Double),
             Index(f"{begin}_rulings_until", "until"),
+            **ON_DISK,
         ),
         log=Table(
             f"{begin}_log",
@@ -103,6 +108,7 @@ def tables_of(prefix: str) -> Tables:
             Column("digest", _octets(DIGEST_BYTES), nullable=False),
             Column("ruling", _long(), nullable=False),
             Column("at", Double, nullable=False),
+            **ON_DISK,
         ),
         workers=Table(
             f"{begin}_workers",
@@ -113,6 +119,7 @@ def tables_of(prefix: str) -> Tables:
             Column("acknowledged", BigInteger, nullable=False),
             Column("beat", BigInteger, nullable=False),
             Column("is_healing", SmallInteger, nullable=False),
+            **ON_DISK,
         ),
         sessions=_sessions(metadata, begin),
         boot=Table(
@@ -142,6 +149,7 @@ def _meta(metadata: MetaData, begin: str) -> Table:
         Column("is_settled", SmallInteger, nullable=False),
         Column("position", BigInteger, nullable=False),
         Column("link", _octets(64), nullable=False),
+        **ON_DISK,
     )
 
 
@@ -161,4 +169,5 @@ def _sessions(metadata: MetaData, begin: str) -> Table:
         Column("successors_until", Double, nullable=False),
         Index(f"{begin}_sessions_user", "user", "ends_at"),
         Index(f"{begin}_sessions_ends", "ends_at"),
+        **ON_DISK,
     )

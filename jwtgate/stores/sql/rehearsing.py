@@ -1,0 +1,84 @@
+"""Whether the gate's user can do to each table what the gate does: tried with statements that concern no row.
+
+A store that can be read may still take no write: a user without rights, a database that is read-only, a table that is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sqlalchemy import false, inspect, select, update
+
+from jwtgate.core.rulings import MAX_SKEW_SECONDS
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.contract import Weakness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from sqlalchemy import Table
+
+    from jwtgate.stores.sql.dialects import Statement
+    from jwtgate.stores.sql.engine import Line
+
+__all__ = ["clock_told", "rehearsed"]
+
+SKEW_SECONDS = 1.0
+"""Clocks further apart deserve a word."""
+
+
+def rehearsed(ask: Callable[[Callable[[Line], object]], object], tables: Sequence[Table], meta: Table) -> Iterator[Weakness]:
+    """What fails.
+
+    Args: ask: ``Lines.ask``. meta: without its row the history counts as lost, and all tables are made again.
+    Raises: StoreUnavailable: what may pass, such as a lock that is held.
+    """
+    refused: dict[str, list[str]] = {}
+    for table in tables:
+        if not ask(lambda line, table=table: inspect(line.connection).has_table(table.name)):  # type: ignore[misc]
+            yield Weakness(
+                f"The table {table.name} is gone: every step that needs it fails.",
+                f"DELETE FROM {meta.name}  # the next step makes what is missing; running workers write back what they know",  # noqa: S608
+                about=table.name,
+            )
+            continue
+        try:
+            for statement in _statements(table):
+                ask(lambda line, statement=statement: line.run(statement).close())  # type: ignore[misc]
+        except StoreUnavailable as error:
+            if not _is_for_good(str(error)):
+                raise
+            refused.setdefault(str(error), []).append(table.name)
+    for reason, names in refused.items():
+        yield Weakness(
+            f"What the gate does to {', '.join(names)} is refused: {reason.removeprefix('JWTGATE_STORE: ')}.",
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names[0]} TO <the gate's user>  # or what else the reason asks for",
+            about=names[0],
+        )
+
+
+def clock_told(sent: float, there: float, back: float) -> Iterator[Weakness]:
+    """Args: sent, back: this machine's clock before and after the store told its own, ``there``: as wrong as half of that."""
+    off = there - (sent + back) / 2
+    sure = abs(off) - abs(back - sent) / 2
+    if sure <= SKEW_SECONDS:
+        return
+    told = f"The server's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this machine's"
+    remedy = "timedatectl set-ntp true  # on both machines"
+    if sure > MAX_SKEW_SECONDS:
+        yield Weakness(f"{told}: over {MAX_SKEW_SECONDS:.0f} s every write is refused.", remedy, about="clock")
+    else:
+        yield Weakness(f"{told}: cut-offs by time reach so much too far.", remedy, "hint", about="clock")
+
+
+def _is_for_good(reason: str) -> bool:
+    """What the dialect explains, and a database that takes no writes; anything else may pass."""
+    return reason.startswith("JWTGATE_STORE: ") or re.search(r"(?i)read[- ]?only", reason) is not None
+
+
+def _statements(table: Table) -> Iterator[Statement]:
+    first = next(iter(table.c))
+    yield update(table).values({first: first}).where(false())
+    yield table.delete().where(false())
+    yield table.insert().from_select(list(table.c), select(table).where(false()))
