@@ -129,10 +129,10 @@ def test_master_without_replica_is_told(cluster: ClusterGroup) -> None:
 def test_durability_that_cannot_be_had_is_told(server: Server) -> None:
     """No replica, no append-only file: every revocation would fail."""
     with configured(server, save="900 1"):
-        (said,) = audited(server.url, Durability(replicas=1))
-        assert "asks for 1 replicas, and 0 follow" in said and "JWTGATE_DURABILITY=0" in said
+        said = audited(server.url, Durability(replicas=1))
+        assert any("asks for 1 replicas, and 0 follow" in each and "JWTGATE_DURABILITY=0" in each for each in said)
         said = audited(server.url, Durability(is_synced=True))
-        assert "CONFIG SET appendonly yes" in said[0]
+        assert any("CONFIG SET appendonly yes" in each for each in said)
         with server.client(decode_responses=True) as client:
             is_old = client.info("server")["redis_version"].startswith("7.0")
         assert is_old == any("Redis 7.2 or later" in each for each in said)
