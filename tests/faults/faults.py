@@ -80,8 +80,8 @@ def worker_killed(scene: Scene, draw: random.Random) -> Happening:
     scene.world.kill(name)
     yield draw.uniform(0.0, 1.0) * scene.lease
     scene.replace(name)
-    yield 0.0
     scene.wait_started()
+    yield 0.0
 
 
 @fault("worker forks", "worker")
