@@ -349,13 +349,19 @@ class Following:
     def _write_back(
         self, known: Iterable[tuple[bytes, bytes]], snapshot: dict[bytes, bytes], epoch: str
     ) -> Generator[FeedEffect, Any, bool]:
-        """False: what the snapshot says has changed meanwhile, or the epoch has: once more."""
+        """False: what the snapshot says has changed meanwhile, or the epoch has: once more.
+
+        Each healer begins somewhere else, and looks again where another one has been: so each ruling is sent about once,
+        however many heal.
+        """
         missing = self._missing_from(snapshot, known, epoch)
+        first = int(self.draw() * len(missing))
+        missing = missing[first:] + missing[:first]
         is_current = True
         for start in range(0, len(missing), REPAIRS_PER_BATCH):
             batch = tuple(missing[start : start + REPAIRS_PER_BATCH])
             outdated = yield Restore(epoch, batch)
-            if outdated is None:
+            if outdated is None or len(outdated) == len(batch):
                 return False
             is_current = is_current and not outdated
             snapshot.update((repair.digest, repair.ruling) for repair in batch)

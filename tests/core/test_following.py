@@ -26,7 +26,14 @@ class Follower:
     """One follower on a scripted server; a test takes its effects one by one."""
 
     def __init__(
-        self, server: ScriptedServer | None = None, *, lease: float = 1.0, reach: float = 1.0, name: str = "me", **limits
+        self,
+        server: ScriptedServer | None = None,
+        *,
+        lease: float = 1.0,
+        reach: float = 1.0,
+        name: str = "me",
+        drawn: float = 0.5,
+        **limits,
     ) -> None:
         self.server = server or ScriptedServer(Time(), is_own=True)
         self.time = self.server.time
@@ -40,7 +47,7 @@ class Follower:
             **{"rulings_limit": 99, **limits},
         )
         self.store = ScriptedStore(self.server, Watch(lease, reach))
-        self.following = Following(Followed(self.view), self.clock, name=name, reach_seconds=reach, draw=lambda: 0.5)
+        self.following = Following(Followed(self.view), self.clock, name=name, reach_seconds=reach, draw=lambda: drawn)
         self.plan = self.following.follow()
         self.effect = next(self.plan)
         self.taken: list[object] = []
@@ -658,3 +665,25 @@ def test_store_that_fails_to_be_told_is_as_any_failure() -> None:
     assert not follower.is_live
     follower.store.is_down = False
     follower.live()
+
+
+def test_healers_share_the_work() -> None:
+    """L1: each begins somewhere else and looks again where another one has been."""
+    count = 4000
+    server = ScriptedServer(Time(), is_own=True)
+    healers = [Follower(server, name=str(index), drawn=index / 4, rulings_limit=9999) for index in range(4)]
+    for first in range(0, count, 500):
+        healers[0].write(*[index.to_bytes(16) for index in range(first, first + 500)])
+    for healer in healers:
+        healer.live()
+        healer.taken.clear()
+    epoch = healers[0].view.parts[0].epoch
+    server.flush()
+    for _ in range(4000):
+        for healer in healers:
+            healer.step()
+        if all(healer.is_live and healer.view.parts[0].epoch != epoch for healer in healers):
+            break
+    assert all(healer.view.parts[0].epoch != epoch for healer in healers) and len(server.rulings) == count
+    sent = sum(len(effect.repairs) for healer in healers for effect in healer.taken if isinstance(effect, Restore))
+    assert count <= sent < 1.5 * count
