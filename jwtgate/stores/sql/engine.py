@@ -1,7 +1,8 @@
 """Connections: bounded, short of patience, and the one place where the errors of databases and their drivers become ours.
 
 A connection that met any error is closed: no answer that was left unread reaches another question, and the server ends what
-was begun. Nothing is repeated once it was sent. Knows nothing of rulings.
+was begun. The free ones go with it: what cut one off has mostly cut them all, and each would hold another caller for a whole
+timeout. Nothing is repeated once it was sent. Knows nothing of rulings.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Lines:
 
     def _begin(self) -> None:
         self._is_prepared = False
+        self._generation = 0
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
         self._engine = self._new_engine()
@@ -156,7 +158,7 @@ class Lines:
         """
         deadline = time.monotonic() + seconds
         with self._translated():
-            engine = self._engine
+            engine, generation = self._engine, self._generation
             line = Line(engine.connect(), self.dialect, deadline)
             try:
                 answer = step(line) if is_prepared else self._perform(step, line)
@@ -168,7 +170,7 @@ class Lines:
                 line.close()
                 raise
             finally:
-                if engine is not self._engine:
+                if engine is not self._engine or generation != self._generation:
                     line.close()
                 line.connection.close()
             return answer
@@ -211,12 +213,16 @@ class Lines:
 
     @contextmanager
     def _translated(self) -> Generator[None]:
+        engine, generation = self._engine, self._generation
         try:
             yield
         except StoreUnavailable:
             raise
         except Exception as error:
             self._is_prepared = False
+            if generation == self._generation and not isinstance(error, PoolTimeoutError):
+                self._generation += 1
+                engine.dispose()
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
