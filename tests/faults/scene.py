@@ -107,7 +107,8 @@ class Scene:
 
     def wait_started(self) -> None:
         """Until the newest worker has something to say: an interpreter's start is not the gate's."""
-        path = self.world.folder / f"{self.workers[-1]}.status"
+        newest = max(self.workers, key=lambda name: int(name.split("-")[1]))
+        path = self.world.folder / f"{newest}.status"
         wait_until(lambda: path.exists() and path.stat().st_size, START_SECONDS, "the new worker has started")
 
     def wait_for(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
