@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of
+from jwtgate.core.rulings import UnreadableRuling, digest_of, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.verification import check_claims, handles_of, screen
 from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, SubjectSuspended
@@ -165,13 +165,10 @@ class Issuer:
 
 def suspends(ruling: bytes | None) -> bool:
     """Whether the ruling on a subject refuses it. Raises: StoreUnavailable: it cannot be read."""
-    if ruling is None:
-        return False
     try:
-        toggle = Ruling.decode(ruling).toggle
+        return is_revoked(ruling)
     except UnreadableRuling as error:
         raise StoreUnavailable("a ruling cannot be read") from error
-    return toggle is not None and toggle.is_revoked
 
 
 def scope_text(scope: str | Iterable[str]) -> str:

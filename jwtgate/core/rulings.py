@@ -29,6 +29,7 @@ __all__ = [
     "Toggle",
     "UnreadableRuling",
     "digest_of",
+    "is_revoked",
     "merge",
     "supersede",
 ]
@@ -192,6 +193,12 @@ class Ruling:
         if issued.at is None or issued.at <= latest:
             return True
         return issued.stamp is not None and issued.stamp[1] < cut.position and issued.at <= latest + MAX_SKEW_SECONDS
+
+
+def is_revoked(text: bytes | None) -> bool:
+    """Whether a stored ruling, if there is one, says ``revoked``. Raises: UnreadableRuling."""
+    toggle = None if text is None else Ruling.decode(text).toggle
+    return toggle is not None and toggle.is_revoked
 
 
 def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:

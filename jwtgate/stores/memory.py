@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
-from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import KeptSession, SessionChange
 
 __all__ = ["MemoryFeed", "MemoryStore"]
-
-MAX_SKEW_SECONDS = 60.0
-"""The same bound as in the write script: two clocks of one machine differ only where a caller's was made up."""
 
 KEPT_SECONDS, KEPT_ENTRIES = 120.0, 100_000
 """Of the log: a follower that is further behind reloads."""

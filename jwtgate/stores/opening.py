@@ -47,7 +47,7 @@ def open_store(
 
         return MemoryStore(watch=watch)
     if url.startswith(SQL_SCHEMES):
-        return _sql_store(url, prefix, watch, poll_seconds, durability)
+        return _sql_store(url, prefix, watch, poll_seconds)
     if not url.startswith(REDIS_SCHEMES):
         raise SettingsError(f"The store's URL must begin with memory://, {', '.join((*REDIS_SCHEMES, *SQL_SCHEMES))}.")
     if "{" in prefix or "}" in prefix:
@@ -57,12 +57,8 @@ def open_store(
     return RedisStore(url, prefix=prefix, watch=watch, durability=durability, share=share)
 
 
-def _sql_store(url: str, prefix: str, watch: Watch, poll_seconds: float, durability: Durability) -> Store:
-    """Raises: SettingsError: a library is missing, or more durability is wanted than there is."""
-    if durability.replicas:
-        raise SettingsError(
-            "JWTGATE_DURABILITY asks for replicas, which an SQL database waits for by its own configuration; allowed: 0, fsync."
-        )
+def _sql_store(url: str, prefix: str, watch: Watch, poll_seconds: float) -> Store:
+    """Raises: SettingsError: a library is missing."""
     _insist_on_libraries(url, "JWTGATE_STORE")
     from jwtgate.stores.sql.opening import open_sql_store
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Facts, NotDurable
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
-from jwtgate.core.rulings import Ruling, UnreadableRuling
+from jwtgate.core.rulings import UnreadableRuling, is_revoked
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 
@@ -126,7 +126,11 @@ class PartitionedStore:
         is_unasked = bool(changes) and 0 not in steps
         if is_unasked or foreign or any(step.creates for index, step in steps.items() if index):
             facts = self.look_up(foreign)
-            if any(map(_is_revoked, facts.rulings)):
+            try:
+                is_held_back = any(map(is_revoked, facts.rulings))
+            except UnreadableRuling as error:
+                raise StoreUnavailable("a stored ruling cannot be read") from error
+            if is_held_back:
                 return None
             stamped = f"{facts.epoch.name}:{facts.end.position}"
         done: list[Written] = []
@@ -219,13 +223,3 @@ class _Step:
     def creates(self) -> bool:
         """Whether it makes a session, which needs a stamp."""
         return any(each.record is not None and each.expected is None for each in self.sessions)
-
-
-def _is_revoked(text: bytes | None) -> bool:
-    if text is None:
-        return False
-    try:
-        toggle = Ruling.decode(text).toggle
-    except UnreadableRuling as error:
-        raise StoreUnavailable("a stored ruling cannot be read") from error
-    return toggle is not None and toggle.is_revoked

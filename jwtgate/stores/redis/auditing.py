@@ -19,6 +19,7 @@ from jwtgate.stores.redis import answers
 from jwtgate.stores.redis.exposure import Exposure
 from jwtgate.stores.redis.inspecting import Inspecting
 from jwtgate.stores.redis.probing import Probing
+from jwtgate.stores.skew import clock_told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,9 +38,6 @@ FULL = 0.9
 
 TOLERATED_LAG_SECONDS = 10
 """The server's own default of min-replicas-max-lag: for so long a cut-off primary goes on taking rulings that are lost."""
-
-SKEW_SECONDS, MAX_SKEW_SECONDS = 1.0, 60.0
-"""Clocks further apart deserve a word; beyond the second every write fails (write.lua)."""
 
 LEAST_BUSY_MS = 100
 """A threshold below answers BUSY to everybody as soon as any script is slow."""
@@ -231,16 +229,7 @@ class Auditing:
                 return
             raise
         back = self.wall()
-        off = there - (sent + back) / 2
-        sure = abs(off) - abs(back - sent) / 2
-        if sure <= SKEW_SECONDS:
-            return
-        told = f"The server's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this machine's"
-        remedy = "timedatectl set-ntp true  # on both machines"
-        if sure > MAX_SKEW_SECONDS:
-            yield Weakness(f"{told}: over {MAX_SKEW_SECONDS:.0f} s every write is refused.", remedy, about="clock")
-        else:
-            yield Weakness(f"{told}: cut-offs by time reach so much too far.", remedy, "hint", about="clock")
+        yield from clock_told(sent, there, back)
 
 
 def _unchecked(why: str, about: str) -> Weakness:

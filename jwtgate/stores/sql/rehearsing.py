@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import false, inspect, select, update
 
-from jwtgate.core.rulings import MAX_SKEW_SECONDS
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 
@@ -22,10 +21,7 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.dialects import Statement
     from jwtgate.stores.sql.engine import Line
 
-__all__ = ["clock_told", "rehearsed"]
-
-SKEW_SECONDS = 1.0
-"""Clocks further apart deserve a word."""
+__all__ = ["rehearsed"]
 
 
 def rehearsed(ask: Callable[[Callable[[Line], object]], object], tables: Sequence[Table], meta: Table) -> Iterator[Weakness]:
@@ -56,20 +52,6 @@ def rehearsed(ask: Callable[[Callable[[Line], object]], object], tables: Sequenc
             f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names[0]} TO <the gate's user>  # or what else the reason asks for",
             about=names[0],
         )
-
-
-def clock_told(sent: float, there: float, back: float) -> Iterator[Weakness]:
-    """Args: sent, back: this machine's clock before and after the store told its own, ``there``: as wrong as half of that."""
-    off = there - (sent + back) / 2
-    sure = abs(off) - abs(back - sent) / 2
-    if sure <= SKEW_SECONDS:
-        return
-    told = f"The server's clock is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} this machine's"
-    remedy = "timedatectl set-ntp true  # on both machines"
-    if sure > MAX_SKEW_SECONDS:
-        yield Weakness(f"{told}: over {MAX_SKEW_SECONDS:.0f} s every write is refused.", remedy, about="clock")
-    else:
-        yield Weakness(f"{told}: cut-offs by time reach so much too far.", remedy, "hint", about="clock")
 
 
 def _is_for_good(reason: str) -> bool:

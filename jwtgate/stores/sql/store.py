@@ -17,10 +17,11 @@ from jwtgate.core.history import Facts, Written
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.skew import clock_told
 from jwtgate.stores.sql import schema
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.feed import SqlFeed
-from jwtgate.stores.sql.rehearsing import clock_told, rehearsed
+from jwtgate.stores.sql.rehearsing import rehearsed
 from jwtgate.stores.sql.sessions import SessionRows, handles_of, is_as_expected
 from jwtgate.stores.sql.steps import ATTEMPTS, Steps
 from jwtgate.stores.sql.tables import tables_of
