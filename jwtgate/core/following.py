@@ -13,8 +13,8 @@ registration of (a) still standing and, if nothing was read, the log's end where
 
 The rules kept here, by letter: H2 (links, epoch after the read), H3 (another lease: does not follow), F1 (end, snapshot,
 same epoch at its end, then the log), F2 (register first), F3 (granted only at the log's end; resumes from its position),
-F4 (apply, then acknowledge), L1 (announce, write back in short batches, withdraw; whoever has a journal knows what it
-remembers), L2 (healed after two leases of watching without a healer), W3 (settled after one longest reach of watching).
+F4 (apply, then acknowledge), L2 (healed after two leases of watching without a healer), W3 (settled after one longest reach of
+watching). L1, writing back what a store has lost, stands in ``healing``.
 
 Performs nothing: ``runtime.follower`` does. Any ``StoreUnavailable`` leaves the lease to lapse by itself.
 """
@@ -29,22 +29,17 @@ from jwtgate.core.effects import (
     FeedEffect,
     Forget,
     Lose,
-    NextPage,
-    OpenJournal,
-    OpenPages,
     Pause,
     Read,
     Renew,
-    Restore,
-    RestoreSessions,
     Saw,
 )
-from jwtgate.core.history import Entry, Epoch, JournalUnavailable, LogEnd, Renewal, Repair, Worker
-from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
+from jwtgate.core.healing import BACKOFF_OF_LEASE, Healing
+from jwtgate.core.history import Entry, LogEnd, Renewal, Worker
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from jwtgate.core.followed import Followed
 
@@ -55,20 +50,7 @@ Step = Generator[FeedEffect, Any, None]
 BLOCK_OF_LEASE = 0.3
 """F4: blocking reads overshoot, and two of them must fit into a lease with room for a slow round trip."""
 
-BACKOFF_OF_LEASE = 0.25
-"""F4: longest wait before the next attempt."""
-
 ENTRIES_PER_READ = 1000
-PAGE_SIZE = 1000
-REPAIRS_PER_BATCH = 200
-"""L1: short batches: each is one atomic step that nobody else's request waits long for."""
-
-SESSIONS_PER_BATCH = 200
-RENEWAL_OF_LEASE = 0.3
-"""How long a healer that finds nothing to write back is silent at the most."""
-
-NO_JOURNAL = "JWTGATE_JOURNAL does not answer: the store's history is not healed, and requests are refused, until it does"
-
 CYCLE_SECONDS = 0.005
 CYCLES_AT_ONCE = 8
 """Under a stream of rulings one read serves about 5 ms of them, after eight reads at once: 1,000 rulings a second would
@@ -85,7 +67,7 @@ TOLD_AT_ONCE = 500
 """Sessions seen are told to the store every few seconds, in steps that nobody waits long for."""
 
 
-class Following:
+class Following(Healing):
     """The follower's plan and what it remembers between renewals. One per follower start; used by one thread."""
 
     def __init__(
@@ -99,20 +81,10 @@ class Following:
         has_journal: bool = False,
     ) -> None:
         """Args: name: random, new per start. reach_seconds: F2, may be inf. draw: random numbers in [0, 1)."""
-        self.has_journal = has_journal
-        self.followed = followed
-        self.view = followed.view
-        self.clock = clock
-        self.lease = followed.view.lease_seconds
-        self.draw = draw
+        super().__init__(followed, clock, draw, has_journal=has_journal)
         self.worker = Worker(name, reach_seconds, -1, 0, is_healing=False)
-        self.condition = "starting"
         self.reach_seconds = self.longest_reach = reach_seconds
-        self.epoch: Epoch | None = None
         self.watched_since = clock.boot()
-        self._renewed_at = clock.boot()
-        self._restored_in: str | None = None
-        self._healing = "healing"
         self._loaded = False
         self._beats: dict[str, tuple[int, float]] = {}
         self._offset = clock.wall() - clock.boot()
@@ -179,21 +151,6 @@ class Following:
         """W3: a new epoch's record may have lost the longest reach; whoever remembers it raises it again, once."""
         is_lost = self.epoch is not None and self.epoch.reach_seconds < self.longest_reach
         return self.longest_reach if is_lost else self.reach_seconds
-
-    def _watched_name(self) -> str | None:
-        return None if self.epoch is None else self.epoch.name
-
-    def _must_restore(self) -> bool:
-        """L1: knows rulings from before this epoch, or has a journal that does, and has not written them all back."""
-        epoch = self.epoch
-        if epoch is None or epoch.lease_seconds != self.lease or epoch.name == self._restored_in:
-            return False
-        return self._awaits_journal() or (epoch.name != self.followed.epoch and self.followed.has_rulings())
-
-    def _awaits_journal(self) -> bool:
-        """Whether nobody has put back yet, in this epoch, what the journal remembers. Without it the epoch is not healed."""
-        epoch = self.epoch
-        return self.has_journal and epoch is not None and not (epoch.is_healed or epoch.is_restored)
 
     def _may_heal(self) -> bool:
         """L2: watched for two leases on this clock, and nothing of its own left to write back."""
@@ -321,111 +278,6 @@ class Following:
         if after.epoch.name == before.epoch.name and after.epoch.is_healed:
             self.followed.load(snapshot, before.epoch.name, before.end)
             self._loaded = True
-
-    def _snapshot(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, dict[bytes, bytes]]:
-        snapshot: dict[bytes, bytes] = {}
-        pages = yield OpenPages(PAGE_SIZE)
-        while (page := (yield NextPage(pages))) is not None:
-            snapshot.update(page)
-            if is_healing:
-                yield from self._stay_announced()
-        return snapshot
-
-    # --- healing
-
-    def _restore(self, epoch: Epoch) -> Step:
-        """L1: announces itself, writes back what the store lacks in short jittered batches, withdraws."""
-        renewal = yield from self._renew()
-        if renewal.epoch.name != epoch.name:
-            return
-        yield Pause(self.draw() * 0.3 * self.lease)
-        snapshot = yield from self._snapshot(is_healing=True)
-        is_done = yield from self._write_back(self.followed.rulings().items(), snapshot, epoch.name)
-        if is_done and self._awaits_journal():
-            is_done = yield from self._restore_journal(snapshot, epoch.name)
-        if is_done:
-            self._restored_in = epoch.name
-
-    def _write_back(
-        self, known: Iterable[tuple[bytes, bytes]], snapshot: dict[bytes, bytes], epoch: str
-    ) -> Generator[FeedEffect, Any, bool]:
-        """False: what the snapshot says has changed meanwhile, or the epoch has: once more.
-
-        Each healer begins somewhere else, and looks again where another one has been: so each ruling is sent about once,
-        however many heal.
-        """
-        missing = self._missing_from(snapshot, known, epoch)
-        first = int(self.draw() * len(missing))
-        missing = missing[first:] + missing[:first]
-        is_current = True
-        for start in range(0, len(missing), REPAIRS_PER_BATCH):
-            batch = tuple(missing[start : start + REPAIRS_PER_BATCH])
-            outdated = yield Restore(epoch, batch)
-            if outdated is None or len(outdated) == len(batch):
-                return False
-            is_current = is_current and not outdated
-            snapshot.update((repair.digest, repair.ruling) for repair in batch)
-            renewal = yield from self._renew()
-            if renewal.epoch.name != epoch:
-                return False
-            yield Pause(self.draw() * 0.02 * self.lease)
-        return is_current
-
-    def _restore_journal(self, snapshot: dict[bytes, bytes], epoch: str) -> Generator[FeedEffect, Any, bool]:
-        """The journal's rulings, then its sessions, page by page. True: all of it, by this process or another one."""
-        try:
-            return (yield from self._restore_rulings(snapshot, epoch)) and (yield from self._restore_sessions(epoch))
-        except JournalUnavailable:
-            self.condition = self._healing = NO_JOURNAL
-            yield Pause(self.lease * BACKOFF_OF_LEASE * (0.2 + 0.8 * self.draw()))
-            return False
-
-    def _restore_rulings(self, snapshot: dict[bytes, bytes], epoch: str) -> Generator[FeedEffect, Any, bool]:
-        is_current = True
-        pages = yield OpenJournal(of_sessions=False, size=PAGE_SIZE)
-        while self._awaits_journal() and (page := (yield NextPage(pages))) is not None:
-            known = [(digest, text) for digest, text in page if self.followed.holds(digest)]
-            is_current = (yield from self._write_back(known, snapshot, epoch)) and is_current
-            if not (yield from self._stay_announced(epoch)):
-                return False
-        return is_current
-
-    def _restore_sessions(self, epoch: str) -> Generator[FeedEffect, Any, bool]:
-        """L3. With the last of them the store knows that what it lacks has ended."""
-        pages = yield OpenJournal(of_sessions=True, size=SESSIONS_PER_BATCH)
-        while self._awaits_journal() and (page := (yield NextPage(pages))) is not None:
-            sessions = tuple(session for session in page if self.followed.takes_back(session))
-            is_current = not sessions or (yield RestoreSessions(epoch, sessions))
-            if not (is_current and (yield from self._stay_announced(epoch))):
-                return False
-        self._healing = "healing"
-        return not self._awaits_journal() or (yield RestoreSessions(epoch, (), is_last=True))
-
-    def _stay_announced(self, epoch: str | None = None) -> Generator[FeedEffect, Any, bool]:
-        """Renews if the last time is long ago. False: the epoch is another one by now."""
-        if self.clock.boot() - self._renewed_at > RENEWAL_OF_LEASE * self.lease:
-            yield from self._renew()
-        return epoch is None or self._watched_name() == epoch
-
-    def _missing_from(self, snapshot: dict[bytes, bytes], known: Iterable[tuple[bytes, bytes]], epoch: str) -> list[Repair]:
-        """What is known here, still matters, and is not yet all in the store."""
-        now = self.clock.wall()
-        repairs: list[Repair] = []
-        for digest, text in known:
-            stored = snapshot.get(digest)
-            if stored == text:
-                continue
-            try:
-                ruling = Ruling.decode(text)
-                there = None if stored is None else Ruling.decode(stored)
-            except UnreadableRuling:
-                continue
-            if ruling.until is not None and ruling.until < now:
-                continue
-            whole = ruling if there is None else merge(there, ruling, epoch)
-            if whole != there:
-                repairs.append(Repair(digest, stored, whole.encode(), whole.until))
-        return repairs
 
 
 def _cursor(end: LogEnd | None) -> str:

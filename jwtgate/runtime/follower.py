@@ -92,6 +92,7 @@ class Follower:
             logger.warning("no thread for the follower (%s): every request will ask the store", error)
             for run in runs:
                 run.stopping.set()
+            self.view.give_up()  # W4: those that did start deregister
             return
         self._runs = runs
 

@@ -10,6 +10,7 @@ import pytest
 from core.scripted import ScriptedClock, ScriptedServer, ScriptedStore, Time, perform
 
 import jwtgate.core.following as following_module
+import jwtgate.core.healing as healing_module
 from jwtgate.core.effects import Forget, Lose, NextPage, OpenPages, Pause, Read, Renew, Restore, Saw
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import TELL_SECONDS, TOLD_AT_ONCE, Following, _fault
@@ -382,7 +383,7 @@ def test_healer_writes_back_what_the_store_lacks() -> None:
 
 def test_batches_are_short_and_the_epoch_is_checked_at_each(monkeypatch) -> None:
     """L1: a batch is one step that nobody's request waits long for; another epoch ends the healing at once."""
-    monkeypatch.setattr(following_module, "REPAIRS_PER_BATCH", 2)
+    monkeypatch.setattr(healing_module, "REPAIRS_PER_BATCH", 2)
     follower = knowing(*(b"%016d" % number for number in range(5)))
     follower.server.flush()
     assert len(follower.after(Restore).repairs) == 2

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import jwtgate.core.following as following
+import jwtgate.core.healing as healing
 from jwtgate.errors import SubjectSuspended
 
 RUNS = int(os.environ.get("JWTGATE_MODEL_RUNS", "300"))
@@ -141,8 +142,8 @@ def test_no_promise_is_broken(part: int, monkeypatch: pytest.MonkeyPatch) -> Non
     admitted = receipts = effective = 0
     for seed in range(FIRST + part, FIRST + RUNS, PARTS):
         monkeypatch.setattr(following, "ENTRIES_PER_READ", (1000, 3)[seed % 5 == 0])
-        monkeypatch.setattr(following, "PAGE_SIZE", (1000, 2)[seed % 4 == 0])
-        monkeypatch.setattr(following, "REPAIRS_PER_BATCH", (200, 2)[seed % 4 == 1])
+        monkeypatch.setattr(healing, "PAGE_SIZE", (1000, 2)[seed % 4 == 0])
+        monkeypatch.setattr(healing, "REPAIRS_PER_BATCH", (200, 2)[seed % 4 == 1])
         world = Explorer(seed).run()
         assert not world.broken, f"seed {seed}: {world.broken[:3]}"
         admitted += world.admitted

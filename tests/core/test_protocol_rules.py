@@ -15,6 +15,7 @@ from core.scripted import ScriptedServer
 from core.world import LEASE, Actor, World
 
 import jwtgate.core.following as following_module
+import jwtgate.core.healing as healing_module
 from jwtgate.core.effects import LookUp, Pause, Renew
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
@@ -226,7 +227,7 @@ class EndAfterScan(Following):
 
 
 def written_during_the_scan(monkeypatch, **classes) -> World:
-    monkeypatch.setattr(following_module, "PAGE_SIZE", 1)
+    monkeypatch.setattr(healing_module, "PAGE_SIZE", 1)
     world = World(**classes)
     a = world.process("a", is_anchor=True).follow()
     world.run(1.0)
@@ -750,7 +751,7 @@ class HealsUnannounced(Following):
 
 def alone_with_much_to_restore(monkeypatch, **classes) -> World:
     """One process knows forty rulings that the store has lost; each goes back in a batch of its own, X as the last one."""
-    monkeypatch.setattr(following_module, "REPAIRS_PER_BATCH", 1)
+    monkeypatch.setattr(healing_module, "REPAIRS_PER_BATCH", 1)
     world = World(**classes)
     a = world.process("a", is_anchor=True).follow()
     world.run(1.0)
