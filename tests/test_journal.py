@@ -13,7 +13,7 @@ import pytest
 from conftest import required
 
 from jwtgate import Gate, Settings
-from jwtgate.core.following import NO_JOURNAL
+from jwtgate.core.healing import NO_JOURNAL
 from jwtgate.core.history import NotDurable
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.errors import GrantError, ReusedRefreshToken, Revoked, StoreUnavailable

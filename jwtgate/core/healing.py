@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jwtgate.core.followed import Followed
     from jwtgate.core.history import Epoch, Renewal
 
-__all__ = ["BACKOFF_OF_LEASE", "Healing"]
+__all__ = ["BACKOFF_OF_LEASE", "NO_JOURNAL", "SESSIONS_PER_BATCH", "Healing"]
 
 BACKOFF_OF_LEASE = 0.25
 """F4: longest wait before the next attempt."""

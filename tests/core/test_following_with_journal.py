@@ -6,7 +6,7 @@ from core.scripted import START, ScriptedServer, Time
 from core.test_following import Follower
 
 from jwtgate.core.effects import OpenJournal, Pause, Renew, Restore, RestoreSessions
-from jwtgate.core.following import NO_JOURNAL, SESSIONS_PER_BATCH
+from jwtgate.core.healing import NO_JOURNAL, SESSIONS_PER_BATCH
 from jwtgate.core.rulings import Change, Ruling, Toggle
 from jwtgate.core.sessions.stored import KeptSession
 
