@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,12 +11,13 @@ from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, binary_of, valkey_binary
 from topologies import PATIENT, ClusterGroup, SentinelGroup
 
+from jwtgate import Gate, Settings
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Migrating
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -174,3 +176,23 @@ def server_store(server: Server) -> Iterator[Store]:
     store = open_store(server.url, prefix="jwtgate", watch=WATCH)
     yield store
     store.close()
+
+
+@pytest.fixture
+def gates(own_server: Server, tmp_path: Path) -> Iterator[Callable[..., Gate]]:
+    """Makes gates on one server and one journal, each with a view, a follower and connections of its own."""
+    own_server.start()
+    with ExitStack() as stack:
+
+        def make(**settings: object) -> Gate:
+            named: dict[str, object] = {
+                "secret": "the secret of an application, of more than thirty-two bytes",
+                "store": own_server.url,
+                "journal": f"sqlite:///{tmp_path}/journal.sqlite",
+                "lease": 0.3,
+            }
+            gate = Gate(Settings(**{**named, **settings}))  # type: ignore[arg-type]
+            stack.callback(gate.close)
+            return gate
+
+        yield make

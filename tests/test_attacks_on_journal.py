@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from jwtgate import Gate, Settings
+from jwtgate import Gate
 from jwtgate.core.history import NotDurable
 from jwtgate.errors import GrantError, Revoked, StoreUnavailable
 from jwtgate.runtime import blocking
@@ -20,29 +20,6 @@ if TYPE_CHECKING:
     from servers import Server
 
 pytestmark = pytest.mark.server
-
-SECRET = "the secret of an application, of more than thirty-two bytes"
-LEASE = 0.3
-
-
-@pytest.fixture
-def gates(own_server: Server, tmp_path: Path) -> Iterator[Callable[..., Gate]]:
-    """Makes gates on one server and one journal."""
-    own_server.start()
-    with ExitStack() as stack:
-
-        def make(**settings: object) -> Gate:
-            named: dict[str, object] = {
-                "secret": SECRET,
-                "store": own_server.url,
-                "journal": f"sqlite:///{tmp_path}/journal.sqlite",
-                "lease": LEASE,
-            }
-            gate = Gate(Settings(**{**named, **settings}))  # type: ignore[arg-type]
-            stack.callback(gate.close)
-            return gate
-
-        yield make
 
 
 def ready(gate: Gate) -> Gate:

@@ -6,13 +6,14 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import required
 
-from jwtgate import Gate, Settings
+from jwtgate import Gate
 from jwtgate.core.healing import NO_JOURNAL
 from jwtgate.core.history import NotDurable
 from jwtgate.core.rulings import Ruling, Toggle
@@ -28,29 +29,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.server
 
-SECRET = "the secret of an application, of more than thirty-two bytes"
 LEASE = 0.3
 
 
 @pytest.fixture
-def gates(own_server: Server, tmp_path: Path) -> Iterator[Callable[..., Gate]]:
-    """Makes gates on one server and one journal; each is as good as a process: a view, a follower, connections of its own."""
-    own_server.start()
-    with ExitStack() as stack:
-
-        def make(**settings: object) -> Gate:
-            named: dict[str, object] = {
-                "secret": SECRET,
-                "store": own_server.url,
-                "journal": f"sqlite:///{tmp_path}/journal.sqlite",
-                "lease": LEASE,
-                "refresh_grace": 0.0,
-            }
-            gate = Gate(Settings(**{**named, **settings}))  # type: ignore[arg-type]
-            stack.callback(gate.close)
-            return gate
-
-        yield make
+def gates(gates: Callable[..., Gate]) -> Callable[..., Gate]:
+    """Those of all, each as good as a process; without a grace, so that a second use is theft at once."""
+    return partial(gates, refresh_grace=0.0)
 
 
 def ready(gate: Gate) -> Gate:
