@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +14,7 @@ import pytest
 from servers import WATCH
 from sqlalchemy import create_engine, text
 
-from jwtgate.core.history import Worker
+from jwtgate.core.history import Renewal, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
@@ -52,6 +53,12 @@ def revoke(store: Store, *digests: bytes) -> int:
     written = store.write([Change(digest, revoked=True) for digest in digests], time.time())
     assert written is not None
     return written.end.position
+
+
+def registered(store: Store, epoch: str | None = None) -> Renewal:
+    """What a renewal on a connection of its own answered."""
+    with closing(store.feed()) as feed:
+        return feed.renew(WORKER, epoch)
 
 
 def execute(url: str, *statements: str) -> None:
@@ -318,7 +325,7 @@ def test_no_two_prefixes_share_a_name() -> None:
 def test_prefixes_share_no_rows(sql_store: SqlStore, database_url: str) -> None:
     """Two applications in one database."""
     revoke(sql_store, A)
-    sql_store.feed().renew(WORKER, None)
+    registered(sql_store)
     another = opened(database_url, prefix="other.App")
     try:
         facts = another.look_up([A])
@@ -350,7 +357,7 @@ def test_restart_of_the_server_is_another_life(own_database: Database) -> None:
             feed.renew(WORKER, names[0])
         own_database.kill()
         own_database.start()
-        renewal = eventually(lambda: store.feed().renew(WORKER, names[-1]))
+        renewal = eventually(lambda: registered(store, names[-1]))
         assert renewal.epoch.name not in names and not renewal.was_registered
         facts = store.look_up([A])
         assert facts.rulings[0] is not None and facts.end.position == 1

@@ -26,7 +26,7 @@ from sqlalchemy.pool import NullPool
 from jwtgate.core.history import Repair, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import SettingsError, StoreUnavailable
-from jwtgate.stores import Store, open_store
+from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.skew import clock_told
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
@@ -64,9 +64,15 @@ def calls_of(store: Store) -> dict[str, Callable[[], object]]:
         "audit": store.audit,
         "renew": lambda: feed.renew(WORKER, epoch),
         "read": lambda: reader.read("0", 0.3, 10),
-        "a new feed": lambda: store.feed().renew(WORKER, epoch),
-        "repair": lambda: store.feed().repair(epoch, [Repair(A, None, b"{}", None)]),
+        "a new feed": lambda: on_new_feed(store, lambda feed: feed.renew(WORKER, epoch)),
+        "repair": lambda: on_new_feed(store, lambda feed: feed.repair(epoch, [Repair(A, None, b"{}", None)])),
     }
+
+
+def on_new_feed(store: Store, step: Callable[[Feed], object]) -> None:
+    """Performs ``step`` on a connection of its own."""
+    with closing(store.feed()) as feed:
+        step(feed)
 
 
 def assert_bounded_failure(calls: dict[str, Callable[[], object]]) -> None:
@@ -165,7 +171,7 @@ def test_busy_sqlite_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="locked"):
             store.write([Change(A, revoked=True)], time.time())
         with pytest.raises(StoreUnavailable):
-            store.feed().renew(WORKER, None)
+            on_new_feed(store, lambda feed: feed.renew(WORKER, None))
         assert time.monotonic() - began < 2 * BOUND
         assert store.look_up([A]).rulings == (None,)
         other.execute("COMMIT")

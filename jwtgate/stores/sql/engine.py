@@ -101,8 +101,14 @@ class Line:
         """See ``Dialect``."""
         self.dialect.wait(self._raw, seconds)
 
-    def close(self) -> None:
-        """Closes the connection itself; never raises."""
+    def close(self, *, is_detached: bool = False) -> None:
+        """Closes the connection itself; never raises.
+
+        Args: is_detached: the pool, which would close it, knows it no more.
+        """
+        if is_detached:
+            with contextlib.suppress(Exception):
+                self._raw.close()
         with contextlib.suppress(Exception):
             self.connection.invalidate()
         with contextlib.suppress(Exception):
@@ -207,9 +213,10 @@ class Lines:
             return self._perform(step, line)
 
     def give_back(self, line: Line) -> None:
-        """Closes it; never raises."""
+        """Closes it, unless it was inherited by a fork; never raises."""
+        is_ours = line in self._own
         self._own.discard(line)
-        line.close()
+        line.close(is_detached=is_ours)
 
     @contextmanager
     def _translated(self) -> Generator[None]:
