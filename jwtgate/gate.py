@@ -120,6 +120,7 @@ class Gate:
             admitted_limit=settings.cache_size,
             rulings_limit=settings.view_limit,
             wide_handles=self._wide,
+            session_seconds=settings.refresh_ttl,
             partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)

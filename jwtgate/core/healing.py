@@ -5,17 +5,21 @@ renewal from the first one in the epoch until the store lacks none of them; so t
 writes back in short jittered batches, each of which the store refuses in any other epoch, and only over what it has seen
 there. What the journal remembers comes after what is known here, its sessions last (L3).
 
+Where a ruling was lost, the end of a session may have been lost with it, and the session be back with the older data: no
+journal says that it has ended. So what is written back is remembered as long as the longest session lives.
+
 Performs nothing: ``runtime.follower`` does.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import NextPage, OpenJournal, OpenPages, Pause, Restore, RestoreSessions
 from jwtgate.core.history import JournalUnavailable, Repair
-from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -72,9 +76,11 @@ class Healing(ABC):
         return self._awaits_journal() or (epoch.name != self.followed.epoch and self.followed.has_rulings())
 
     def _awaits_journal(self) -> bool:
-        """Whether nobody has put back yet, in this epoch, what the journal remembers. Without it the epoch is not healed."""
-        epoch = self.epoch
-        return self.has_journal and epoch is not None and not (epoch.is_healed or epoch.is_restored)
+        """Whether nobody has put back yet, in this epoch, what the journal remembers.
+
+        Without it nobody who has the journal calls the epoch healed, or goes live where one without it did so.
+        """
+        return self.has_journal and self.epoch is not None and not self.epoch.is_restored
 
     def _snapshot(self, *, is_healing: bool = False) -> Generator[FeedEffect, Any, dict[bytes, bytes]]:
         snapshot: dict[bytes, bytes] = {}
@@ -176,5 +182,12 @@ class Healing(ABC):
                 continue
             whole = ruling if there is None else merge(there, ruling, epoch)
             if whole != there:
+                whole = self._remembered(whole, now)
                 repairs.append(Repair(digest, stored, whole.encode(), whole.until))
         return repairs
+
+    def _remembered(self, lost: Ruling, now: float) -> Ruling:
+        """The same, for as long as what it ended could live again."""
+        if lost.until is None or self.has_journal:
+            return lost
+        return replace(lost, until=max(lost.until, now + self.view.session_seconds + MAX_SKEW_SECONDS))

@@ -41,8 +41,8 @@ class Epoch:
         is_healed: a process watched it for two leases and found nobody writing back (L2).
         is_settled: a process watched it for ``reach_seconds``: nobody acts on knowledge of an earlier epoch (W3).
         birth: NumericDate by the store's clock.
-        is_restored: what a journal remembers was put back in it, all of it, before it was healed: a session that is absent
-            has ended, and is not a lost one (L3). Never without a journal.
+        is_restored: what a journal remembers was put back in it, all of it: a session that is absent has ended, and is not a
+            lost one (L3). Never without a journal.
     """
 
     name: str

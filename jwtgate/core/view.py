@@ -56,14 +56,19 @@ class View:
         admitted_limit: int,
         rulings_limit: int,
         wide_handles: frozenset[bytes],
+        session_seconds: float = 0.0,
         partitions: int = 1,
     ) -> None:
-        """Args: wide_handles: digests of the issuer-wide handles: a ruling on one of them clears the admitted tokens."""
+        """Args: wide_handles: digests of the issuer-wide handles: a ruling on one of them clears the admitted tokens.
+
+        session_seconds: the longest life of a session: a ruling that the store lost is remembered for one.
+        """
         self.lock = lock
         self.lease_seconds = lease_seconds
         self.grace_seconds = grace_seconds
         self.rulings_limit = rulings_limit
         self.wide_handles = wide_handles
+        self.session_seconds = session_seconds
         self.lease_until = -inf
         self.grace_until = -inf
         self.rulings = Rulings()

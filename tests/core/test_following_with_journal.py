@@ -144,12 +144,18 @@ def test_second_healer_stops_reading_once_the_first_is_through() -> None:
     assert not any(isinstance(effect, RestoreSessions) for effect in second.taken)
 
 
-def test_healed_epoch_is_not_touched() -> None:
-    """A process that comes later, or a journal that is new."""
+def test_epoch_that_was_healed_without_a_journal_is_restored_before_going_live() -> None:
+    """Who healed it could not know; those who are live go on meanwhile, and read in the log what they lacked."""
     server = ScriptedServer(Time(), is_own=True)
-    follower = with_journal({A: revoked()}, 1, server).live()
-    assert "OpenJournal" not in follower.kinds()
-    assert not record(follower).is_restored
+    without = Follower(server).live()
+    follower = with_journal({A: revoked()}, 1, server)
+    follower.after(RestoreSessions)
+    assert not follower.is_live
+    follower.live()
+    assert record(follower).is_restored
+    while A not in without.view.rulings:
+        without.step()
+    assert without.is_live
 
 
 def test_new_epoch_is_restored_anew() -> None:

@@ -63,7 +63,13 @@ class World:
         self.store = ScriptedStore(self.server, Watch(1.0, 1.0))
         lock: threading.Lock = NoLock()  # type: ignore[assignment]
         self.view = View(
-            lock, lease_seconds=1.0, grace_seconds=0.0, admitted_limit=100, rulings_limit=1000, wide_handles=frozenset()
+            lock,
+            lease_seconds=1.0,
+            grace_seconds=0.0,
+            admitted_limit=100,
+            rulings_limit=1000,
+            wide_handles=frozenset(),
+            session_seconds=rules.get("session_seconds", 30 * DAY),
         )
         policy = next(iter(self.settings.policies.values()))
         self.random = Random(seed)
