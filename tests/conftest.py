@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, binary_of, valkey_binary
@@ -19,6 +20,10 @@ from jwtgate.stores.contract import Migrating
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+hypothesis.settings.register_profile("jwtgate", deadline=None)  # a busy machine is no fault of an example
+hypothesis.settings.load_profile("jwtgate")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

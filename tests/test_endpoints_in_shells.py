@@ -276,7 +276,7 @@ def test_refusals_are_logged_without_what_was_sent(caplog: pytest.LogCaptureFixt
             assert secret not in line
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["GET", "HEAD", "POST", "DELETE", "OPTIONS", "X"]),
     TARGET,

@@ -272,7 +272,7 @@ def lasting_world() -> World:
     return World("wsgi")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(CLAIMS, CALLS, NAME)
 def test_any_claims_and_any_tokens_get_an_answer(claims: dict[str, Any], call: tuple[str, str], text: str) -> None:
     """Threats 2 and 7: whatever an issuer wrote into a token, or a client into a field, nothing raises."""

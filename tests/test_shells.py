@@ -100,7 +100,7 @@ METHOD = st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "QUERY"])
 TARGET = st.one_of(st.just("/health"), st.builds("/{}".format, WIRE_TEXT), st.builds("/public/{}".format, WIRE_TEXT))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["header", "both", "double-submit", "exempt"]), METHOD, TARGET, st.dictionaries(FIELD, VALUE, max_size=4)
 )

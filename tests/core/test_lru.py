@@ -74,7 +74,7 @@ class LeastRecentlyUsed(RuleBasedStateMachine):
 
 
 TestLeastRecentlyUsed = LeastRecentlyUsed.TestCase
-TestLeastRecentlyUsed.settings = settings(max_examples=100, deadline=None)
+TestLeastRecentlyUsed.settings = settings(max_examples=100)
 
 
 def test_evicting_a_handle_leaves_nothing_that_carries_it() -> None:

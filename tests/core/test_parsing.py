@@ -289,7 +289,7 @@ def test_repr_names_no_claim() -> None:
     assert repr(parse(craft(HEADER, CLAIMS), LIMIT)) == "<ParsedToken>"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_parsed_or_malformed(token: bytes) -> None:
     """No input of a client raises anything else."""
@@ -304,7 +304,7 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(claims=st.dictionaries(st.text(min_size=1, max_size=6), JSON_VALUES, max_size=6))
 def test_what_is_read_is_what_json_reads(claims: dict[str, Any]) -> None:
     """Two readers of one token never disagree: the claims equal those of the standard library, or it is refused."""

@@ -285,5 +285,5 @@ class Protocol(RuleBasedStateMachine):
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
-    max_examples=max(60, RUNS // 5), stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=max(60, RUNS // 5), stateful_step_count=25, suppress_health_check=list(HealthCheck)
 )

@@ -103,7 +103,7 @@ class Side:
         return self.epoch(), end.position, set(workers), rulings
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=12))
 def test_scripted_store_agrees_with_memory_store(steps) -> None:
     """On any sequence of calls both answer the same and end in the same state, link by link."""

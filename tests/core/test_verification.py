@@ -466,7 +466,7 @@ def tokens(draw: st.DrawFn) -> bytes:
     return token[:place] + draw(st.binary(max_size=2)) + token[place + draw(st.integers(0, 2)) :]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     token=tokens(),
     leeway=st.sampled_from([0.0, 1.0]),
@@ -499,7 +499,7 @@ def test_whatever_is_admitted_pyjwt_admits_too(
     assert decoded == admitted.claims
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=80))
 def test_any_bytes_are_refused_by_our_own_errors(header: bytes, payload: bytes, signature: bytes) -> None:
     """No input of a client raises anything but InvalidToken."""
@@ -507,7 +507,7 @@ def test_any_bytes_are_refused_by_our_own_errors(header: bytes, payload: bytes, 
         admit(b".".join(map(segment, (header, payload, signature))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(algorithm=st.sampled_from(["RS256", "PS256", "ES256", "EdDSA"]), signature=st.binary(max_size=300))
 def test_any_signature_bytes_are_just_wrong(algorithm: str, signature: bytes, pairs: dict[str, Pair]) -> None:
     """A forged signature of any length is refused, never an exception of another library."""

@@ -127,7 +127,7 @@ def changes() -> st.SearchStrategy[list[list[Change]]]:
     return st.lists(st.lists(change, min_size=1, max_size=5), min_size=1, max_size=5)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes(), st.lists(st.floats(-59, 59), min_size=5, max_size=5), st.binary(min_size=15, max_size=15))
 def test_stores_supersede_as_the_core_does(store: Store, writes: list[list[Change]], skews: list[float], salt: bytes) -> None:
     """Any sequence of changes leaves what ``rulings.supersede`` says, to the last digit."""

@@ -503,7 +503,7 @@ def test_junk_is_no_grant(text: Any) -> None:
 # Any order of things
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.floats(0, 40)), min_size=1, max_size=25))
 def test_no_history_of_uses_forks_a_session(steps: list[tuple[int, int, float]]) -> None:
     """Three processes use any token they ever got, at any time.
