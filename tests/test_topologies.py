@@ -20,8 +20,8 @@ def test_sentinels_replace_a_killed_master(kind: str) -> None:
         new = group.wait_for_master(other_than=old)
         assert new is not old
         old.start()
-        group.wait_until_whole()
-        assert group.master() is new
+        master = wait_for(lambda: group.followed(old), "the old master follows")
+        assert master is not old  # on a slow machine it may be yet another than the new one
 
 
 @pytest.mark.parametrize("kind", KINDS)

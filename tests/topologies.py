@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from binascii import crc_hqx
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = ["PATIENT", "QUICK", "SERVICE", "ClusterGroup", "SentinelGroup", "SentinelServer", "slot_of", "wait_for"]
+
+T = TypeVar("T")
 
 SERVICE = "main"
 PATIENCE_SECONDS = 30.0
@@ -31,13 +33,22 @@ PATIENT = ("--min-replicas-max-lag", "10")
 """For groups that are to go on whatever the machine does: replicas of a starved one are late by more than a second."""
 
 
-def wait_for(is_true: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    """Until it is; what a server that is not there yet answers counts as no."""
+DOWN_AFTER_MS = 2000
+"""More than the second that a Sentinel lets pass between two attempts to connect, by as much as a starved machine may be late.
+
+It counts the silence of a new master from the moment it hears of it, and may have to wait out that second before it can speak
+to it at all. With 1000 two of them took every fourth new master for dead and replaced it. Then there are two masters without a
+replica, neither takes writes (NOREPLICAS), and the first is told to follow ten seconds later.
+"""
+
+
+def wait_for(is_true: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
+    """Until it is, and what it said then; what a server that is not there yet answers counts as no."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            if is_true():
-                return
+            if said := is_true():
+                return said
         except (redis.RedisError, OSError):
             pass
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
@@ -75,7 +86,7 @@ def _good_replicas(master: Server) -> int:
 class SentinelServer(Server):
     """One Sentinel. It rewrites its configuration itself, so a restart finds what it had learnt."""
 
-    def __init__(self, binary: str, master: Server, *, password: str | None = None, down_after_ms: int = 1000) -> None:
+    def __init__(self, binary: str, master: Server, *, password: str | None = None, down_after_ms: int = DOWN_AFTER_MS) -> None:
         super().__init__(binary)
         self.password = password
         lines = [
@@ -101,7 +112,9 @@ class SentinelGroup:
         sentinels: the three Sentinels.
     """
 
-    def __init__(self, binary: str, *options: str, sentinel_password: str | None = None, down_after_ms: int = 1000) -> None:
+    def __init__(
+        self, binary: str, *options: str, sentinel_password: str | None = None, down_after_ms: int = DOWN_AFTER_MS
+    ) -> None:
         """Args: options: of each data server, after those of the group. Does not start anything."""
         writable = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "1")
         first = Server(binary, *QUICK, *writable, *options)
@@ -167,13 +180,19 @@ class SentinelGroup:
         return node
 
     def wait_for_master(self, *, other_than: Server | None = None, seconds: float = PATIENCE_SECONDS) -> Server:
-        """The master, once there is one that takes writes."""
-        wait_for(lambda: self._is_serving(other_than), "a new master takes writes", seconds)
-        return self.master()
+        """The first master that takes writes, by what the Sentinels and it itself say."""
+        return wait_for(lambda: self._serving(other_than), "a new master takes writes", seconds)
 
-    def _is_serving(self, other_than: Server | None) -> bool:
+    def _serving(self, other_than: Server | None) -> Server | None:
         master = self.master()
-        return master is not other_than and _good_replicas(master) >= 1
+        return master if master is not other_than and _good_replicas(master) >= 1 else None
+
+    def followed(self, node: Server) -> Server | None:
+        """Whom it is a replica of, and in touch with. None: nobody."""
+        there = _replication(node)
+        if there["role"] != "slave" or there["master_link_status"] != "up":
+            return None
+        return next(each for each in self.nodes if each.port == there["master_port"])
 
     def wait_until_whole(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Until a node that came back follows again."""
@@ -375,14 +394,14 @@ class ClusterGroup:
         node.resume()
 
     def wait_for_master(self, key_or_slot: str | int, *, other_than: Server | None = None) -> Server:
-        """The master of the slot, once there is one that serves."""
-        wait_for(lambda: self._is_serving(key_or_slot, other_than), "a new master serves the slot")
-        return self.master(key_or_slot)
+        """The first master of the slot that serves."""
+        return wait_for(lambda: self._serving(key_or_slot, other_than), "a new master serves the slot")
 
-    def _is_serving(self, key_or_slot: str | int, other_than: Server | None) -> bool:
+    def _serving(self, key_or_slot: str | int, other_than: Server | None) -> Server | None:
         master = self.master(key_or_slot)
         state = _ask(master, "CLUSTER", "INFO")
-        return master is not other_than and "cluster_state:ok" in state and _replication(master)["role"] == "master"
+        is_one = master is not other_than and "cluster_state:ok" in state and _replication(master)["role"] == "master"
+        return master if is_one else None
 
     def failover(self, key_or_slot: str | int, *, how: str = "") -> Server:
         """Makes the slot's replica its master, with all data unless ``how`` is FORCE or TAKEOVER; returns it."""
