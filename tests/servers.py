@@ -115,7 +115,7 @@ class Server:
 
     def client(self, **options: object) -> redis.Redis:
         """A plain client, to be closed by the caller (``with server.client() as client``)."""
-        return redis.Redis(port=self.port, socket_timeout=5, **options)  # type: ignore[arg-type]
+        return redis.Redis(port=self.port, **{"socket_timeout": 5, **options})  # type: ignore[arg-type]
 
     def pause(self) -> None:
         """The process stands still; connections stay open."""

@@ -2,6 +2,9 @@
 
 A fault is a generator: it does something, yields how many seconds to let pass, and undoes it. What it draws comes from the
 run's own seed, so a run can be repeated; times are in leases. It ends where nothing is wrong any more; what it leaves behind is for the gate.
+
+In a mix another fault may have taken the server away. Faults of the room "server" have it to themselves; whoever else asks
+something of it does so by ``in_time``: it waits, and what never could be done is left out and said so.
 """
 
 from __future__ import annotations
@@ -21,9 +24,14 @@ if TYPE_CHECKING:
 
     from faults.scene import Scene
 
-    Happening = Generator[float, None, None]
+    Happening = Generator[float, None, float | None]
+    """What it returns, if anything: how many seconds it had to wait for what it asked."""
 
 MANY_KEYS = 4000
+PATIENCE_LEASES = 4.0
+"""No fault takes a server away for longer than three leases, and a start."""
+
+ASK_AGAIN_SECONDS = 0.05
 KEYS = ("rulings", "until", "log", "workers")
 
 
@@ -57,6 +65,22 @@ def fault(name: str, room: str, *needs: str, loses_history: bool = False) -> Cal
         return happen
 
     return register
+
+
+class LeftOut(Exception):  # noqa: N818 - nothing went wrong
+    """The fault did not happen: what it asks for could not be done. Everything else it did is undone."""
+
+
+def in_time(scene: Scene, is_done: Callable[[], bool]) -> Happening:
+    """Tries until it is done, others going on meanwhile; returns how long that took, if not done at once. Raises: LeftOut."""
+    began = scene.now
+    if is_done():
+        return None
+    while scene.now - began < PATIENCE_LEASES * scene.lease:
+        yield ASK_AGAIN_SECONDS
+        if is_done():
+            return scene.now - began
+    raise LeftOut(f"it could not be done for {scene.now - began:.1f} s")
 
 
 # --- processes that use the store
@@ -157,11 +181,14 @@ def flushed_during_partition(scene: Scene, draw: random.Random) -> Happening:
     victims = scene.some_proxies(draw)
     for proxy in victims:
         proxy.hold()
-    yield draw.uniform(0.3, 1.5) * scene.lease
-    scene.store.admin.flushall()
-    yield draw.uniform(0.3, 1.5) * scene.lease
-    for proxy in victims:
-        proxy.pass_on()
+    try:
+        yield draw.uniform(0.3, 1.5) * scene.lease
+        waited = yield from in_time(scene, scene.store.flush)
+        yield draw.uniform(0.3, 1.5) * scene.lease
+    finally:
+        for proxy in victims:
+            proxy.pass_on()
+    return waited
 
 
 @fault("connections cut", "network", "proxy")

@@ -25,6 +25,8 @@ that issue, revoke in every way, log in, refresh and log out. The fault happens 
 the seed; `python tests/faults --stores STORE --faults FAULT --seed N --seconds S` repeats a run. Every request is recorded (start, end, verdict), and so
 is every receipt; the checker knows only these histories.
 
+- *times*: that the fault happened; *in part*: and more times, when one of a mix could not, since another had taken the server away for longer than
+  it waits. That one loses no history then.
 - *after receipt*: from a receipt with `effective_everywhere` to the start of the last request that was admitted with a token it killed, the worst
   of all runs; negative: the last one began before the receipt. *After call*: the same for receipts that promise a time (`effective_by`, one lease
   of {lease:g} s at most).
@@ -109,13 +111,14 @@ def _cells(fault: str, rows: list[dict[str, Any]]) -> list[str]:
     injections = [each for row in rows for each in row["injections"]]
     recovered = [each["recovered"] for each in injections if each["recovered"] is not None]
     never = sum(each["recovered"] is None for each in injections)
+    left_out = sum(bool(each.get("left_out")) for each in injections)
     count = lambda *letters: sum(text.startswith(letters) for row in rows for text in row["violations"])  # noqa: E731
     mark = "¹" if any(each["loses_history"] for each in injections) else ""
     worst = f"{max(recovered, default=0):.2f} s{mark}" + (f", never {never}" if never else "")
     return [
         fault,
         str(len(rows)),
-        str(len(injections)),
+        f"{len(injections) - left_out}" + (f" (+{left_out} in part)" if left_out else ""),
         f"{sum(row['requests'] for row in rows):,}",
         f"{sum(row['revocations'] for row in rows):,}",
         f"{sum(row['everywhere'] for row in rows):,}",

@@ -10,15 +10,15 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from faults import of_databases, of_groups
-from faults.faults import FAULTS
+from faults.faults import FAULTS, LeftOut
 from faults.recovery import recovered_at
 from faults.scene import Scene
 from faults.stores import STORES, WHY_NOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
 
-    from faults.faults import Fault
+    from faults.faults import Fault, Happening
     from processes.checker import Decision
 
 assert of_databases
@@ -39,12 +39,21 @@ KEPT = 20
 
 @dataclass
 class Injection:
-    """One time that it happened; ``recovered``: seconds from its end, None where a worker never was."""
+    """One time that it happened.
+
+    Attributes:
+        loses_history: whether one of those that did happen may lose it.
+        waited: fault to how many seconds later than planned it could do what it does.
+        left_out: fault to why it did not happen at all.
+        recovered: seconds from its end, None where a worker never was.
+    """
 
     names: list[str]
     began: float
     ended: float
     loses_history: bool
+    waited: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     recovered: float | None = None
 
 
@@ -142,9 +151,9 @@ def pick(store: Any, fault: str, draw: random.Random) -> list[Fault]:
 
 def inject(scene: Scene, faults: list[Fault], draw: random.Random) -> Injection:
     """Lets them happen, side by side, each beginning a little later than the one before."""
-    began = scene.now
-    due: list[tuple[float, int, Generator[float, None, None]]] = []
-    start = began
+    done = Injection([fault.name for fault in faults], scene.now, 0.0, loses_history=False)
+    due: list[tuple[float, int, Happening]] = []
+    start = done.began
     for index, fault in enumerate(faults):
         due.append((start, index, fault.happen(scene, draw)))
         start += draw.uniform(0.0, MIX_SECONDS)
@@ -152,11 +161,18 @@ def inject(scene: Scene, faults: list[Fault], draw: random.Random) -> Injection:
         due.sort()
         at, index, happening = due.pop(0)
         time.sleep(max(0.0, at - scene.now))
-        pause = next(happening, None)
-        if pause is not None:
+        try:
+            pause = next(happening)
+        except StopIteration as ended:
+            if ended.value:
+                done.waited[done.names[index]] = ended.value
+        except LeftOut as reason:
+            done.left_out[done.names[index]] = str(reason)
+        else:
             due.append((scene.now + pause, index, happening))
-    names = [fault.name for fault in faults]
-    return Injection(names, began, scene.now, any(fault.loses_history for fault in faults))
+    done.ended = scene.now
+    done.loses_history = any(fault.loses_history for fault in faults if fault.name not in done.left_out)
+    return done
 
 
 def judge(scene: Scene, row: Row, since: float) -> None:

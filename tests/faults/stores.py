@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import redis
 from databases import DATABASES
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from servers import Server, redis_binary, valkey_binary
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
-from topologies import ClusterGroup, SentinelGroup
+from topologies import ClusterGroup, SentinelGroup, wait_for
 
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS as SQL_TIMEOUT_SECONDS
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from databases import Database
+
+PING_SECONDS = 0.2
 
 WHY_NOT = {
     "server": "there is no server process",
@@ -80,6 +84,19 @@ class RedisLike:
         info: Any = self.admin.info("server")
         return str(info.get("valkey_version") or info["redis_version"])
 
+    def flush(self) -> bool:
+        """Whether a server that may be away, loading, busy or read-only was there and took FLUSHALL; never carried out later."""
+        try:
+            with self.server.client(socket_timeout=PING_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
+                client.ping()
+        except redis.RedisError:
+            return False
+        try:
+            with self.server.client() as client:
+                return bool(client.flushall())
+        except redis.ResponseError:
+            return False
+
     def close(self) -> None:
         """Ends the server and removes its data."""
         if self._admin is not None:
@@ -115,8 +132,8 @@ class Group:
 
     @property
     def server(self) -> Server:
-        """The master of our keys."""
-        return self.group.master(*self._place)
+        """The master of our keys; on a machine that is late there may be none for a moment, whatever the fault."""
+        return wait_for(lambda: self.group.master(*self._place), "there is a master")
 
     @property
     def admin(self) -> redis.Redis:
