@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from servers import WATCH, Server, binary_of, free_port
 from topologies import PATIENT, QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
 
@@ -19,7 +20,8 @@ from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.redis.cluster import slot_of
-from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Address, dials
+from jwtgate.stores.redis.dialling import GUIDE_SECONDS, TIMEOUT_SECONDS, Address, Dial, Dials, dials
+from jwtgate.stores.redis.places import Guided
 from jwtgate.stores.redis.wire import MOST_HOPS
 
 if TYPE_CHECKING:
@@ -215,6 +217,47 @@ def test_dead_sentinels_hinder_nobody() -> None:
         with closing(store.feed()) as another:
             another.renew(WORKER, None)
         group.sentinels[1].resume()
+
+
+class Told:
+    """A connection that only remembers how it was made."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.arguments = arguments
+
+    def connect(self) -> None:
+        """At once."""
+
+    def disconnect(self) -> None:
+        """Likewise."""
+
+
+class Slow(Guided):
+    """Guides who may all stand still."""
+
+    is_slow = False
+
+    def _ask(self, guide: Any, address: Address) -> Address:  # noqa: ARG002
+        if self.is_slow:
+            time.sleep(GUIDE_SECONDS)
+            raise redis.TimeoutError
+        return Address("there", 1)
+
+    def _check(self, connection: Any) -> None:
+        pass
+
+
+def test_slow_guides_leave_less_time_for_the_server() -> None:
+    """No request waits for more than two timeouts (design §6): what they took is taken off, from connecting and answering."""
+    dial: Any = Dial(Told, {}, ())
+    place = Slow(Dials(tuple(Address(host, 1) for host in "abc"), dial, dial, ""))
+    quick: Any = place.connect()[0]
+    assert quick.arguments["socket_timeout"] == quick.arguments["socket_connect_timeout"] == TIMEOUT_SECONDS
+    place.failed(redis.ConnectionError())
+    place.is_slow = True
+    late: Any = place.connect()[0]
+    assert late.arguments["socket_timeout"] == late.arguments["socket_connect_timeout"]
+    assert GUIDE_SECONDS <= late.arguments["socket_timeout"] <= 2 * TIMEOUT_SECONDS - 3 * GUIDE_SECONDS
 
 
 def test_replica_is_never_believed() -> None:

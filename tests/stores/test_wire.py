@@ -15,7 +15,7 @@ from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Store, open_store
-from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, dial_settings
+from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Address, dial_settings
 from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.scripting import Script
 from jwtgate.stores.redis.wire import MAX_LINES, Line
@@ -102,6 +102,33 @@ def test_answer_that_is_not_redis_is_unavailable() -> None:
 
 
 @pytest.mark.server
+def test_first_exchange_has_the_timeouts_of_its_place() -> None:
+    """A place that took its time leaves less for the first answer; the ones after it have theirs whole again."""
+    late, short = 0.12, 0.03
+    pauses = [0.0, late, late]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            for count in (2, 1):
+                connection, _ = listener.accept()
+                with connection:
+                    for _ in range(count):
+                        connection.recv(100)
+                        time.sleep(pauses.pop(0))
+                        connection.sendall(b"+yes\r\n")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        host, port = listener.getsockname()
+        place = Fixed(dial_settings(f"redis://{host}:{port}").at(Address(host, port), seconds=short))
+        line, another = Line(place), Line(place)
+        assert [line.ask(("PING",), unchanged) for _ in range(2)] == [b"yes"] * 2
+        with pytest.raises(StoreUnavailable):
+            another.ask(("PING",), unchanged)
+        line.close()
+        thread.join()
+
+
 def test_late_answer_never_meets_another_question(own_server: Server, paused_store: Store) -> None:
     """Threat 13: after a timeout the connection is gone, so the late answer about A is nobody's."""
     own_server.pause()

@@ -27,6 +27,10 @@ FRESH_SECONDS = 0.5
 """A server that has answered so short a time ago has not been replaced since: Sentinels and clusters take longer to miss it.
 One that was silent for longer may be a primary of old that came back and does not know it yet, so the guides come first."""
 
+LONGEST_SECONDS = 2 * TIMEOUT_SECONDS - 0.03
+"""For a question with all that comes before it, less what timers are late. Guides that stand still take 0.3 s of it, and the
+server gets the rest."""
+
 WRONG_SERVER = ("READONLY", "NOREPLICAS", "MASTERDOWN", "UNBLOCKED", "CLUSTERDOWN")
 """Answers of a server that is no primary, or that may be none any more."""
 
@@ -51,7 +55,10 @@ class Place(Protocol):
     def is_moving(self) -> bool: ...
 
     def connect(self) -> tuple[Connected, int]:
-        """A connection to the primary, and the generation it belongs to. Raises: StoreUnavailable; what the client raises."""
+        """A connection to the primary, and the generation it belongs to. Raises: StoreUnavailable; what the client raises.
+
+        Its timeouts are for the first exchange; they may be shorter than those of the following ones.
+        """
         ...
 
     def failed(self, error: Exception) -> bool:
@@ -81,6 +88,11 @@ def _is_elsewhere(error: Exception) -> bool:
     if not isinstance(error, redis.ResponseError):
         return True
     return isinstance(error, redis.ReadOnlyError) or str(error).startswith(WRONG_SERVER)
+
+
+def _left(until: float) -> float:
+    """For each step on a connection that is being made."""
+    return max(GUIDE_SECONDS, min(TIMEOUT_SECONDS, until - monotonic()))
 
 
 def _without(secrets: tuple[str, ...], part: Any) -> Any:
@@ -120,8 +132,8 @@ class Guided(ABC):
     """The primary that guides name: Sentinels, or the nodes of a cluster.
 
     The guides are asked one after the other until one knows, in one timeout altogether; all threads that look at the same
-    time share the answer. If none answers, the last known primary is tried: it may well be alive, and if it is none any more
-    it refuses. After a failure another guide is asked first.
+    time share the answer. If none answers, the last known primary is tried, in what is left of two timeouts: it may well be
+    alive, and if it is none any more it refuses. After a failure another guide is asked first.
     """
 
     is_moving = True
@@ -143,8 +155,9 @@ class Guided(ABC):
 
     def connect(self) -> tuple[Connected, int]:
         """See ``Place``."""
+        until = monotonic() + LONGEST_SECONDS
         address, generation = self._found()
-        connection = self.dial.at(address).open()
+        connection = self.dial.at(address, seconds=_left(until)).open()
         try:
             connection.connect()
             self._check(connection)

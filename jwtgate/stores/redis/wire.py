@@ -133,7 +133,9 @@ class Line:
             connection.send_command(*command)
             if wait_seconds and not connection.can_read(_patience(wait_seconds)):
                 raise redis.TimeoutError("Timeout reading from a blocked command")
-            return connection.read_response()
+            answer = connection.read_response()
+            self._plain = _kernel_timed(connection._sock)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            return answer
         if wait_seconds != self._waits_seconds:
             self._waits_seconds = wait_seconds
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(_patience(wait_seconds)))
@@ -143,9 +145,7 @@ class Line:
     def _connected(self) -> Connected:
         self.close()
         self._connection, self._generation = self._place.connect()
-        connection = self._connection
-        self._plain = _kernel_timed(connection._sock)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        return connection
+        return self._connection
 
     def _redirected(self, error: AskError, hops: int) -> Dial:
         """Leaves this server if it is not the one for good. Raises: StoreUnavailable: there is nowhere to go."""
@@ -204,8 +204,11 @@ def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
 
     With Python's own timeouts a thread waits for the lock after poll, after recv and after each change of the timeout; in a
     saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS).
+    The first exchange on a connection still had the place's timeouts.
     """
     if sock is None or isinstance(sock, ssl.SSLSocket):
+        if sock is not None:
+            sock.settimeout(TIMEOUT_SECONDS)
         return None
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, option, _timeval(TIMEOUT_SECONDS))
