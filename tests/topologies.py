@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 SERVICE = "main"
 PATIENCE_SECONDS = 45.0
-"""A Sentinel that did not get to run for two seconds trusts nothing for thirty (TILT), and replaces nobody meanwhile."""
+"""A Sentinel that did not get to run for two seconds trusts nothing for thirty (TILT), and replaces nobody meanwhile; by then
+the replicas of a dead primary have been without one for too long to be elected. So a group in TILT is not whole.
+"""
 
 SLOTS = 16384
 
@@ -39,8 +41,8 @@ DOWN_AFTER_MS = 2000
 """More than the second that a Sentinel lets pass between two attempts to connect, by as much as a starved machine may be late.
 
 It counts the silence of a new master from the moment it hears of it, and may have to wait out that second before it can speak
-to it at all. With 1000 two of them took every fourth new master for dead and replaced it. Then there are two masters without a
-replica, neither takes writes (NOREPLICAS), and the first is told to follow ten seconds later.
+to it at all. With 1000 two of them now and then take it for dead within that second and replace it. Then there are two masters
+without a replica, neither takes writes (NOREPLICAS), and the first is told to follow only ten seconds later.
 """
 
 
@@ -158,8 +160,9 @@ class SentinelGroup:
     def _is_informed(self, sentinel: Server, master: Server) -> bool:
         with _client(sentinel, **self._password()) as client:
             state: Any = client.sentinel_master(SERVICE)
+            own: Any = client.info("sentinel")
         known = (state["port"], state["num-slaves"], state["num-other-sentinels"])
-        return known == (master.port, 2, 2) and not (state["is_sdown"] or state["is_odown"])
+        return known == (master.port, 2, 2) and not (state["is_sdown"] or state["is_odown"] or own["sentinel_tilt"])
 
     def _password(self) -> dict[str, Any]:
         return {} if self.sentinel_password is None else {"password": self.sentinel_password}

@@ -28,8 +28,8 @@ def ordered(scene: Scene, draw: random.Random) -> Happening:
 @fault("failover, master killed", "server", "replicas", loses_history=True)
 def killed(scene: Scene, draw: random.Random) -> Happening:
     """It comes back as it was, and is made a replica. The fault ends when its successor first takes writes: with Sentinels some
-    2.5 s after the kill, two of them for missing it. A second failover, if the machine is late enough for one, is not counted
-    as part of it, and shows as a recovery of ten seconds and more.
+    3.5 s after the kill, two of them for missing it. Should they replace the successor as well (``topologies.DOWN_AFTER_MS``),
+    that is not counted as part of the fault: it shows as a recovery of ten seconds and more.
     """
     old = scene.store.server
     old.kill()
