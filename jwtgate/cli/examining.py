@@ -204,4 +204,4 @@ def _reason(error: StoreUnavailable) -> str:
     text = text.strip().rstrip(".")
     kind, colon, rest = text.partition(": ")
     reason = rest if colon and kind.isidentifier() else text
-    return "no answer in time" if "temporarily unavailable" in reason else reason
+    return "no answer in time" if any(each in reason for each in ("temporarily unavailable", "Timeout reading")) else reason
