@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
@@ -109,9 +110,9 @@ def reach_of(settings: Settings) -> float:
 
 
 def rules_of(settings: Settings) -> RequestRules:
-    """What holds for requests."""
+    """What holds for requests. The policies are copies: their keys change with those of one gate."""
     return RequestRules(
-        policies=settings.policies,
+        policies={issuer: replace(policy) for issuer, policy in settings.policies.items()},
         extraction=Extraction(
             tuple(settings.locations),
             settings.cookie,

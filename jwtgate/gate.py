@@ -25,7 +25,6 @@ from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
 from jwtgate.core.rules import Tally
-from jwtgate.core.rulings import digest_of
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.messages import Receipt, Response, Status, Token
@@ -82,7 +81,6 @@ class Gate:
         self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
-        self._wide = frozenset(digest_of(policy.namespace, "all", "") for policy in settings.policies.values())
         self._provider: Provider | None = None
         self.checks = Checks()
         for check in checks:
@@ -119,7 +117,7 @@ class Gate:
             grace_seconds=settings.grace if settings.on_store_down == "cached" else 0.0,
             admitted_limit=settings.cache_size,
             rulings_limit=settings.view_limit,
-            wide_handles=self._wide,
+            wide_handles=frozenset[bytes]().union(*(policy.wide_handles for policy in self._rules.policies.values())),
             session_seconds=settings.refresh_ttl,
             partitions=settings.partitions,
         )

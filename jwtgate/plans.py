@@ -67,18 +67,18 @@ class Plans:
         self.decision = decision
         self.tally = decision.tally
         self.realm = settings.realm
-        self.policies = settings.policies
-        self.targets = Targets(settings.policies, settings.max_token_bytes, settings.refresh_ttl)
+        self.policies = decision.rules.policies
+        self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
         self.issuer = Issuer(
-            settings.policies,
+            self.policies,
             clock,
             default_ttl=settings.access_ttl,
             max_token_bytes=settings.max_token_bytes,
             draw_token_id=lambda: secrets.token_urlsafe(16),
         )
         self.cookies = cookie_rules_of(settings)
-        policy = policy_of_sessions(settings.policies)
+        policy = policy_of_sessions(self.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker, is_journaled=settings.journal is not None)
         self._login: Login | None = None

@@ -7,6 +7,7 @@ Invariants:
   * Nothing unverified is ever remembered: ``view.admit`` is reached only after signature and claims were checked.
   * ``VALIDITY=allowlist``: a token passes only while the store holds its session; it is remembered no longer than that
     session lives, and every other ending of one is a ruling.
+  * A key that was retired or taken away admits nothing: its handle is one of the token's, and its tokens are forgotten.
   * R1: a ruling known here refuses, live or not. R2: only a look-up sent after the decision began is used, and none older
     than one lease. R3: ``view.admit`` refuses late fills.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
@@ -154,7 +155,7 @@ class Decision(Recollection):
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return Case(parsed, policy, key, handles_of(parsed, policy))
+        return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

@@ -103,6 +103,11 @@ class Material:
         """Shows no key."""
         return f"<Material {'/'.join(self.fitting)}>"
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the identity, lower-case hex."""
+        return sha256(self.identity).hexdigest()
+
 
 def material_of(key: PublicKey, kid: str | None = None) -> Material:
     """What a public key can serve.

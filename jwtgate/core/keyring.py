@@ -24,6 +24,7 @@ from jwtgate.core.key_material import (
     thumbprint_of,
 )
 from jwtgate.core.keys import Key, KeyRing, Signer
+from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ def build(  # noqa: PLR0913 - one source of keys each
     public_key: str | None = None,
     jwks: str | None = None,
     algorithms: Sequence[str] | None = None,
+    namespace: str = "",
     label: str = "",
     is_fetched: bool = False,
 ) -> Built:
@@ -72,6 +74,7 @@ def build(  # noqa: PLR0913 - one source of keys each
         public_key: PEM text of a public key or certificate.
         jwks: JSON text of a JWK Set (RFC 7517 §5).
         algorithms: the allow-list; None: from the keys.
+        namespace: to which the handles of the keys belong.
         label: how the settings are called in sentences, ``JWTGATE_ISSUERS[0]``; empty: ``JWTGATE_…``.
         is_fetched: the set comes, or will come, from ``JWKS_URL``: no secret may be in it, and an algorithm whose key
             has not come yet is no mistake.
@@ -79,7 +82,7 @@ def build(  # noqa: PLR0913 - one source of keys each
     Returns:
         The ring with every mistake and warning, none of which holds key material.
     """
-    bench = _Bench(label, is_fetched=is_fetched)
+    bench = _Bench(namespace, label, is_fetched=is_fetched)
     bench.allow(algorithms)
     if private_key is not None:
         bench.add_private_key(private_key)
@@ -102,7 +105,8 @@ class _Serving(NamedTuple):
 class _Bench:
     """Where a ring is put together: keys and sentences gather until ``finish``."""
 
-    def __init__(self, label: str, *, is_fetched: bool) -> None:
+    def __init__(self, namespace: str, label: str, *, is_fetched: bool) -> None:
+        self.namespace = namespace
         self.label = label
         self.is_fetched = is_fetched
         self.allowed: tuple[str, ...] | None = None
@@ -221,11 +225,15 @@ class _Bench:
         named = next((e for e in self.listed if self.is_own(e.material) and e.material.kid is not None), None)
         configured = [each for each in self.configured() if named is None or not self.is_own(each.material)]
         keys = [
-            Key(each.material.kid, alg, self.is_own(each.material), each.material.key)
+            Key(each.material.kid, alg, self.is_own(each.material), self.handle(each.material), each.material.key)
             for each in (*configured, *self.listed)
             for alg in each.algorithms
         ]
         return KeyRing(keys, self.signer(named))
+
+    def handle(self, material: Material) -> bytes:
+        """Of the key, whatever it is called."""
+        return digest_of(self.namespace, "key", material.fingerprint)
 
     def signer(self, named: _Serving | None) -> Signer | None:
         listed_kid = named.material.kid if named is not None else None

@@ -27,11 +27,14 @@ class Key:
         kid: the Key ID it is configured with (RFC 7515 §4.1.4); None: it accepts any.
         algorithm: the only ``alg`` it serves.
         is_own: we sign with it, so what a token under it says of our change log can be believed.
+        handle: the digest of its handle ``key``, by what it is: the same under any kid and in any process. A ruling
+            ``revoked`` on it retires the key.
     """
 
     kid: str | None
     algorithm: str
     is_own: bool
+    handle: bytes
     _material: Any = field(repr=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
@@ -68,7 +71,7 @@ class Signer:
 
 
 class KeyRing:
-    """The keys of one issuer. Immutable: other keys are another ring.
+    """The keys of one issuer. Immutable: other keys are another ring (``IssuerPolicy.turn_to``).
 
     Attributes:
         keys: all of them.

@@ -23,7 +23,7 @@ class IssuerPolicy:
     Attributes:
         issuer: the exact ``iss`` (RFC 7519 §4.1.1), or None: any, or none.
         namespace: to which the handles of its tokens belong; configured, never what a claim says.
-        keys: its keys, whose algorithms are the allow-list.
+        keys: its keys, whose algorithms are the allow-list. All that ever changes, in one step, by ``turn_to``.
         audience: any one must be in ``aud`` (RFC 7519 §4.1.3); None: a token that has ``aud`` is refused;
             ``ANY_AUDIENCE``: not compared.
         typ: the exact ``typ`` (RFC 8725 §3.11), or None: any access token.
@@ -54,6 +54,15 @@ class IssuerPolicy:
         kinds = ("jti", "signing_input", "sid", "sub", "client_id", *self.handle_claims)
         object.__setattr__(self, "prefixes", {kind: _netstrings(self.namespace, kind) for kind in kinds})
         object.__setattr__(self, "everything", digest_of(self.namespace, "all", ""))
+
+    @property
+    def wide_handles(self) -> frozenset[bytes]:
+        """Those that many tokens share: of everything, and of each key that verifies now."""
+        return frozenset({self.everything, *(key.handle for key in self.keys.keys)})
+
+    def turn_to(self, keys: KeyRing) -> None:
+        """Other keys from now on. A request that has found its key goes on with it; the view refuses to remember it."""
+        object.__setattr__(self, "keys", keys)
 
 
 def _netstrings(*texts: str) -> bytes:

@@ -34,10 +34,10 @@ __all__ = [
     "supersede",
 ]
 
-BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions")
+BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key")
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
 token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
-on it ends them, where one on ``sub`` ends access tokens only."""
+on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is."""
 
 DIGEST_BYTES = 16
 

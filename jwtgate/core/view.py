@@ -34,7 +34,7 @@ from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.seen import SeenSessions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 __all__ = ["View"]
@@ -59,7 +59,8 @@ class View:
         session_seconds: float = 0.0,
         partitions: int = 1,
     ) -> None:
-        """Args: wide_handles: digests of the issuer-wide handles: a ruling on one of them clears the admitted tokens.
+        """Args: wide_handles: digests of the issuer-wide handles and of all keys' that verify: a ruling on one of them clears
+        the admitted tokens, and only under a key whose handle is there is anything remembered.
 
         session_seconds: the longest life of a session: a ruling that the store lost is remembered for one.
         """
@@ -116,6 +117,17 @@ class View:
         with self.lock:
             self.admitted.clear()
 
+    def turn_to(self, wide_handles: frozenset[bytes]) -> None:
+        """Other keys verify from now on: what was admitted under those that are gone is forgotten; takes the lock.
+
+        A late fill under one of them finds that its handle is not among the wide ones any more.
+        """
+        with self.lock:
+            gone = self.wide_handles - wide_handles
+            self.wide_handles = wide_handles
+            if gone:
+                self.admitted.clear()
+
     def learn(self, written: Written, digests: Iterable[bytes]) -> None:
         """Applies this process's own write at once; the followers will meet it again in the log. Takes the lock."""
         waiting: dict[int, list[bytes]] = {}
@@ -154,18 +166,18 @@ class View:
 
     # --- the requests' side
 
-    def admit(self, key: bytes, entry: Admitted, facts: Known, handles: Iterable[bytes], now: float) -> bool:
+    def admit(self, key: bytes, entry: Admitted, facts: Known, handles: Sequence[bytes], now: float) -> bool:
         """R3: remembers a verified token unless something was ruled on it since ``facts``; one step under the lock.
 
         Args:
             key: digest of token and source.
             entry: the verified token.
             facts: what the verdict was based on.
-            handles: all digests of the token, the issuer-wide one too.
+            handles: all digests of the token, the issuer-wide one too, its key's last.
             now: boot clock.
         """
         with self.lock:
-            if not now < self.lease_until or not self._is_current(facts, handles):
+            if not now < self.lease_until or handles[-1] not in self.wide_handles or not self._is_current(facts, handles):
                 return False
             self.admitted.insert(key, entry)
         if not entry.is_seen:

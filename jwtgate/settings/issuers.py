@@ -173,6 +173,7 @@ class Policies:
             public_key=texts.get("public_key"),
             jwks=texts.get("jwks_file"),
             algorithms=algorithms,
+            namespace=rules.get("issuer") or "",
             label=label,
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)

@@ -40,7 +40,7 @@ TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
 RESERVED_HANDLES = frozenset(
-    ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "iss", "aud", "exp", "nbf", "iat")
+    ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat")
 )
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 

@@ -90,7 +90,7 @@ class Counting(Key):
 
 def counting(gate: Gate) -> Gate:
     policy = gates.POLICY
-    ring = KeyRing([Counting(None, "HS256", True, policy.keys.keys[0]._material)])
+    ring = KeyRing([Counting(None, "HS256", True, policy.keys.keys[0].handle, policy.keys.keys[0]._material)])
     gate.decision.rules = replace(gate.decision.rules, policies={None: replace(policy, keys=ring)})
     Counting.count = 0
     return gate

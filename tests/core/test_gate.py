@@ -14,7 +14,7 @@ from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
-from jwtgate.core.history import Epoch, Facts, LogEnd
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd
 from jwtgate.core.rules import Rules, Tally
 from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
 from jwtgate.core.view import View
@@ -84,7 +84,7 @@ class Gate:
             grace_seconds=3.0 if on_store_down == "cached" else 0.0,
             admitted_limit=9,
             rulings_limit=9,
-            wide_handles=frozenset({POLICY.everything}),
+            wide_handles=POLICY.wide_handles,
         )
         snapshot = {
             {"jti": JTI, "sub": SUB, "everything": POLICY.everything}[name]: ruling.encode() for name, ruling in known.items()
@@ -108,7 +108,7 @@ class Gate:
 
     def facts(self, *, epoch: str = CURRENT, position: int = 7, healed: bool = True, **rulings: Ruling) -> Facts:
         asked = {"jti": 0, "sub": 1, "everything": 2}
-        texts: list[bytes | None] = [None, None, None]
+        texts: list[bytes | None] = [None, None, None, None]
         for name, ruling in rulings.items():
             texts[asked[name]] = ruling.encode()
         return Facts(Epoch(epoch, 1.0, 1.0, healed, True), LogEnd(position, "l", "c"), tuple(texts))
@@ -116,7 +116,7 @@ class Gate:
     def decide(
         self, token: bytes = TOKEN, answer: Facts | Exception | None = None, *, late: float = 0.0, sent_at: float | None = None
     ):
-        """The decision. Without ``answer`` it must not ask; with one it must, once, for all three handles."""
+        """The decision. Without ``answer`` it must not ask; with one it must, once, for all handles."""
         plan = self.decision.decide(token, "header")
         try:
             effect = next(plan)
@@ -558,3 +558,27 @@ def test_refusals_are_counted_by_reason() -> None:
     for error in (Revoked("x"), Revoked("x"), Expired("x")):
         tally.count(error)
     assert tally.refused == {"revoked": 2, "expired": 1}
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_ruling_on_a_key_refuses_its_tokens_and_forgets_them() -> None:
+    """A key is retired by a ruling like any other, so a receipt says from when it holds."""
+    gate = Gate(live=True)
+    gate.decide()
+    (key,) = POLICY.keys.keys
+    Followed(gate.view).apply([Entry(8, "l8", "l7", "8", key.handle, REVOKED.encode())])
+    assert gate.remembered == 0
+    with pytest.raises(Revoked):
+        gate.decide()
+
+
+def test_handle_of_a_key_goes_by_what_it_is_and_by_its_issuer() -> None:
+    """Another kid is no other key; the same key of another issuer is."""
+    (one,) = POLICY.keys.keys
+    (again,) = Settings(secret=SECRET, leeway=5).policies[None].keys.keys
+    issuers = [{"issuer": name, "secret": SECRET} for name in ("one", "two")]
+    first, second = (policy.keys.keys[0] for policy in Settings(issuers=issuers).policies.values())
+    assert one.handle == again.handle
+    assert len({one.handle, first.handle, second.handle}) == 3

@@ -46,8 +46,8 @@ def admitted(*handles: bytes) -> Admitted:
 
 
 def empty(**options) -> View:
-    options = {"lease_seconds": 1.0, "grace_seconds": 3.0, "admitted_limit": 9, "rulings_limit": 9, **options}
-    return View(threading.Lock(), wide_handles=frozenset({EVERYBODY}), **options)
+    bounds = {"lease_seconds": 1.0, "grace_seconds": 3.0, "admitted_limit": 9, "rulings_limit": 9}
+    return View(threading.Lock(), **{"wide_handles": frozenset({EVERYBODY}), **bounds, **options})
 
 
 def live(position: int = 5, **options) -> View:
@@ -251,6 +251,29 @@ def test_forgotten_recent_rulings_refuse_older_facts(monkeypatch) -> None:
     assert len(view.recent) == 2
     assert not remember(view, ALICE, position=5)
     assert remember(view, BOB, position=6)
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_key_that_is_taken_away_takes_its_tokens_with_it() -> None:
+    """Those that are remembered, and a fill that began before."""
+    view = empty(wide_handles=frozenset({EVERYBODY, BOB}))
+    Followed(view).load({}, "E", end(5))
+    Followed(view).grant(100.0)
+    assert view.admit(KEY, admitted(ALICE), facts(5), (ALICE, BOB), 100.5)
+    view.turn_to(frozenset({EVERYBODY, b"new"}))
+    assert len(view.admitted) == 0
+    assert not view.admit(KEY, admitted(ALICE), facts(5), (ALICE, BOB), 100.5)
+    assert view.admit(KEY, admitted(ALICE), facts(5), (ALICE, b"new"), 100.5)
+
+
+def test_key_that_is_added_takes_nothing_away() -> None:
+    """A rotation begins with a new key, and costs nobody a miss."""
+    view = live()
+    assert remember(view, ALICE)
+    view.turn_to(frozenset({EVERYBODY, BOB}))
+    assert len(view.admitted) == 1
 
 
 # --- purging ----------------------------------------------------------------------------------------------------------

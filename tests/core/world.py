@@ -51,7 +51,7 @@ POLICIES = Settings(
 ).policies
 POLICY = next(iter(POLICIES.values()))
 TARGETS = Targets(POLICIES, 8192)
-WIDE = frozenset({POLICY.everything})
+WIDE = POLICY.wide_handles
 KINDS = ("jti", "sub", "claim", "everything", "suspend", "version")
 
 

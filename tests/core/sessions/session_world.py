@@ -61,6 +61,7 @@ class World:
         self.time = self.server.time
         self.clock = ScriptedClock(self.time, wall=wall)
         self.store = ScriptedStore(self.server, Watch(1.0, 1.0))
+        policy = next(iter(self.settings.policies.values()))
         lock: threading.Lock = NoLock()  # type: ignore[assignment]
         self.view = View(
             lock,
@@ -68,10 +69,9 @@ class World:
             grace_seconds=0.0,
             admitted_limit=100,
             rulings_limit=1000,
-            wide_handles=frozenset(),
+            wide_handles=policy.wide_handles,
             session_seconds=rules.get("session_seconds", 30 * DAY),
         )
-        policy = next(iter(self.settings.policies.values()))
         self.random = Random(seed)
         self.standing = Standing(policy, self.view, self.clock)
         self.issuer = Issuer(
