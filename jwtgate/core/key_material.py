@@ -40,7 +40,9 @@ __all__ = [
     "private_key_of",
     "public_jwk_of",
     "public_key_of",
+    "published_jwk_of",
     "read_jwk",
+    "read_private_half",
     "read_secret",
     "thumbprint_of",
 ]
@@ -235,7 +237,29 @@ def _check_purpose(members: Mapping[str, Any]) -> None:
         raise UnusableKeyError("its key_ops do not hold verify")
 
 
+def read_private_half(members: dict[str, Any]) -> PrivateKey | bytes:
+    """What signs, of a JWK that ``read_jwk`` takes: a private key, or the octets of a secret.
+
+    Raises:
+        UnusableKeyError: it is a public key.
+    """
+    key = _read_by_kty(members)
+    if isinstance(key, (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey, bytes)):
+        return key
+    raise UnusableKeyError("is a public key; it must be a private one, or oct")
+
+
 def _jwk_key_of(members: dict[str, Any]) -> PublicKey | bytes:
+    key = _read_by_kty(members)
+    if isinstance(key, (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)):
+        return key.public_key()
+    if isinstance(key, (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, bytes)):
+        return key
+    raise UnusableKeyError("its members do not make a key of RSA, P-256, P-384, P-521, Ed25519 or oct")
+
+
+def _read_by_kty(members: dict[str, Any]) -> object:
+    """By PyJWT; None: the members do not fit the kty."""
     kty = members.get("kty")
     reader = _JWK_READERS.get(kty) if isinstance(kty, str) else None
     if reader is None:
@@ -243,14 +267,9 @@ def _jwk_key_of(members: dict[str, Any]) -> PublicKey | bytes:
     if kty == "oct" and not _BASE64URL.fullmatch(str(members.get("k"))):
         raise UnusableKeyError("its k is not base64url")
     try:
-        key = reader(members)
+        return reader(members)
     except _FOREIGN_FAULTS:
-        key = None
-    if isinstance(key, (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)):
-        return key.public_key()
-    if isinstance(key, (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, bytes)):
-        return key
-    raise UnusableKeyError("its members do not make a key of RSA, P-256, P-384, P-521, Ed25519 or oct")
+        return None
 
 
 def public_jwk_of(key: PublicKey) -> dict[str, str]:
@@ -262,6 +281,11 @@ def public_jwk_of(key: PublicKey) -> dict[str, str]:
     else:
         jwk = OKPAlgorithm.to_jwk(key, as_dict=True)
     return {name: str(jwk[name]) for name in sorted(jwk) if name != "key_ops"}
+
+
+def published_jwk_of(key: PublicKey, kid: str, alg: str) -> dict[str, str]:
+    """What a JWK Set says of a key that verifies signatures (RFC 7517 §4)."""
+    return {**public_jwk_of(key), "kid": kid, "alg": alg, "use": "sig"}
 
 
 def thumbprint_of(key: PublicKey) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jwtgate.core.key_material import (
@@ -17,12 +18,13 @@ from jwtgate.core.key_material import (
     UnusableKeyError,
     material_of,
     private_key_of,
-    public_jwk_of,
     public_key_of,
+    published_jwk_of,
     read_jwk,
     read_secret,
     thumbprint_of,
 )
+from jwtgate.core.key_schedule import next_change, read_own_keys, signing, verifying
 from jwtgate.core.keys import Key, KeyRing, Signer
 from jwtgate.core.rulings import digest_of
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jwtgate.core.key_material import PrivateKey
+    from jwtgate.core.key_schedule import OwnKey
 
 __all__ = ["Built", "Key", "KeyRing", "Signer", "build"]
 
@@ -48,19 +51,23 @@ class Built:
         ring: None where there is no key, or a mistake.
         mistakes: sentences that name the variable and what is allowed; the gate must not start.
         warnings: sentences on keys of a set that were skipped.
+        changes_at: NumericDate from which the same configuration makes another ring; ``math.inf``: never.
     """
 
     ring: KeyRing | None
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...]
+    changes_at: float = inf
 
 
 def build(  # noqa: PLR0913 - one source of keys each
     *,
     secret: str | None = None,
     private_key: str | None = None,
+    private_keys: str | None = None,
     public_key: str | None = None,
     jwks: str | None = None,
+    now: float = 0.0,
     algorithms: Sequence[str] | None = None,
     namespace: str = "",
     label: str = "",
@@ -71,8 +78,10 @@ def build(  # noqa: PLR0913 - one source of keys each
     Args:
         secret: HMAC secret.
         private_key: PEM text; it signs before the secret does, and its public half verifies.
+        private_keys: JSON text of a JWK Set of our own keys with their times, see ``key_schedule``; instead of these two.
         public_key: PEM text of a public key or certificate.
         jwks: JSON text of a JWK Set (RFC 7517 §5).
+        now: NumericDate, for which ``private_keys`` are read.
         algorithms: the allow-list; None: from the keys.
         namespace: to which the handles of the keys belong.
         label: how the settings are called in sentences, ``JWTGATE_ISSUERS[0]``; empty: ``JWTGATE_…``.
@@ -86,6 +95,8 @@ def build(  # noqa: PLR0913 - one source of keys each
     bench.allow(algorithms)
     if private_key is not None:
         bench.add_private_key(private_key)
+    if private_keys is not None:
+        bench.add_own_keys(private_keys, now)
     if secret is not None:
         bench.add_secret(secret)
     if public_key is not None:
@@ -112,6 +123,9 @@ class _Bench:
         self.allowed: tuple[str, ...] | None = None
         self.private_key: PrivateKey | None = None
         self.own: _Serving | None = None
+        self.owned: dict[bytes, OwnKey] = {}
+        self.now_signing: OwnKey | None = None
+        self.changes_at = inf
         self.secret: _Serving | None = None
         self.public: _Serving | None = None
         self.listed: list[_Serving] = []
@@ -144,6 +158,24 @@ class _Bench:
             self.own = self.serving(material_of(self.private_key.public_key()))
         except UnusableKeyError as unusable:
             self.mistakes.append(f"{self.name('PRIVATE_KEY')}: {unusable}")
+
+    def add_own_keys(self, text: str, now: float) -> None:
+        """Those that verify now. One that this version cannot use is a mistake: it would be missed when it is to sign."""
+        try:
+            keys = read_own_keys(text)
+            self.now_signing = signing(keys, now)
+            self.changes_at = next_change(keys, now)
+            for key in verifying(keys, now):
+                if self.allowed is not None and key.algorithm not in self.allowed:
+                    raise UnusableKeyError(f"holds a key for {key.algorithm}, which {self.name('ALGORITHMS')} does not")
+                self.owned[key.material.identity] = key
+                self.listed.append(_Serving(key.material, (key.algorithm,)))
+            if self.now_signing is None:
+                raise UnusableKeyError(
+                    "holds no key that may sign now; nbf says from when a key signs, exp until when it verifies"
+                )
+        except UnusableKeyError as unusable:
+            self.mistakes.append(f"{self.name('PRIVATE_KEYS')}: {unusable}")
 
     def add_secret(self, secret: str) -> None:
         try:
@@ -198,7 +230,9 @@ class _Bench:
         claims = Counter((alg, each.material.kid) for each in distinct.values() for alg in each.algorithms)
         claims.update((alg, None) for each in self.configured() for alg in each.algorithms)
         self.listed = [
-            each for each in distinct.values() if all(claims[alg, each.material.kid] == 1 for alg in each.algorithms)
+            each
+            for each in distinct.values()
+            if each.material.identity in self.owned or all(claims[alg, each.material.kid] == 1 for alg in each.algorithms)
         ]
         if any(each not in self.listed and not self.is_own(each.material) for each in distinct.values()):
             self.warnings.append(f"{name}: keys that share kid and algorithm with another are skipped")
@@ -209,7 +243,7 @@ class _Bench:
     def is_own(self, material: Material) -> bool:
         """PRIVATE_KEY signs before SECRET does."""
         own = self.own or self.secret
-        return own is not None and own.material.identity == material.identity
+        return material.identity in self.owned or (own is not None and own.material.identity == material.identity)
 
     def finish(self) -> Built:
         everything = [*self.configured(), *self.listed]
@@ -218,7 +252,7 @@ class _Bench:
         if missing and everything and not self.is_fetched and not self.mistakes:
             self.mistakes.append(f"{self.name('ALGORITHMS')}: no configured key serves {', '.join(missing)}")
         ring = self.ring() if everything and not self.mistakes else None
-        return Built(ring, tuple(self.mistakes), tuple(self.warnings))
+        return Built(ring, tuple(self.mistakes), tuple(self.warnings), self.changes_at)
 
     def ring(self) -> KeyRing:
         """Our own key goes by the kid under which the set lists it, if it does."""
@@ -236,12 +270,17 @@ class _Bench:
         return digest_of(self.namespace, "key", material.fingerprint)
 
     def signer(self, named: _Serving | None) -> Signer | None:
+        if self.now_signing is not None:
+            own = self.now_signing
+            verifies = own.material.key
+            members = None if isinstance(verifies, bytes) else published_jwk_of(verifies, own.kid, own.algorithm)
+            return Signer(own.algorithm, own.kid, members, own.private)
         listed_kid = named.material.kid if named is not None else None
         if self.private_key is not None and self.own is not None:
             public = self.private_key.public_key()
             alg = (named or self.own).algorithms[0]
             kid = listed_kid or thumbprint_of(public)
-            return Signer(alg, kid, {**public_jwk_of(public), "kid": kid, "alg": alg, "use": "sig"}, self.private_key)
+            return Signer(alg, kid, published_jwk_of(public, kid, alg), self.private_key)
         if self.secret is not None:
             alg = (named or self.secret).algorithms[0]
             has_rivals = any(alg in each.algorithms for each in self.listed)

@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_ACCESS_TTL_SECONDS", "DEFAULT_REFRESH_COOKIE", "Checked"]
 DEFAULT_REFRESH_COOKIE = "__Secure-refresh_token"
 DEFAULT_ACCESS_TTL_SECONDS = 900.0
 CSRF_COOKIES = ("csrf_access_token", "__Host-csrf_access_token")
-KEYS = ("secret", "private_key", "public_key", "jwks_file", "jwks_url")
+KEYS = ("secret", "private_key", "private_keys", "public_key", "jwks_file", "jwks_url")
 
 
 @dataclass(slots=True)
@@ -99,10 +99,13 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
 
 def _keys(given: Collection[str]) -> Iterator[str]:
     top_level = [f"JWTGATE_{name.upper()}" for name in KEYS if name in given]
+    signing = [f"JWTGATE_{name.upper()}" for name in ("secret", "private_key") if name in given]
+    if "private_keys" in given and signing:
+        yield sentence(" and ".join(signing), "is set beside JWTGATE_PRIVATE_KEYS", "one place for the keys that sign")
     if "issuers" not in given:
         if not top_level:
-            allowed = "any of JWTGATE_SECRET, JWTGATE_PUBLIC_KEY, JWTGATE_PRIVATE_KEY, JWTGATE_JWKS_FILE, JWTGATE_ISSUERS"
-            yield f"No key is configured; allowed: {allowed}."
+            allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS[:-1], "issuers"))
+            yield f"No key is configured; allowed: any of {allowed}."
         return
     if "issuer" in given:
         yield sentence("JWTGATE_ISSUER", "is set beside JWTGATE_ISSUERS", "one of the two")

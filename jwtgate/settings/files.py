@@ -6,11 +6,14 @@ shown only if it is surely a path. Does not judge what the text says.
 
 from __future__ import annotations
 
+import json
 import os.path
+from pathlib import Path
+from typing import cast
 
 from jwtgate.settings.allowed import Unfit
 
-__all__ = ["pem_text", "read_text", "shown"]
+__all__ = ["key_set_text", "pem_text", "read_text", "shown"]
 
 LIMIT_BYTES = 1024 * 1024
 """No key, JWK Set or list of issuers is near 1 MiB; /dev/zero is."""
@@ -37,6 +40,30 @@ def read_text(path: str) -> str:
         return content.decode()
     except UnicodeDecodeError:
         raise Unfit(f"names {shown(path)}, which is not UTF-8 text") from None
+
+
+def key_set_text(path: str) -> str:
+    """The text of a JWK Set file, or of all such files in a folder as one set, by name.
+
+    Raises: Unfit: as ``read_text``; the folder has no file ``*.json``, or one that is no JWK Set.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return read_text(path)
+    files = sorted(map(str, folder.glob("*.json")))
+    if not files:
+        raise Unfit(f"names {shown(path)}, a folder without a file *.json")
+    keys: list[object] = []
+    for file in files:
+        try:
+            document: object = json.loads(read_text(file))
+        except (ValueError, RecursionError):
+            raise Unfit(f"names {shown(file)}, which is not valid JSON") from None
+        members = cast("dict[str, object]", document).get("keys") if isinstance(document, dict) else None
+        if not isinstance(members, list):
+            raise Unfit(f"names {shown(file)}, which is no JWK Set")
+        keys += cast("list[object]", members)
+    return json.dumps({"keys": keys})
 
 
 def pem_text(value: str) -> str:

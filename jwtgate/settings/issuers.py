@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jwtgate.core.keyring import build
 from jwtgate.core.policy import IssuerPolicy
 from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
-from jwtgate.settings.files import pem_text, read_text
+from jwtgate.settings.files import key_set_text, pem_text, read_text
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     ANY_TEXT,
@@ -27,6 +28,7 @@ from jwtgate.settings.vocabulary import (
     LEEWAY,
     MAX_TTL,
     PEM,
+    PRIVATE_KEYS,
     REQUIRE,
     SECRET,
     TYP,
@@ -55,6 +57,7 @@ ENTRY_KEYS = ("secret", "public_key", "jwks_file")
 READERS: dict[str, Callable[[str], str]] = {
     "secret": str,
     "private_key": pem_text,
+    "private_keys": key_set_text,
     "public_key": pem_text,
     "jwks_file": read_text,
 }
@@ -170,8 +173,10 @@ class Policies:
         built = build(
             secret=texts.get("secret"),
             private_key=texts.get("private_key"),
+            private_keys=texts.get("private_keys"),
             public_key=texts.get("public_key"),
             jwks=texts.get("jwks_file"),
+            now=time.time(),
             algorithms=algorithms,
             namespace=rules.get("issuer") or "",
             label=label,
@@ -187,7 +192,7 @@ class Policies:
                 texts[name] = READERS[name](value)
             except Unfit as unfit:
                 variable = f"{label}.{name}" if label else f"JWTGATE_{name.upper()}"
-                kind = PEM if name.endswith("_key") else JWKS_FILE
+                kind = {"private_keys": PRIVATE_KEYS, "jwks_file": JWKS_FILE}.get(name, PEM)
                 self.mistakes.append(sentence(variable, unfit, kind.allowed))
         return texts
 

@@ -36,6 +36,7 @@ from jwtgate.settings.vocabulary import (
     ORIGINS,
     PEM,
     PREFIX,
+    PRIVATE_KEYS,
     REALM,
     REQUIRE,
     SECRET,
@@ -80,6 +81,9 @@ class Settings:
     secret: str | None = _row(None, SECRET, "HMAC secret, at least as long as the hash (RFC 7518 §3.2).")
     private_key: str | os.PathLike[str] | None = _row(
         None, PEM, "PEM text (\\n escapes accepted) or path; it signs before SECRET does."
+    )
+    private_keys: str | os.PathLike[str] | None = _row(
+        None, PRIVATE_KEYS, "Path of a JWK Set, or folder of sets, of keys that sign one after the other; see jwtgate keys."
     )
     public_key: str | os.PathLike[str] | None = _row(
         None, PEM, "PEM text (\\n escapes accepted) or path; a certificate is a public key."

@@ -65,6 +65,7 @@ def _normal_pattern(path: str) -> str:
 
 SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False)
 PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
+PRIVATE_KEYS = Text("the path of a JWK Set file with private keys, or of a folder of such files", is_shown=False, is_path=True)
 JWKS_FILE = Text("the path of a JWK Set file (RFC 7517 §5)", is_shown=False, is_path=True)
 
 ALGORITHMS = Texts(

@@ -24,6 +24,7 @@ PASSWORD = "hunter2pw"
 DEFAULTS = {
     "secret": None,
     "private_key": None,
+    "private_keys": None,
     "public_key": None,
     "jwks_file": None,
     "jwks_url": None,
