@@ -38,7 +38,7 @@ READ = frozenset(
     (
         *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-csrf-token"),
         *(b"access-control-request-method", b"upgrade"),
-        *(b"content-type", b"content-length"),
+        *(b"content-type", b"content-length", b"if-none-match"),
     )
 )
 """All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""

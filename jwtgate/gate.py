@@ -13,6 +13,7 @@ import math
 import os
 import threading
 import weakref
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -35,6 +36,7 @@ from jwtgate.runtime.asking import checked, provided
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
+from jwtgate.runtime.rekeying import Rekeying
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
@@ -122,7 +124,10 @@ class Gate:
             partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)
-        self.follower = Follower(self.parts, self.view, self.clock, self.health, self.reach_seconds, self.journal)
+        rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, self._rules.policies, self.view, self.clock)
+        self.follower = Follower(
+            self.parts, self.view, self.clock, self.health, self.reach_seconds, journal=self.journal, rekeying=rekeying
+        )
         self.performer = blocking.Performer(self.store, self.parts, self.clock, self.health)
         self.waiter = nonblocking.Waiter(self.performer)
         self.tally = Tally()

@@ -39,6 +39,7 @@ HEADERS = (
     ("HTTP_SEC_FETCH_SITE", b"sec-fetch-site"),
     ("HTTP_X_CSRF_TOKEN", b"x-csrf-token"),
     ("HTTP_ACCESS_CONTROL_REQUEST_METHOD", b"access-control-request-method"),
+    ("HTTP_IF_NONE_MATCH", b"if-none-match"),
     ("CONTENT_TYPE", b"content-type"),
     ("CONTENT_LENGTH", b"content-length"),
 )

@@ -51,13 +51,11 @@ class Built:
         ring: None where there is no key, or a mistake.
         mistakes: sentences that name the variable and what is allowed; the gate must not start.
         warnings: sentences on keys of a set that were skipped.
-        changes_at: NumericDate from which the same configuration makes another ring; ``math.inf``: never.
     """
 
     ring: KeyRing | None
     mistakes: tuple[str, ...]
     warnings: tuple[str, ...]
-    changes_at: float = inf
 
 
 def build(  # noqa: PLR0913 - one source of keys each
@@ -252,7 +250,7 @@ class _Bench:
         if missing and everything and not self.is_fetched and not self.mistakes:
             self.mistakes.append(f"{self.name('ALGORITHMS')}: no configured key serves {', '.join(missing)}")
         ring = self.ring() if everything and not self.mistakes else None
-        return Built(ring, tuple(self.mistakes), tuple(self.warnings), self.changes_at)
+        return Built(ring, tuple(self.mistakes), tuple(self.warnings))
 
     def ring(self) -> KeyRing:
         """Our own key goes by the kid under which the set lists it, if it does."""
@@ -263,7 +261,7 @@ class _Bench:
             for each in (*configured, *self.listed)
             for alg in each.algorithms
         ]
-        return KeyRing(keys, self.signer(named))
+        return KeyRing(keys, self.signer(named), self.changes_at)
 
     def handle(self, material: Material) -> bytes:
         """Of the key, whatever it is called."""

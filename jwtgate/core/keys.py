@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
@@ -77,14 +78,16 @@ class KeyRing:
         keys: all of them.
         signer: signs our tokens, or None.
         algorithms: the allow-list: what some key serves.
+        changes_at: NumericDate from which the same configuration makes another ring; ``math.inf``: never.
     """
 
-    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "keys", "signer")
+    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "changes_at", "keys", "signer")
 
-    def __init__(self, keys: Iterable[Key], signer: Signer | None = None) -> None:
+    def __init__(self, keys: Iterable[Key], signer: Signer | None = None, changes_at: float = inf) -> None:
         """Args: keys: two of one algorithm and kid refuse each other's tokens. signer: may be None."""
         self.keys = tuple(keys)
         self.signer = signer
+        self.changes_at = changes_at
         self.algorithms = frozenset(key.algorithm for key in self.keys)
         fitting = Counter(key.algorithm for key in self.keys)
         claimed = Counter((key.algorithm, key.kid) for key in self.keys)
@@ -114,4 +117,4 @@ class KeyRing:
 
     def joined(self, other: KeyRing) -> KeyRing:
         """This ring with the keys of another, whose signer is not taken over."""
-        return KeyRing((*self.keys, *other.keys), self.signer)
+        return KeyRing((*self.keys, *other.keys), self.signer, min(self.changes_at, other.changes_at))

@@ -1,21 +1,27 @@
 """``GET /jwks.json``: the public keys under which tokens of our issuer verify (RFC 7517 §5). Never a secret.
 
+The next key stands in it before it signs (``core.key_schedule``), so a copy may be used for ``max-age`` seconds (RFC 9111
+§5.2.2.1) and be asked for again by its entity tag (RFC 9110 §13.1.2).
+
 Only those of the issuer to which the sessions belong: whoever trusts this set would take a partner's token for ours, were the
 partner's keys in it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.key_schedule import MAX_AGE_SECONDS
 from jwtgate.core.keys import KeyRing
 from jwtgate.endpoints.answers import as_json
+from jwtgate.messages import Response
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.endpoints.call import Call
-    from jwtgate.messages import Response
 
 __all__ = ["jwk_set"]
 
@@ -24,7 +30,12 @@ def jwk_set(call: Call) -> Plan[Response]:
     """Those of the issuer of our sessions. Empty where it has only secrets, and where several issuers are none of ours."""
     yield from ()
     policy = call.rules.policy
-    return _rendered(_NO_KEYS if policy is None else policy.keys)
+    found = _rendered(_NO_KEYS if policy is None else policy.keys)
+    tag = dict(found.headers)["etag"]
+    lines = [value.decode("latin-1") for name, value in call.request.headers if name == b"if-none-match"]
+    if any(each.strip().removeprefix("W/") in (tag, "*") for line in lines for each in line.split(",")):
+        return Response(304, tuple(header for header in found.headers if header[0] in ("etag", "cache-control")), b"")
+    return found
 
 
 _NO_KEYS = KeyRing(())
@@ -32,7 +43,10 @@ _NO_KEYS = KeyRing(())
 
 @lru_cache(maxsize=16)  # A ring never changes, and anybody may ask: a set of 256 keys takes milliseconds to write.
 def _rendered(ring: KeyRing) -> Response:
-    return as_json({"keys": _published(ring)}, media_type="application/jwk-set+json")
+    found = as_json({"keys": _published(ring)}, media_type="application/jwk-set+json")
+    tag = f'"{sha256(found.body).hexdigest()[:32]}"'
+    fresh = (("cache-control", f"public, max-age={MAX_AGE_SECONDS}"), ("etag", tag))
+    return replace(found, headers=(*(header for header in found.headers if header[0] != "cache-control"), *fresh))
 
 
 def _published(ring: KeyRing) -> list[dict[str, Any]]:
@@ -40,13 +54,13 @@ def _published(ring: KeyRing) -> list[dict[str, Any]]:
     signer = None if ring.signer is None else ring.signer.public_jwk
     listed: list[dict[str, Any]] = [] if signer is None else [dict(signer)]
     for key in ring.keys:
-        jwk = None if key.is_own else key.public_jwk
+        jwk = None if key.is_own and key.kid is None else key.public_jwk  # without kid it is the signer's, which has one
         if jwk is None:
             continue
         twin = next((each for each in listed if _without_algorithm(each) == _without_algorithm(jwk)), None)
         if twin is None:
             listed.append(dict(jwk))
-        else:
+        elif twin.get("alg") != jwk["alg"]:
             twin.pop("alg", None)
     return listed
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
+    from jwtgate.runtime.rekeying import Rekeying
     from jwtgate.stores.contract import Feed, Journal, Store, Weakness
 
 __all__ = ["Follower"]
@@ -51,17 +52,19 @@ SEEN_AT_LAST = 5000
 class Follower:
     """Starts and stops the threads. The caller sees to it that nobody starts while another stops."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what its threads work with
         self,
         parts: tuple[Store, ...],
         view: View,
         clock: Clock,
         health: Health,
         reach_seconds: float,
+        *,
         journal: Journal | None = None,
+        rekeying: Rekeying | None = None,
     ) -> None:
         """Args: parts: the partitions of the store, as many as the view has. journal: what is put back after lost history;
-        the feeds of the store are ``Restorable`` then.
+        the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too.
         """
         self.parts = parts
         self.journal = journal
@@ -69,6 +72,7 @@ class Follower:
         self.clock = clock
         self.health = health
         self.reach_seconds = reach_seconds
+        self.rekeying = rekeying
         self.told: set[Weakness] = set()
         self._runs: tuple[_Run, ...] = ()
 
@@ -122,6 +126,7 @@ class _Run:
         self.clock = follower.clock
         self.health = follower.health
         self.reach_seconds = follower.reach_seconds
+        self.rekeying = follower.rekeying if followed.index == 0 else None
         self.told = follower.told
         self.following = self._planned()
         self.stopping = threading.Event()
@@ -165,6 +170,8 @@ class _Run:
         effect: FeedEffect = next(plan)
         while not self.stopping.is_set():
             self._say(self.following.condition)
+            if self.rekeying is not None:
+                self.rekeying.look()
             try:
                 answer = self._perform(effect)
             except JournalUnavailable as error:  # the feed is as good as before

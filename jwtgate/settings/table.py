@@ -7,6 +7,7 @@ vocabulary.py; agreement.py applies them, and those between values; keys become 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from dataclasses import Field, dataclass, field, fields
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from jwtgate.errors import SettingsError
 from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
 from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole
-from jwtgate.settings.issuers import Issuers, policies_of
+from jwtgate.settings.issuers import ENTRY_KEYS, Issuers, policies_of
 from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
@@ -190,6 +191,13 @@ class Settings:
         """What differs from the defaults, masked: it may stand in a log (threats.md 29)."""
         shown = ((row.name, getattr(self, row.name)) for row in _rows() if getattr(self, row.name) != row.default)
         return f"Settings({', '.join(f'{name}={_masked(name, value)}' for name, value in shown)})"
+
+    @property
+    def key_files(self) -> tuple[str, ...]:
+        """The files and folders that hold keys, as they were named: what stands in them may change while a gate runs."""
+        own = (self.private_key, self.private_keys, self.public_key, self.jwks_file)
+        listed = (each.get(name) for each in json.loads(str(self.issuers or "[]")) for name in ENTRY_KEYS if name != "secret")
+        return tuple(str(value) for value in (*own, *listed) if value is not None and "-----BEGIN" not in str(value))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:

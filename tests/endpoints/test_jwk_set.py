@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import jwt
 import pytest
 from endpoints.scripted_operations import SECRET, ScriptedOperations, ask, policy_of
-from keymaking import Pair, make_pairs
+from keymaking import ALGORITHMS, Pair, make_pairs
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def published(**settings: Any) -> list[dict[str, Any]]:
     answer = ask(ScriptedOperations(), "GET", "/jwks.json", policy=policy_of(**settings))
     assert answer.status == 200
     assert answer.values("content-type") == ("application/jwk-set+json",)
-    assert answer.values("cache-control") == ("no-store",)
+    assert answer.values("cache-control") == ("public, max-age=300",)
     for member in ('"d"', '"p"', '"q"', '"dp"', '"dq"', '"qi"', '"k"', '"oct"'):
         assert member.encode() not in answer.body
     return answer.json["keys"]
@@ -82,3 +83,30 @@ def test_no_token_is_asked_for() -> None:
     """Nor looked at."""
     for headers in ((), (("authorization", "Bearer {dead}"),), (("authorization", "x"), ("authorization", "y"))):
         assert ask(ScriptedOperations(failing=frozenset({"everything"})), "GET", "/jwks.json", *headers).status == 200
+
+
+def test_copy_is_asked_for_again_by_its_tag(pairs: dict[str, Pair]) -> None:
+    """RFC 9110 §13.1.2 and §15.4.5: the same keys are not sent twice; other keys have another tag."""
+    policy = policy_of(private_key=pairs["p256"].private_pem)
+    first = ask(ScriptedOperations(), "GET", "/jwks.json", policy=policy)
+    (tag,) = first.values("etag")
+    for said in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        again = ask(ScriptedOperations(), "GET", "/jwks.json", ("if-none-match", said), policy=policy)
+        assert (again.status, again.body, again.values("etag")) == (304, b"", (tag,))
+        assert again.values("cache-control") == ("public, max-age=300",) and again.values("content-length") == ()
+    policy.turn_to(policy_of(private_key=pairs["rsa"].private_pem).keys)
+    other = ask(ScriptedOperations(), "GET", "/jwks.json", ("if-none-match", tag), policy=policy)
+    assert other.status == 200 and other.values("etag") != (tag,)
+
+
+def test_next_key_is_published_before_it_signs(pairs: dict[str, Pair], tmp_path: Any) -> None:
+    """And the one before until its tokens have expired."""
+    now = time.time()
+    dates = {"rsa": {"exp": now + 900}, "p256": {"nbf": now - 60}, "ed25519": {"nbf": now + 600}, "p384": {"exp": now - 1}}
+    algorithms = {"rsa": "RS256", "p256": "ES256", "ed25519": "EdDSA", "p384": "ES384"}
+    made = {kind: ALGORITHMS[algorithms[kind]].to_jwk(pairs[kind].private, as_dict=True) for kind in dates}
+    members = [{**made[kind], "kid": kind, **each} for kind, each in dates.items()]
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": members}))
+    listed = published(private_keys=str(path))
+    assert {key["kid"]: key["alg"] for key in listed} == {"p256": "ES256", "rsa": "RS256", "ed25519": "EdDSA"}

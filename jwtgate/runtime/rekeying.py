@@ -1,0 +1,84 @@
+"""The keys of a gate, kept those of its files: looked at about every second, in a follower's thread.
+
+A file that changed is read again, and so are all when a key's time comes. Invariant: what cannot be read, or would not have
+been accepted at the start, changes nothing: the last good keys stay, and one log line says why. A key that is gone takes its
+remembered tokens with it (``View.turn_to``); requests need not wait for any of this.
+"""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jwtgate.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from jwtgate.core.effects import Clock
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.view import View
+
+    Policies = Mapping[str | None, IssuerPolicy]
+
+__all__ = ["Rekeying"]
+
+logger = logging.getLogger("jwtgate")
+
+LOOK_SECONDS = 1.0
+
+
+class Rekeying:
+    """One per gate and process. Used by one thread."""
+
+    def __init__(
+        self, files: tuple[str, ...], reread: Callable[[], Policies], policies: Policies, view: View, clock: Clock
+    ) -> None:
+        """Args: files: files and folders. reread: builds the policies anew; raises SettingsError. policies: the gate's own."""
+        self._files = tuple(map(Path, files))
+        self._reread = reread
+        self._policies = policies
+        self._view = view
+        self._clock = clock
+        self._looked_at = -inf
+        self._seen: list[object] = []
+        self._said = ""
+
+    def look(self) -> None:
+        """Costs a clock read most of the times that it is called, and a ``stat`` per file once a second."""
+        now = self._clock.boot()
+        if not self._files or now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        seen = list(self._signatures())
+        changes_at = min(policy.keys.changes_at for policy in self._policies.values())
+        if seen != self._seen or self._clock.wall() >= changes_at:
+            self._seen = seen
+            self._turn()
+
+    def _turn(self) -> None:
+        try:
+            fresh = self._reread()
+        except SettingsError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                logger.warning("keys not read anew, the last good ones stay: %s", error)
+            return
+        self._said = ""
+        for issuer, policy in self._policies.items():
+            policy.turn_to(fresh[issuer].keys)
+        self._view.turn_to(frozenset[bytes]().union(*(policy.wide_handles for policy in self._policies.values())))
+        logger.info("keys read anew: %s", ", ".join(str(key.kid) for policy in fresh.values() for key in policy.keys.keys))
+
+    def _signatures(self) -> Iterator[object]:
+        """What changes with a file: where it is, how long, and when it was written."""
+        for named in self._files:
+            for path in (named, *(sorted(named.glob("*.json")) if named.is_dir() else ())):
+                try:
+                    found = path.stat()
+                except OSError as error:
+                    yield str(path), error.errno
+                else:
+                    yield str(path), found.st_ino, found.st_size, found.st_mtime_ns
