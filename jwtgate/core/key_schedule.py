@@ -158,27 +158,30 @@ def next_change(keys: Iterable[OwnKey], now: float) -> float:
 def rotated(keys: Sequence[OwnKey], new: OwnKey, now: float, *, token_seconds: float) -> tuple[OwnKey, ...]:
     """The set once ``new`` is to follow: published now, signing after ``PUBLISHED_BEFORE_SECONDS``; at once where none signs.
 
-    Each that may sign before then verifies until its last token has expired, clocks that are off included.
+    Each that may sign before then verifies until its last token has expired, clocks that are off included. Those that verify no
+    longer are left out.
 
     Args: token_seconds: the longest life of a token, leeway included.
     """
     starts = now if signing(keys, now) is None else now + PUBLISHED_BEFORE_SECONDS
     last = starts + token_seconds + MAX_SKEW_SECONDS
-    kept = [replace(key, verifies_until=min(key.verifies_until, last)) for key in keys]
+    kept = [replace(key, verifies_until=min(key.verifies_until, last)) for key in verifying(keys, now)]
     return (*kept, replace(new, made_at=now, signs_from=starts, verifies_until=inf))
 
 
 def retired(keys: Sequence[OwnKey], kid: str, now: float) -> tuple[OwnKey, ...]:
-    """The set without one key. If it signed, or was the next to sign, the latest of the others signs from now on.
+    """The set with one key that verifies no longer. If it signed and no other one may, the next to sign does so from now on.
+
+    It stays in the set until the next rotation, so that who has to ask again finds it.
 
     Raises: UnusableKeyError: there is no such key, or no other one that could sign.
     """
-    others = tuple(key for key in keys if key.kid != kid)
-    if len(others) == len(keys):
+    if kid not in [key.kid for key in keys]:
         raise UnusableKeyError(f"holds no key with that kid; it has {', '.join(key.kid for key in keys)}")
-    if not verifying(others, now):
+    left = tuple(replace(key, verifies_until=min(key.verifies_until, now)) if key.kid == kid else key for key in keys)
+    if not verifying(left, now):
         raise UnusableKeyError("holds no other key that could sign; rotate first")
-    if signing(others, now) is None:
-        first = min(verifying(others, now), key=lambda key: key.signs_from)
-        others = tuple(replace(key, signs_from=now) if key is first else key for key in others)
-    return others
+    if signing(left, now) is None:
+        first = min(verifying(left, now), key=lambda key: key.signs_from)
+        left = tuple(replace(key, signs_from=now) if key is first else key for key in left)
+    return left

@@ -13,7 +13,7 @@ from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from jwtgate.core.policy import IssuerPolicy
 
@@ -89,6 +89,11 @@ class Targets:
     def _sessions(self, policy: IssuerPolicy, sub: str, now: float) -> Change:
         """Remembered as long as the longest session lives, whatever is known of the tokens."""
         return self._change(policy, "sessions", sub, self._until(policy, now, None), cuts_off=True)
+
+    def keys(self, handles: Iterable[bytes], issuer: str | None, now: float) -> tuple[Change, ...]:
+        """Every token that these keys of an issuer have signed or will sign."""
+        until = self._until(self.policy(issuer), now, None)
+        return tuple(Change(handle, revoked=True, until=until) for handle in handles)
 
     def suspended(self, sub: str, issuer: str | None) -> tuple[Change, ...]:
         """Refused until lifted: no end."""

@@ -28,3 +28,54 @@ def begin(*arguments: str, **variables: str) -> subprocess.Popen[Any]:
     """Starts one that ends when it is told to."""
     pipe = subprocess.PIPE
     return subprocess.Popen([*COMMAND, *arguments], env=environ(**variables), stdout=pipe, stderr=pipe, text=True)
+
+
+WORKER = """
+import os, sys
+from jwtgate import Gate, Settings
+from jwtgate.errors import InvalidToken
+gate = Gate(Settings.from_env())
+assert gate.ready(15)
+print("live", flush=True)
+for line in sys.stdin:
+    if line.startswith("issue "):
+        print(gate.issue(line.split()[1]), flush=True)
+        continue
+    try:
+        gate.verify(line.strip())
+        print("admitted", flush=True)
+    except InvalidToken as error:
+        print(error.reason, flush=True)
+gate.close()
+"""
+
+
+class Worker:
+    """A process with a live view, which decides what it is shown."""
+
+    def __init__(self, **variables: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", WORKER], env=environ(**variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._line() == "live"
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def issue(self, sub: str) -> str:
+        """A new token."""
+        assert self.process.stdin is not None
+        print("issue", sub, file=self.process.stdin, flush=True)
+        return self._line()
+
+    def verdict(self, token: str) -> str:
+        """``admitted``, or the reason of the refusal."""
+        assert self.process.stdin is not None
+        print(token, file=self.process.stdin, flush=True)
+        return self._line()
+
+    def close(self) -> None:
+        """Lets it end by itself."""
+        self.process.communicate(timeout=20)
+        assert self.process.returncode == 0

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from cli.commanding import COMMAND, SECRET, environ, run
+from cli.commanding import COMMAND, SECRET, Worker, environ, run
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Receipt, Settings
@@ -23,48 +23,6 @@ from jwtgate.errors import BadSignature, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-WORKER = """
-import os, sys
-from jwtgate import Gate, Settings
-from jwtgate.errors import InvalidToken
-gate = Gate(Settings.from_env())
-assert gate.ready(15)
-print("live", flush=True)
-for line in sys.stdin:
-    try:
-        gate.verify(line.strip())
-        print("admitted", flush=True)
-    except InvalidToken as error:
-        print(error.reason, flush=True)
-gate.close()
-"""
-
-
-class Worker:
-    """A process with a live view, which decides what it is shown."""
-
-    def __init__(self, **variables: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER], env=environ(**variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._line() == "live"
-
-    def _line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def verdict(self, token: str) -> str:
-        """``admitted``, or the reason of the refusal."""
-        assert self.process.stdin is not None
-        print(token, file=self.process.stdin, flush=True)
-        return self._line()
-
-    def close(self) -> None:
-        """Lets it end by itself."""
-        self.process.communicate(timeout=20)
-        assert self.process.returncode == 0
 
 
 @pytest.fixture(scope="module")

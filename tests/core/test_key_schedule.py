@@ -143,8 +143,10 @@ def test_retired_key_is_gone_and_another_one_signs() -> None:
     keys = rotated([own("old")], own("new"), NOW, token_seconds=TOKEN_SECONDS)
     left = retired(keys, "old", NOW)
     signer = signing(left, NOW)
-    assert kids(left) == ["new"] and signer is not None and signer.kid == "new"
-    assert kids(retired(keys, "new", NOW)) == ["old"]
+    assert kids(verifying(left, NOW)) == ["new"] and signer is not None and signer.kid == "new"
+    assert kids(verifying(retired(keys, "new", NOW), NOW)) == ["old"]
+    assert kids(verifying(retired(left, "old", NOW + 5), NOW)) == ["new"], "asked again"
+    assert kids(rotated(left, own("third"), NOW + 9, token_seconds=TOKEN_SECONDS)) == ["new", "third"]
 
 
 def test_retiring_leaves_a_key_that_signs() -> None:

@@ -1,0 +1,207 @@
+"""``jwtgate keys``: make, show, rotate and retire the keys that sign, in the file of JWTGATE_PRIVATE_KEYS.
+
+Workers look at the file about every second, so none has to be started anew. What a rotation must wait for, and why nobody is
+logged out by it, stands in ``core.key_schedule``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jwtgate.cli.answering import FAILED, Misuse, answering
+from jwtgate.cli.gates import opened
+from jwtgate.cli.key_files import KeyFiles, locked, new_key
+from jwtgate.cli.options import Json
+from jwtgate.cli.printing import Column, dump, plain, say, span, table, until
+from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError
+from jwtgate.core.key_schedule import OwnKey, retired, rotated, signing, verifying
+from jwtgate.core.rulings import digest_of
+from jwtgate.errors import StoreUnavailable
+from jwtgate.runtime import blocking
+from jwtgate.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jwtgate.gate import Gate
+    from jwtgate.messages import Receipt
+
+__all__ = ["list_keys", "new", "retire", "rotate"]
+
+File = Annotated[
+    Path | None,
+    typer.Option("--file", envvar="JWTGATE_PRIVATE_KEYS", show_envvar=True, help="A JWK Set file, or a folder of such files."),
+]
+Algorithm = Annotated[str | None, typer.Option("--alg", metavar="ALG", help=f"One of {', '.join(ALGORITHMS)}.")]
+
+COLUMNS = (
+    *(Column("kid", "whole"), Column("alg", "short"), Column("state", "short")),
+    *(Column("signs from", "moment"), Column("verifies until", "moment")),
+)
+
+
+@answering
+def new(*, file: File = None, alg: Algorithm = None, as_json: Json = False) -> int:
+    """Make the first key, in a new file that only its owner may read. It signs at once."""
+    path = _named(file)
+    with locked(path):
+        files = KeyFiles(path)
+        if files.read():
+            raise Misuse(f"{path} has keys already: jwtgate keys rotate adds the next one")
+        keys = rotated((), new_key(_algorithm(alg or "ES256")), _now(), token_seconds=0)
+        files.write(keys)
+    return _tell(keys, f"Made {path}. Point JWTGATE_PRIVATE_KEYS to it.", as_json=as_json)
+
+
+@answering
+def list_keys(*, file: File = None, as_json: Json = False) -> int:
+    """Show the keys and what each is for now."""
+    return _tell(_keys_in(KeyFiles(_named(file))), "", as_json=as_json)
+
+
+@answering
+def rotate(*, file: File = None, alg: Algorithm = None, as_json: Json = False) -> int:
+    """Add the next key: published now, it signs in ten minutes; the one before verifies until its tokens have expired."""
+    path = _named(file)
+    settings = Settings.from_env()
+    with locked(path):
+        files = KeyFiles(path)
+        keys = _keys_in(files)
+        last = signing(keys, _now()) or keys[-1]
+        added = new_key(_algorithm(alg or last.algorithm))
+        keys = rotated(keys, added, _now(), token_seconds=settings.max_ttl + settings.leeway)
+        files.write(keys)
+    (starts,) = (key.signs_from for key in keys if key.kid == added.kid)
+    return _tell(keys, f"The next key is published and signs from {until(starts)} on.", as_json=as_json)
+
+
+@answering
+def retire(
+    *,
+    kid: Annotated[str, typer.Argument(metavar="KID", help="The key's ID.")],
+    file: File = None,
+    issuer: Annotated[str | None, typer.Option(help="A configured issuer, whose key it is; needed where several are.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Take a key away now: every token under it dies, everywhere, also one that a worker remembers. Waits for the receipt."""
+    with opened("retire a key") as gate:
+        handles = _retired_in_file(_named(file), kid, gate) if file is not None and issuer is None else ()
+        if not handles:
+            handles = _handles_in_use(gate, kid, issuer)
+        try:
+            receipt = blocking.run(gate.plans.retire(handles, issuer, wait=True), gate.performer)
+        except ValueError as error:
+            raise Misuse(str(error)) from None
+        except StoreUnavailable as error:
+            error.add_note("Whether the ruling was written is not known; workers that read the file turn to it. Ask again.")
+            raise
+    if as_json:
+        dump(asdict(receipt))
+    else:
+        _tell_receipt(receipt)
+    return 0 if receipt.effective_everywhere else FAILED
+
+
+def _retired_in_file(path: Path, kid: str, gate: Gate) -> tuple[bytes, ...]:
+    """Its handle, if it stands in the file, where it verifies no longer from now on. Raises: Misuse: no other could sign."""
+    with locked(path):
+        files = KeyFiles(path)
+        keys = files.read()
+        mine = [key for key in keys if key.kid == kid]
+        if not mine:
+            return ()
+        try:
+            files.write(retired(keys, kid, _now()))
+        except UnusableKeyError as unusable:
+            raise Misuse(f"{path} {unusable}. Nothing was retired.") from None
+    policy = gate.plans.targets.policy(None)
+    return tuple(digest_of(policy.namespace, "key", key.material.fingerprint) for key in mine)
+
+
+def _handles_in_use(gate: Gate, kid: str, issuer: str | None) -> tuple[bytes, ...]:
+    """Of a key that this configuration verifies with. Raises: Misuse: there is none of that name."""
+    try:
+        ring = gate.plans.targets.policy(issuer).keys
+    except ValueError as error:
+        raise Misuse(str(error)) from None
+    own_kid = None if ring.signer is None else ring.signer.kid
+    handles = {key.handle for key in ring.keys if key.kid == kid or (key.is_own and key.kid is None and own_kid == kid)}
+    if not handles:
+        known = sorted({key.kid for key in ring.keys if key.kid} | ({own_kid} if own_kid else set()))
+        raise Misuse(f"no key has that kid; configured are {', '.join(known) or 'only keys without one'}. Nothing was retired.")
+    return tuple(handles)
+
+
+def _now() -> float:
+    """A whole NumericDate, as the set holds them."""
+    return float(int(time.time()))
+
+
+def _keys_in(files: KeyFiles) -> tuple[OwnKey, ...]:
+    keys = files.read()
+    if not keys:
+        raise Misuse(f"{files.path} has no key yet: jwtgate keys new makes the first one")
+    return keys
+
+
+def _named(file: Path | None) -> Path:
+    if file is None:
+        raise Misuse("JWTGATE_PRIVATE_KEYS is not set; it, or --file, names a JWK Set file or a folder of such files")
+    return file
+
+
+def _algorithm(given: str) -> str:
+    if given not in ALGORITHMS:
+        raise Misuse(f"--alg must be one of {', '.join(ALGORITHMS)}")
+    return given
+
+
+def _tell(keys: Sequence[OwnKey], done: str, *, as_json: bool) -> int:
+    now = _now()
+    if as_json:
+        dump([_members(keys, key, now) for key in keys])
+        return 0
+    if done:
+        say(done, "green")
+    table(COLUMNS, [_row(keys, key, now) for key in keys])
+    return 0
+
+
+def _state(keys: Sequence[OwnKey], key: OwnKey, now: float) -> str:
+    if key not in verifying(keys, now):
+        return "gone"
+    if key == signing(keys, now):
+        return "signs"
+    return "next" if key.signs_from > now else "verifies"
+
+
+def _members(keys: Sequence[OwnKey], key: OwnKey, now: float) -> dict[str, Any]:
+    end = None if key.verifies_until == inf else key.verifies_until
+    return {
+        "kid": key.kid,
+        "alg": key.algorithm,
+        "state": _state(keys, key, now),
+        "made_at": key.made_at,
+        "signs_from": key.signs_from,
+        "verifies_until": end,
+    }
+
+
+def _row(keys: Sequence[OwnKey], key: OwnKey, now: float) -> tuple[str, ...]:
+    end = "-" if key.verifies_until == inf else until(key.verifies_until)
+    return plain(key.kid), key.algorithm, _state(keys, key, now), until(key.signs_from), end
+
+
+def _tell_receipt(receipt: Receipt) -> None:
+    if receipt.effective_everywhere:
+        say("Retired: no token under it is admitted anywhere from now on.", "green")
+    else:
+        say("Retired, but not everybody may have heard of it yet.", "yellow")
+    workers = f"{receipt.workers} worker{'' if receipt.workers == 1 else 's'}"
+    say(f"{workers} acknowledged it; waited {span(receipt.waited_seconds)}.")

@@ -1,0 +1,216 @@
+"""``jwtgate keys``: what stands in the file, what running workers make of it, and that a retired key is dead everywhere."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from cli.commanding import Worker, run
+from servers import Server, valkey_binary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ALGORITHMS = (
+    "HS256",
+    "HS384",
+    "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
+
+
+def keys(*arguments: str, **variables: str) -> Any:
+    """The keys that a command ends with, as it tells them to programs."""
+    ended = run("keys", *arguments, "--json", **{"SECRET": "", **variables})
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def complaint(*arguments: str, **variables: str) -> str:
+    """What a misuse is told."""
+    ended = run("keys", *arguments, **{"SECRET": "", **variables})
+    assert (ended.returncode, ended.stdout) == (2, "")
+    return ended.stderr
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Of a file with one key."""
+    path = tmp_path / "keys.json"
+    keys("new", PRIVATE_KEYS=str(path))
+    return path
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_new_key_of_each_algorithm_signs_at_once(tmp_path: Path, algorithm: str) -> None:
+    """In a file that its owner alone may read."""
+    path = tmp_path / "keys.json"
+    (key,) = keys("new", "--alg", algorithm, PRIVATE_KEYS=str(path))
+    assert (key["alg"], key["state"], key["verifies_until"]) == (algorithm, "signs", None)
+    assert path.stat().st_mode & 0o777 == 0o600
+    ended = run("token", "mint", "alice", SECRET="", PRIVATE_KEYS=str(path))
+    assert ended.returncode == 0, ended.stderr
+    assert jwt.get_unverified_header(ended.stdout.strip()) == {"alg": algorithm, "kid": key["kid"], "typ": "at+jwt"}
+
+
+def test_next_key_waits_and_the_one_before_stays(path: Path) -> None:
+    """Published at once, signing in ten minutes, the old one until the last token under MAX_TTL has expired."""
+    before, after = keys("rotate", PRIVATE_KEYS=str(path), MAX_TTL="900")
+    assert (before["state"], after["state"]) == ("signs", "next")
+    assert after["signs_from"] - after["made_at"] == 600
+    assert 900 + 60 <= before["verifies_until"] - after["signs_from"] <= 900 + 61
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert keys("list", PRIVATE_KEYS=str(path)) == [before, after]
+
+
+def test_folder_has_a_file_for_each_key(tmp_path: Path) -> None:
+    """The setting takes the folder."""
+    keys("new", PRIVATE_KEYS=str(tmp_path))
+    listed = keys("rotate", "--alg", "RS256", PRIVATE_KEYS=str(tmp_path))
+    assert {file.name for file in tmp_path.iterdir()} == {f"{key['kid']}.json" for key in listed}
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    assert run("token", "mint", "alice", SECRET="", PRIVATE_KEYS=str(tmp_path)).returncode == 0
+
+
+def test_rotations_at_once_lose_no_key(path: Path) -> None:
+    """One after the other."""
+    threads = [threading.Thread(target=keys, args=("rotate",), kwargs={"PRIVATE_KEYS": str(path)}) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys("list", PRIVATE_KEYS=str(path))) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("new",), "has keys already"),
+        (("rotate", "--alg", "none"), "--alg must be one of HS256"),
+        (("rotate", "--file", "/nowhere/keys.json"), "/nowhere"),
+        (("list", "--file", "/nowhere/keys.json"), "has no key yet"),
+        (("retire", "other"), "no key has that kid"),
+    ],
+)
+def test_misuse_is_told(path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """And changes nothing."""
+    text = path.read_text()
+    assert said in complaint(*arguments, PRIVATE_KEYS=str(path), STORE=f"sqlite:///{path.parent}/store.db")
+    assert path.read_text() == text
+
+
+def test_broken_file_is_named_and_not_shown(path: Path) -> None:
+    """threats.md 29: it holds private keys."""
+    d = json.loads(path.read_text())["keys"][0]["d"]
+    path.write_text(path.read_text().replace('"kty": "EC"', '"kty": "RSA"'))
+    for arguments in (("list",), ("rotate",)):
+        said = complaint(*arguments, PRIVATE_KEYS=str(path))
+        assert str(path) in said or "JWTGATE_PRIVATE_KEYS" in said
+        assert d not in said
+
+
+def test_last_key_is_not_retired(path: Path) -> None:
+    """Nobody could log in any more."""
+    (key,) = keys("list", PRIVATE_KEYS=str(path))
+    assert "rotate first" in complaint("retire", key["kid"], PRIVATE_KEYS=str(path), STORE=f"sqlite:///{path.parent}/store.db")
+    assert keys("list", PRIVATE_KEYS=str(path)) == [key]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """URL of a server."""
+    with Server(valkey_binary()) as server:
+        yield server.url
+
+
+@pytest.fixture
+def workers(path: Path, store: str) -> Iterator[list[Worker]]:
+    """Two, live, on the file."""
+    made = [Worker(PRIVATE_KEYS=str(path), STORE=store, SECRET="") for _ in range(2)]
+    yield made
+    for worker in made:
+        worker.close()
+
+
+def kid_of(token: str) -> str:
+    return str(jwt.get_unverified_header(token)["kid"])
+
+
+@pytest.mark.server
+def test_rotation_logs_nobody_out_and_needs_no_restart(path: Path, workers: list[Worker]) -> None:
+    """Tokens under the old key go on, and the next one signs when its time has come, in every worker."""
+    tokens = [worker.issue("alice") for worker in workers]
+    first, second = keys("rotate", PRIVATE_KEYS=str(path))
+    document = json.loads(path.read_text())
+    document["keys"][1]["nbf"] = int(time.time()) + 3  # ten minutes are long
+    path.write_text(json.dumps(document))
+    deadline = time.monotonic() + 20
+    for worker in workers:
+        while kid_of(token := worker.issue("alice")) != second["kid"]:
+            assert kid_of(token) == first["kid"] and time.monotonic() < deadline
+            time.sleep(0.1)
+        tokens.append(token)
+    assert [worker.verdict(token) for worker in workers for token in tokens] == ["admitted"] * 8
+
+
+@pytest.mark.server
+def test_retired_key_is_dead_everywhere_once_the_receipt_is_there(path: Path, store: str, workers: list[Worker]) -> None:
+    """Also where a worker remembers its token, and although the file is still the old one there; those of others live on."""
+    old = workers[0].issue("alice")
+    keys("rotate", PRIVATE_KEYS=str(path))
+    document = json.loads(path.read_text())
+    document["keys"][1]["nbf"] = int(time.time())
+    copy = path.with_name("copy.json")
+    copy.write_text(json.dumps(document))
+    copy.chmod(0o600)
+    other = Worker(PRIVATE_KEYS=str(copy), STORE=store, SECRET="")
+    new = other.issue("alice")
+    everybody = [*workers, other]
+    assert [worker.verdict(old) for worker in everybody for _ in range(2)] == ["admitted"] * 6
+    receipt = keys("retire", kid_of(old), PRIVATE_KEYS=str(path), STORE=store)
+    verdicts = [worker.verdict(old) for worker in everybody]
+    assert receipt["effective_everywhere"] and receipt["workers"] == 3
+    assert set(verdicts) <= {"revoked", "unknown_key"} and verdicts[2] == "revoked"
+    assert other.verdict(new) == "admitted"
+    other.close()
+
+
+@pytest.mark.server
+def test_key_that_leaves_the_file_takes_its_remembered_tokens_along(path: Path, workers: list[Worker]) -> None:
+    """Without any ruling: whoever edits the file means it."""
+    old = workers[0].issue("alice")
+    assert [worker.verdict(old) for worker in workers for _ in range(2)] == ["admitted"] * 4
+    path.unlink()
+    keys("new", PRIVATE_KEYS=str(path))
+    deadline = time.monotonic() + 20
+    for worker in workers:
+        while worker.verdict(old) == "admitted":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert worker.verdict(old) == "unknown_key"
+
+
+@pytest.mark.server
+def test_file_that_cannot_be_used_changes_nothing(path: Path, workers: list[Worker]) -> None:
+    """The last good keys stay, and are taken up again."""
+    token = workers[0].issue("alice")
+    text = path.read_text()
+    path.write_text(text[:40])
+    time.sleep(2.5)
+    assert [worker.verdict(worker.issue("alice")) for worker in workers] == ["admitted"] * 2
+    path.write_text(text)
+    assert [worker.verdict(token) for worker in workers] == ["admitted"] * 2
