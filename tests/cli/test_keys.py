@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 from cli.commanding import Worker, run
 from servers import Server, valkey_binary
+
+from jwtgate import Gate, Settings
+from jwtgate.cli.key_files import KeyFiles, new_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,14 +61,23 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_new_key_of_each_algorithm_signs_at_once(tmp_path: Path, algorithm: str) -> None:
-    """In a file that its owner alone may read."""
+    """Made, written and read again, it signs what it verifies, under its own name."""
     path = tmp_path / "keys.json"
-    (key,) = keys("new", "--alg", algorithm, PRIVATE_KEYS=str(path))
-    assert (key["alg"], key["state"], key["verifies_until"]) == (algorithm, "signs", None)
+    KeyFiles(path).write([made := new_key(algorithm)])
+    with closing(Gate(Settings(private_keys=path))) as gate:
+        assert gate.ready()
+        token = gate.issue("alice")
+        assert gate.verify(token).header == {"alg": algorithm, "kid": made.kid, "typ": "at+jwt"}
+
+
+def test_first_key_is_its_owners_alone(path: Path) -> None:
+    """And signs what ``token mint`` makes."""
+    (key,) = keys("list", PRIVATE_KEYS=str(path))
+    assert (key["alg"], key["state"], key["verifies_until"]) == ("ES256", "signs", None)
     assert path.stat().st_mode & 0o777 == 0o600
     ended = run("token", "mint", "alice", SECRET="", PRIVATE_KEYS=str(path))
     assert ended.returncode == 0, ended.stderr
-    assert jwt.get_unverified_header(ended.stdout.strip()) == {"alg": algorithm, "kid": key["kid"], "typ": "at+jwt"}
+    assert kid_of(ended.stdout.strip()) == key["kid"]
 
 
 def test_next_key_waits_and_the_one_before_stays(path: Path) -> None:
