@@ -65,7 +65,8 @@ def bearer(token: str) -> tuple[str, str]:
 def json_of(answer: Answer) -> Any:
     """Of a 200."""
     assert answer.status == 200
-    assert answer.header("cache-control") == "no-store"
+    is_key_set = answer.header("content-type") == "application/jwk-set+json"
+    assert answer.header("cache-control") == ("public, max-age=300" if is_key_set else "no-store")
     return json.loads(answer.body)
 
 
