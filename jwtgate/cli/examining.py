@@ -7,9 +7,12 @@ that of any process would.
 from __future__ import annotations
 
 import logging
+import shlex
+import stat
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jwtgate.auditing import audit_settings, weaknesses_of_mistakes
@@ -64,7 +67,7 @@ def examine(environ: Mapping[str, str]) -> Examination:
         settings = Settings.from_env(environ)
     except SettingsError as error:
         return _examination(weaknesses_of_mistakes(error.mistakes), "The store was not asked")
-    findings = list(audit_settings(settings, environ))
+    findings = [*audit_settings(settings, environ), *_exposed_keys(settings)]
     condition = ""
     try:
         # Without STRICT, which would end at the first finding of the store's.
@@ -75,6 +78,19 @@ def examine(environ: Mapping[str, str]) -> Examination:
     except StoreUnavailable as error:
         findings.append(_unusable(settings.store, error))
     return _examination(tuple(findings), condition)
+
+
+def _exposed_keys(settings: Settings) -> Generator[Weakness]:
+    """Files with private keys that others of this machine may read, or change."""
+    for name in ("private_key", "private_keys"):
+        value = str(getattr(settings, name) or "")
+        if not value or "-----BEGIN" in value:
+            continue
+        for path in (Path(value), *Path(value).glob("*.json")):
+            with suppress(OSError):
+                if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                    problem = f"{path} holds a private key, and not only its owner may read it: who can sign admits anybody."
+                    yield Weakness(problem, f"chmod 600 {shlex.quote(str(path))}", about=f"JWTGATE_{name.upper()}")
 
 
 def _examination(findings: tuple[Weakness, ...], condition: str) -> Examination:

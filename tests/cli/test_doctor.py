@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -227,6 +228,19 @@ def test_each_mistake_in_the_settings_is_a_problem() -> None:
     assert status == 1
     assert {finding["about"] for finding in found} == {"JWTGATE_SECRET", "JWTGATE_LEASE"}
     assert run("doctor", "--deeply").returncode == 2
+
+
+def test_private_keys_that_others_may_read_are_a_problem(sound: Server, good: dict[str, str], tmp_path: Path) -> None:
+    """The line that mends it is a line for a shell."""
+    path = tmp_path / "own keys.json"
+    assert run("keys", "new", SECRET="", PRIVATE_KEYS=str(path)).returncode == 0
+    settings = {**good, "SECRET_FILE": "", "PRIVATE_KEYS": str(path), "STORE": sound.url}
+    assert findings(**settings) == (0, [])
+    path.chmod(0o644)
+    status, (finding,) = findings(**settings)
+    assert (status, finding["severity"], finding["about"]) == (1, "problem", "JWTGATE_PRIVATE_KEYS")
+    subprocess.run(["/bin/sh", "-c", finding["remedy"]], check=True)
+    assert findings(**settings) == (0, [])
 
 
 def test_hints_alone_pass(sound: Server) -> None:
