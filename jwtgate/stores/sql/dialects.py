@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -100,8 +101,19 @@ class Dialect(Protocol):
         """A new connection, by then or never."""
         ...
 
-    def bound(self, raw: Raw, deadline: float) -> None:
-        """Whatever is asked from here on ends by then (``time.monotonic``)."""
+    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
+        """Whatever is asked from here on ends by then (``time.monotonic``).
+
+        Args: is_asking: whether the next answer must be here when the statement returns; see ``together``.
+        """
+        ...
+
+    def together(self, raw: Raw) -> AbstractContextManager[None]:
+        """Where the driver can: statements whose answers are not asked for are sent without waiting, and fail later."""
+        ...
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Whether the server refused in good order what took too long: other connections are as good as before."""
         ...
 
     def is_stale(self, raw: Raw) -> bool:

@@ -2,12 +2,14 @@
 
 A connection that met any error is closed: no answer that was left unread reaches another question, and the server ends what
 was begun. The free ones go with it: what cut one off has mostly cut them all, and each would hold another caller for a whole
-timeout. Nothing is repeated once it was sent. Knows nothing of rulings.
+timeout. Not so where the server itself said that something took too long: new connections would only add to its load.
+Nothing is repeated once it was sent. Knows nothing of rulings.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 import weakref
 from contextlib import contextmanager
@@ -23,12 +25,13 @@ from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Engine
 
     from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
 
-__all__ = ["Line", "Lines", "NotPrepared"]
+__all__ = ["Busy", "Line", "Lines", "NotPrepared"]
 
 MAX_LINES = 8
 """Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
@@ -38,6 +41,10 @@ T = TypeVar("T")
 
 class NotPrepared(StoreUnavailable):
     """What ``prepare`` had made was taken away. Nothing was written."""
+
+
+class Busy(StoreUnavailable):
+    """The server refused in good order what took too long, such as waiting for a lock. Nothing was written."""
 
 
 class Line:
@@ -57,27 +64,37 @@ class Line:
         self.dialect.bound(self._raw, self.deadline)
         return self.connection.execute(statement, parameters)
 
-    def run_all(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
+    def put(self, statement: Statement, parameters: Any = None) -> None:
+        """The same where nobody needs the answer: in a transaction it may fail later, at the latest at its end."""
+        self.dialect.bound(self._raw, self.deadline, is_asking=False)
+        self.connection.execute(statement, parameters)
+
+    def put_all(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
         """One statement for each row; a driver takes a detour for many, so one row is run alone."""
         if rows:
-            self.run(statement, rows if len(rows) > 1 else rows[0])
+            self.put(statement, rows if len(rows) > 1 else rows[0])
 
-    def say(self, text: str) -> Any:
-        """One statement as it stands."""
-        self.dialect.bound(self._raw, self.deadline)
+    def say(self, text: str, *, is_asking: bool = True) -> Any:
+        """One statement as it stands. Args: is_asking: see ``put``."""
+        self.dialect.bound(self._raw, self.deadline, is_asking=is_asking)
         return self.connection.exec_driver_sql(text)
+
+    def together(self) -> AbstractContextManager[None]:
+        """See ``Dialect``."""
+        return self.dialect.together(self._raw)
 
     @contextmanager
     def transaction(self, begin: tuple[str, ...]) -> Generator[None]:
         """Commits at the end; takes everything back where the step itself gives up."""
-        for text in begin:
-            self.say(text)
-        try:
-            yield
-        except StoreUnavailable:
-            self.say("ROLLBACK")
-            raise
-        self.say("COMMIT")
+        with self.together():
+            for text in begin:
+                self.say(text, is_asking=False)
+            try:
+                yield
+            except StoreUnavailable:
+                self.say("ROLLBACK")
+                raise
+            self.say("COMMIT", is_asking=False)
         if self.dialect.has_moved(self._raw):
             raise StoreUnavailable("the database was replaced under the write")
 
@@ -127,6 +144,7 @@ class Lines:
 
     def _begin(self) -> None:
         self._is_prepared = False
+        self._step = threading.local()
         self._generation = 0
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
@@ -148,7 +166,8 @@ class Lines:
         return engine
 
     def _connect(self) -> Raw:
-        raw = self.dialect.connect(time.monotonic() + TIMEOUT_SECONDS)
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        raw = self.dialect.connect(min(deadline, getattr(self._step, "deadline", deadline)))
         self._raws.add(raw)
         self._is_prepared = False  # it may lead to another database than the one before
         return raw
@@ -165,7 +184,7 @@ class Lines:
         deadline = time.monotonic() + seconds
         with self._translated():
             engine, generation = self._engine, self._generation
-            line = Line(engine.connect(), self.dialect, deadline)
+            line = self._free(engine, deadline)
             try:
                 answer = step(line) if is_prepared else self._perform(step, line)
             except StoreUnavailable:
@@ -180,6 +199,11 @@ class Lines:
                     line.close()
                 line.connection.close()
             return answer
+
+    def _free(self, engine: Engine, deadline: float) -> Line:
+        """Args: deadline: of a new connection too, should one have to be made."""
+        self._step.deadline = deadline
+        return Line(engine.connect(), self.dialect, deadline)
 
     def _perform(self, step: Callable[[Line], T], line: Line) -> T:
         if self._is_prepared:
@@ -199,7 +223,7 @@ class Lines:
         """A connection outside of the pool, to be kept. Raises: StoreUnavailable."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with self._translated():
-            line = Line(self._engine.connect(), self.dialect, deadline)
+            line = self._free(self._engine, deadline)
             line.connection.detach()
             self._own.add(line)
             return line
@@ -226,8 +250,11 @@ class Lines:
         except StoreUnavailable:
             raise
         except Exception as error:
+            said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+            if isinstance(error, PoolTimeoutError) or self.dialect.is_busy(said):
+                raise self._unavailable(error) from error
             self._is_prepared = False
-            if generation == self._generation and not isinstance(error, PoolTimeoutError):
+            if generation == self._generation:
                 self._generation += 1
                 engine.dispose()
             raise self._unavailable(error) from error
@@ -245,7 +272,8 @@ class Lines:
         if explained is not None:
             return StoreUnavailable(self._without_secrets(f"JWTGATE_STORE: {explained}"))
         words = str(said).partition("\n")[0]
-        return StoreUnavailable(self._without_secrets(f"the store (JWTGATE_STORE) failed: {type(said).__name__}: {words}"))
+        kind = Busy if self.dialect.is_busy(said) else StoreUnavailable
+        return kind(self._without_secrets(f"the store (JWTGATE_STORE) failed: {type(said).__name__}: {words}"))
 
     def _without_secrets(self, part: Any) -> Any:
         for secret in self.dialect.secrets:

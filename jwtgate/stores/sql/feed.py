@@ -66,14 +66,15 @@ class SqlFeed:
     # --- registration
 
     def renew(self, worker: Worker, epoch: str | None, *, healed: bool = False, settled: bool = False) -> Renewal:
-        """One statement that renews and one that looks; a transaction where more than that is to be said."""
+        """One statement that renews and one that looks, sent together; a transaction where more than that is to be said."""
         claims = _Claims(worker, epoch, healed=healed, settled=settled)
         return self._ask(lambda line: self._renew(line, claims), is_relaxed=True)
 
     def _renew(self, line: Line, claims: _Claims) -> Renewal:
         worker = claims.worker
-        self._steps.renew(line, worker, claims.epoch)
-        state = self._steps.state(line)
+        with line.together():
+            self._steps.renew(line, worker, claims.epoch)
+            state = self._steps.state(line)
         is_renewed = any((each.name, each.beat) == (worker.name, worker.beat) for each in state.workers)
         if state.is_known and is_renewed and self._record(state, claims) == state.epoch:
             return Renewal(state.epoch, state.end, was_registered=True, workers=state.workers)

@@ -15,6 +15,7 @@ import os
 import secrets
 import select
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import pymysql  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs] - it has no types
@@ -29,6 +30,7 @@ from jwtgate.stores.sql.tables import lock_number
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MySQL"]
 
-IDLE_SECONDS = 2
+IDLE_SECONDS = 1
 """After which MariaDB ends a transaction whose client says no more."""
 
 OPTIONS = frozenset(
@@ -55,6 +57,9 @@ IN_SETTINGS = {
     1698: "the server refuses the user or the password",
 }
 """Error number to the sentence."""
+
+BUSY = frozenset({1205, 1213})
+"""A lock took too long, or two got in each other's way."""
 
 FOUND_ROWS = 2
 """CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""
@@ -174,12 +179,20 @@ class MySQL:
                 cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
         return raw
 
-    def bound(self, raw: Raw, deadline: float) -> None:
+    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:  # noqa: ARG002
         """For every wait from here on."""
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("no answer in time")
         raw.limit(left)
+
+    def together(self, raw: Raw) -> AbstractContextManager[None]:  # noqa: ARG002
+        """One by one."""
+        return nullcontext()
+
+    def is_busy(self, error: BaseException) -> bool:
+        """By the server's number."""
+        return isinstance(error, pymysql.err.MySQLError) and bool(error.args) and error.args[0] in BUSY
 
     def is_stale(self, raw: Raw) -> bool:
         """Closed, or something came unasked, such as the end."""

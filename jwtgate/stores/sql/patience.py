@@ -2,6 +2,9 @@
 
 The server's timeouts are the server's: one that stands still, or a network that swallows, keeps none of them. psycopg leaves
 all waiting to one method, which is replaced here; connecting is driven step by step, as libpq offers it.
+
+Questions whose answers nobody needs at once go out ``together``: on a busy machine each round trip is two turns in the queue
+for a processor, and whoever holds a lock meanwhile keeps all others waiting for it.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -26,18 +30,66 @@ class PatientConnection(psycopg.Connection[Any]):
     deadline = 0.0
     pid = 0
     is_awake = False
+    is_asking = True
+    """Whether the next answer is waited for; ``together`` alone minds it."""
+
+    pipe: psycopg.Pipeline | None = None
+    _is_given_up = False
 
     @classmethod
     def by(cls, conninfo: str, deadline: float) -> PatientConnection:
         """A new connection, by then or never: libpq's own timeout counts in whole seconds, from two."""
         made = cls(_drive(_connecting(conninfo), None, deadline))
         made.pid, made.deadline = os.getpid(), deadline
+        made.cursor_factory = _Cursor
         return made
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """One round trip up to each answer that is asked for, and one for what is left at the end.
+
+        Where the server refuses one question it does none of those sent after it. A connection that is not idle afterwards is
+        closed: what was begun is taken back by the server.
+
+        Nothing is sent before all of it is: to a server that waits for the rest of a pipeline no session is idle, and none of
+        its timeouts would free what a client holds that was stopped or cut off in the middle.
+        """
+        if not psycopg.Pipeline.is_supported():  # by an old libpq
+            yield
+            return
+        with self.pipeline() as self.pipe:
+            try:
+                yield
+                self.settle()
+            except BaseException:
+                if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                    self._is_given_up = True
+                    self.pgconn.finish()
+                raise
+            finally:
+                self.pipe = None
+
+    def settle(self) -> None:
+        """Sends what is waiting in one piece, and takes in the answers."""
+        pipe = self.pipe
+        if pipe is not None:
+            pipe.command_queue.append(self.pgconn.pipeline_sync)
+            pipe.result_queue.append(None)
+            while pipe.command_queue:
+                pipe.command_queue.popleft()()
+            self.is_asking = True
+            pipe.sync()
+
+    def _is_queued(self) -> bool:
+        return self.pipe is not None and not self.is_asking and len(self.pipe.command_queue) > 0
 
     def wait(self, gen: Generator[Any, Any, Any], *_: Any, **__: Any) -> Any:
         """Every answer of the server is waited for here."""
+        if self._is_given_up:  # psycopg's own tidying: there is nothing left to tidy
+            gen.close()
+            return None
         try:
-            return _drive(gen, lambda: self.pgconn.socket, self.deadline)
+            return _drive(gen, lambda: self.pgconn.socket, self.deadline, self._is_queued)
         except BaseException:
             if self.pgconn.transaction_status in (pq.TransactionStatus.ACTIVE, pq.TransactionStatus.UNKNOWN):
                 self.pgconn.finish()  # its answer is still to come
@@ -50,6 +102,24 @@ class PatientConnection(psycopg.Connection[Any]):
 
     def __del__(self, *_: Any) -> None:
         """Without a warning: what is let go of is closed by libpq, in its own process."""
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """Has its answer when ``execute`` returns, unless that is not asked for."""
+
+    def execute(self, *arguments: Any, **options: Any) -> _Cursor:
+        """See psycopg."""
+        super().execute(*arguments, **options)
+        connection: Any = self.connection
+        if connection.is_asking:
+            connection.settle()
+        return self
+
+    def executemany(self, *arguments: Any, **options: Any) -> None:
+        """Is done when it returns."""
+        connection: Any = self.connection
+        connection.settle()
+        super().executemany(*arguments, **options)
 
 
 def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
@@ -68,20 +138,26 @@ def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
     return pgconn
 
 
-def _drive(gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, deadline: float) -> Any:
+def _drive(
+    gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, deadline: float, is_enough: Callable[[], bool] | None = None
+) -> Any:
     """Runs one of psycopg's generators: waits for its socket as it says, by the deadline at the latest.
 
-    Args: socket: where the generator yields only the direction.
+    Args:
+        socket: where the generator yields only the direction.
+        is_enough: whether it need not be waited for.
     """
     try:
         wanted = next(gen)
-        while True:
+        while is_enough is None or not is_enough():
             place, direction = (socket(), wanted) if socket is not None else wanted
             ready = _ready(place, direction, deadline)
             if not ready:
                 gen.close()
                 raise psycopg.OperationalError("no answer in time")
             wanted = gen.send(ready)
+        gen.close()
+        return None
     except StopIteration as end:
         return end.value
 

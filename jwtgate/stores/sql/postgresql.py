@@ -29,6 +29,7 @@ from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQL"]
 
-LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 2))
-"""The server gives up before its client does; and on one that holds the log's end and says no more, a little later."""
+LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 0.5))
+"""The server gives up before its client does; and on a client that holds the log's end and says no more, while those who wait
+for it still have time for their own turn."""
+
+BUSY = frozenset(["55P03", "57014", "40001", "40P01"])
+"""SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way."""
 
 OPTIONS = frozenset(
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation", "channel_binding", "gssencmode"]
@@ -86,9 +91,9 @@ class PostgreSQL:
         self._conninfo = make_conninfo("", **{name: str(each) for name, each in given.items() if each is not None})
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
-        """Both in one round trip."""
+        """Sent together with the question that follows."""
         lock = f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - see ``identifier``
-        return (f"BEGIN ISOLATION LEVEL READ COMMITTED; {lock}",)
+        return ("BEGIN ISOLATION LEVEL READ COMMITTED", lock)
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
         """Microseconds since 1970."""
@@ -142,9 +147,18 @@ class PostgreSQL:
         raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         return raw
 
-    def bound(self, raw: Raw, deadline: float) -> None:
+    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
         """For every wait from here on."""
-        raw.deadline = deadline
+        raw.deadline, raw.is_asking = deadline, is_asking
+
+    def together(self, raw: Raw) -> AbstractContextManager[None]:
+        """Libpq's pipeline mode, COMMIT included: a server that refuses one statement does none of those after it."""
+        together: AbstractContextManager[None] = raw.together()
+        return together
+
+    def is_busy(self, error: BaseException) -> bool:
+        """By SQLSTATE."""
+        return getattr(error, "sqlstate", None) in BUSY
 
     def is_stale(self, raw: Raw) -> bool:
         """Closed, or something came unasked, such as the server's farewell. What wakes a listener is no farewell."""

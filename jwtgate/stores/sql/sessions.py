@@ -106,21 +106,21 @@ class SessionRows:
                     self._replace(line, change.sid, _ENDED)
             elif row is None:
                 fields = _fields(change, change.record, now)
-                line.run(self.table.insert(), {"sid": change.sid.encode(), "stamp": stamp.encode(), **fields})
+                line.put(self.table.insert(), {"sid": change.sid.encode(), "stamp": stamp.encode(), **fields})
             elif is_there:
                 self._replace(line, change.sid, _fields(change, change.record, now))
             else:
                 self._replace(line, change.sid, {**_fields(change, change.record, now), "stamp": stamp.encode()})
 
     def _replace(self, line: Line, sid: str, values: dict[str, Any]) -> None:
-        line.run(update(self.table).where(self.table.c.sid == sid.encode()).values(**values))
+        line.put(update(self.table).where(self.table.c.sid == sid.encode()).values(**values))
 
     def saw(self, line: Line, sids: Sequence[str]) -> None:
         """Moves ``seen_at`` of live ones to now."""
         sessions = self.table.c
         of_these = sessions.sid.in_([sid.encode() for sid in sids])
         now = self.steps.dialect.clock()
-        line.run(update(self.table).where(of_these & (sessions.is_ended == 0)).values(seen_at=now))
+        line.put(update(self.table).where(of_these & (sessions.is_ended == 0)).values(seen_at=now))
 
 
 def is_as_expected(change: SessionChange, row: Row | None, now: float) -> bool:

@@ -31,6 +31,7 @@ from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -146,12 +147,20 @@ class SQLite:
             raise
         return raw
 
-    def bound(self, raw: Raw, deadline: float) -> None:
+    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:  # noqa: ARG002
         """Only for the one lock is anything waited."""
         left = math.ceil((deadline - time.monotonic()) * BUSY_STEPS)
         if left != raw.patience:
             raw.patience = left
             raw.execute(f"PRAGMA busy_timeout={max(1, left * 1000 // BUSY_STEPS)}")
+
+    def together(self, raw: Raw) -> AbstractContextManager[None]:  # noqa: ARG002
+        """There is no way between."""
+        return contextlib.nullcontext()
+
+    def is_busy(self, error: BaseException) -> bool:
+        """Others were writing all the time."""
+        return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
     def is_stale(self, raw: Raw) -> bool:
         """Whether the path names another file now, or none."""

@@ -149,10 +149,10 @@ class Steps:
         end = old.end
         if not end.link:
             end = replace(end, link=secrets.token_urlsafe(8))
-            line.run(self.tables.log.delete())
-        line.run(self.tables.workers.delete())
+            line.put(self.tables.log.delete())
+        line.put(self.tables.workers.delete())
         values = {"epoch": epoch.name.encode(), "born_at": old.at, "link": end.link.encode(), **_record(epoch)}
-        line.run(
+        line.put(
             update(meta)
             .where(meta.c.id == 1)
             .values(**values, identity=self.dialect.server(self.tables), mark=self.dialect.mark())
@@ -179,25 +179,25 @@ class Steps:
     def renew(self, line: Line, worker: Worker, epoch: str | None) -> None:
         """Renews a row that stands, of whatever epoch, with a reach that does not grow; else does nothing."""
         fields = {f"new_{name}": value for name, value in _worker_fields(worker).items()}
-        line.run(self._renewal, {"of": worker.name.encode(), "of_epoch": (epoch or "").encode(), **fields})
+        line.put(self._renewal, {"of": worker.name.encode(), "of_epoch": (epoch or "").encode(), **fields})
 
     def register(self, line: Line, worker: Worker, epoch: str) -> None:
         """Of the row's holder only."""
         workers, name = self.tables.workers, worker.name.encode()
-        line.run(workers.delete().where(workers.c.name == name))
-        line.run(workers.insert(), {"name": name, "epoch": epoch.encode(), **_worker_fields(worker)})
+        line.put(workers.delete().where(workers.c.name == name))
+        line.put(workers.insert(), {"name": name, "epoch": epoch.encode(), **_worker_fields(worker)})
 
     def forget(self, line: Line, worker: Worker) -> None:
         """Where the beat is the same."""
         workers = self.tables.workers
-        line.run(workers.delete().where((workers.c.name == worker.name.encode()) & (workers.c.beat == worker.beat)))
+        line.put(workers.delete().where((workers.c.name == worker.name.encode()) & (workers.c.beat == worker.beat)))
 
     # --- the record and the log
 
     def save_record(self, line: Line, epoch: Epoch) -> None:
         """Of the row's holder only."""
         meta = self.tables.meta
-        line.run(update(meta).where(meta.c.id == 1).values(**_record(epoch), mark=self.dialect.mark()))
+        line.put(update(meta).where(meta.c.id == 1).values(**_record(epoch), mark=self.dialect.mark()))
 
     @cached_property
     def _advance(self) -> Any:
@@ -218,8 +218,8 @@ class Steps:
             fields = {"position": position, "link": link.encode(), "previous": previous.encode(), "at": state.at}
             rows.append({**fields, "digest": digest, "ruling": ruling})
         if rows:
-            line.run_all(self.tables.log.insert(), rows)
-            line.run(self._advance, {"new_position": position, "new_link": link.encode()})
+            line.put_all(self.tables.log.insert(), rows)
+            line.put(self._advance, {"new_position": position, "new_link": link.encode()})
         return LogEnd(position, link, cursor_of(position))
 
     def rulings_on(self, line: Line, digests: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -243,8 +243,8 @@ class Steps:
             for digest, (ruling, until) in puts.items()
             if digest in there
         ]
-        line.run_all(rulings.insert(), fresh)
-        line.run_all(self._replace_ruling, changed)
+        line.put_all(rulings.insert(), fresh)
+        line.put_all(self._replace_ruling, changed)
 
     @cached_property
     def _replace_ruling(self) -> Any:

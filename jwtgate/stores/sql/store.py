@@ -183,7 +183,7 @@ class SqlStore:
         rulings = self._tables.rulings
         expired = select(rulings.c.digest).where(rulings.c.until < now).order_by(rulings.c.until).limit(SWEPT_PER_WRITE)
         digests = list(line.run(expired).scalars())
-        line.run(delete(rulings).where(rulings.c.digest.in_(digests)))
+        line.put(delete(rulings).where(rulings.c.digest.in_(digests)))
 
     # --- the rest
 
