@@ -112,6 +112,10 @@ class Dialect(Protocol):
         """Where the driver can: statements whose answers are not asked for are sent without waiting, and fail later."""
         ...
 
+    def settle(self, raw: Raw) -> None:
+        """Before a COMMIT: sees to it that nothing is committed where a statement before it failed."""
+        ...
+
     def is_busy(self, error: BaseException) -> bool:
         """Whether the server refused in good order what took too long: other connections are as good as before."""
         ...

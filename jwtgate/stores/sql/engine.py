@@ -94,6 +94,7 @@ class Line:
             except StoreUnavailable:
                 self.say("ROLLBACK")
                 raise
+            self.dialect.settle(self._raw)
             self.say("COMMIT", is_asking=False)
         if self.dialect.has_moved(self._raw):
             raise StoreUnavailable("the database was replaced under the write")

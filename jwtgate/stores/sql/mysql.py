@@ -15,10 +15,13 @@ import os
 import secrets
 import select
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 import pymysql  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs] - it has no types
+from pymysql.connections import MySQLResult  # type: ignore[import-untyped]
+from pymysql.constants import COMMAND  # type: ignore[import-untyped]
 from sqlalchemy import Double, LargeBinary, literal, literal_column
 from sqlalchemy.dialects.mysql import insert as insert_into
 
@@ -29,7 +32,7 @@ from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Table, Update
@@ -64,6 +67,9 @@ BUSY = frozenset({1205, 1213})
 FOUND_ROWS = 2
 """CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""
 
+MOST_OWED = 100
+"""Answers left unread at a time: were there too many, each side would wait for the other to read."""
+
 MODES = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """Nothing is cut short to fit, and a table in memory is one."""
 
@@ -72,9 +78,16 @@ _Untyped: Any = pymysql.Connection
 
 
 class _Connection(_Untyped):  # type: ignore[misc]  # the driver has no types
-    """Waits no longer than its deadline. Transactions are statements: nothing is sent that was not said."""
+    """Waits no longer than its deadline. Transactions are statements: nothing is sent that was not said.
+
+    ``together`` answers that are not asked for are read before the next one that is.
+    """
 
     pid = 0
+    deadline = inf
+    is_asking = True
+    is_together = False
+    owed = 0
 
     def commit(self) -> None:
         """Sends nothing."""
@@ -87,9 +100,49 @@ class _Connection(_Untyped):  # type: ignore[misc]  # the driver has no types
         if self.pid in (0, os.getpid()):
             self._force_close()
 
-    def limit(self, seconds: float) -> None:
-        """For each wait from here on."""
-        self._read_timeout = self._write_timeout = seconds
+    def limit(self) -> None:
+        """The next wait ends by the deadline."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        self._read_timeout = self._write_timeout = left
+
+    def query(self, sql: Any, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 - as the driver calls it
+        """Sends it, and reads all answers up to its own; or sends it only."""
+        if not self.is_together:
+            return super().query(sql, unbuffered)
+        if self.owed >= MOST_OWED:
+            self.settle()
+        self._execute_command(COMMAND.COM_QUERY, sql)
+        self.owed += 1
+        if self.is_asking:
+            return self.settle()
+        self._result = MySQLResult(self)
+        self._result.affected_rows = 0
+        return 0
+
+    def settle(self) -> Any:
+        """Reads the answers that are owed. The first that is a refusal is raised; the others are lost with the connection."""
+        answer = 0
+        while self.owed:
+            self.owed -= 1
+            self.limit()
+            self._next_seq_id = 1
+            answer = self._read_query_result()
+        return answer
+
+    @contextmanager
+    def together(self) -> Generator[None]:
+        """Unless all answers were read the connection is closed: the server takes back what was begun."""
+        self.is_together = True
+        try:
+            yield
+            self.settle()
+        finally:
+            self.is_together = False
+            if self.owed:
+                self.owed = 0
+                self.close()
 
     def socket(self) -> socket.socket | None:
         """None: closed."""
@@ -172,23 +225,26 @@ class MySQL:
         """Each wait is bounded by what is left at the beginning."""
         left = max(0.001, deadline - time.monotonic())
         raw = _Connection(**self._arguments, connect_timeout=left, read_timeout=left, write_timeout=left)
-        raw.pid = os.getpid()
-        with raw.cursor() as cursor:
+        raw.pid, raw.deadline, raw.is_asking = os.getpid(), deadline, False
+        with raw.together(), raw.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             if "MariaDB" in raw.get_server_info():
                 cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
         return raw
 
-    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:  # noqa: ARG002
+    def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
         """For every wait from here on."""
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no answer in time")
-        raw.limit(left)
+        raw.deadline, raw.is_asking = deadline, is_asking
+        raw.limit()
 
-    def together(self, raw: Raw) -> AbstractContextManager[None]:  # noqa: ARG002
-        """One by one."""
-        return nullcontext()
+    def together(self, raw: Raw) -> AbstractContextManager[None]:
+        """Sent one after another. A server that refuses one goes on with the next, so COMMIT waits for all answers."""
+        together: AbstractContextManager[None] = raw.together()
+        return together
+
+    def settle(self, raw: Raw) -> None:
+        """See ``together``."""
+        raw.settle()
 
     def is_busy(self, error: BaseException) -> bool:
         """By the server's number."""

@@ -156,6 +156,9 @@ class PostgreSQL:
         together: AbstractContextManager[None] = raw.together()
         return together
 
+    def settle(self, raw: Raw) -> None:
+        """Needs nothing: see ``together``."""
+
     def is_busy(self, error: BaseException) -> bool:
         """By SQLSTATE."""
         return getattr(error, "sqlstate", None) in BUSY

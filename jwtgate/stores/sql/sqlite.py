@@ -158,6 +158,9 @@ class SQLite:
         """There is no way between."""
         return contextlib.nullcontext()
 
+    def settle(self, raw: Raw) -> None:
+        """Nothing is owed."""
+
     def is_busy(self, error: BaseException) -> bool:
         """Others were writing all the time."""
         return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
