@@ -44,7 +44,7 @@ class NotPrepared(StoreUnavailable):
 
 
 class Busy(StoreUnavailable):
-    """The server refused in good order what took too long, such as waiting for a lock. Nothing was written."""
+    """In good order something took too long, such as waiting for a lock or a free connection. Nothing was written."""
 
 
 class Line:
@@ -263,7 +263,7 @@ class Lines:
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         """The first line of what the server said: more may quote rows."""
         if isinstance(error, PoolTimeoutError):
-            return StoreUnavailable(f"all {MAX_LINES} connections to the store are busy")
+            return Busy(f"all {MAX_LINES} connections to the store are busy")
         said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         link: BaseException | None = error
         while link is not None:

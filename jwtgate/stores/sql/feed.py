@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select
 
 from jwtgate.core.history import Entry, Renewal
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.sql.engine import Busy
 from jwtgate.stores.sql.purging import Purging
 from jwtgate.stores.sql.steps import cursor_of
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["SqlFeed"]
 
 T = TypeVar("T")
+
+MOST_UNTOLD = 5000
+"""Sessions seen that are kept for a quieter moment."""
 
 SEEN_PER_STEP = 500
 """Sessions told of while others wait to write."""
@@ -45,6 +49,7 @@ class SqlFeed:
         self._line: Line | None = None
         self._is_closed = False
         self._is_listening = False
+        self._untold: list[str] = []
 
     def _ask(self, step: Callable[[Line], T], *, is_relaxed: bool) -> T:
         """Args: is_relaxed: the step writes nothing that must outlive a crash."""
@@ -189,15 +194,26 @@ class SqlFeed:
                 self._steps.open_epoch(line, state)
 
     def saw(self, sids: Sequence[str]) -> None:
-        """A few hundred at a time: others wait meanwhile."""
-        for first in range(0, max(1, len(sids)), SEEN_PER_STEP):
-            some = sids[first : first + SEEN_PER_STEP]
-            self._ask(lambda line, some=some: self._saw(line, some), is_relaxed=True)  # type: ignore[misc]
+        """A few hundred at a time: others wait meanwhile.
+
+        Of no account beside a lease: it has a free connection and no patience, and what finds others writing all the time is
+        told with the next.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("the feed is closed")
+        wanted = list(dict.fromkeys((*self._untold, *sids)))[-MOST_UNTOLD:]
+        while wanted:
+            some = wanted[:SEEN_PER_STEP]
+            try:
+                self._lines.ask(lambda line, some=some: self._saw(line, some))  # type: ignore[misc]
+            except Busy:
+                break
+            del wanted[:SEEN_PER_STEP]
+        self._untold = wanted
 
     def _saw(self, line: Line, sids: Sequence[str]) -> None:
-        if sids:
-            with self._steps.holding(line):
-                self._sessions.saw(line, sids)
+        with self._steps.holding(line):
+            self._sessions.saw(line, sids)
 
     def close(self) -> None:
         """Closes the connection."""
