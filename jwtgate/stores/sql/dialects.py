@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Table, Update
@@ -39,6 +39,11 @@ class Dialect(Protocol):
     @property
     def url(self) -> str:
         """For SQLAlchemy, without a host: connections are made here."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Of SQLAlchemy's, what this kind takes beyond the common ones."""
         ...
 
     @property

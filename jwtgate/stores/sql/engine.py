@@ -36,6 +36,8 @@ __all__ = ["Busy", "Line", "Lines", "NotPrepared"]
 MAX_LINES = 8
 """Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
 
+FEW_ROWS = 8
+
 T = TypeVar("T")
 
 
@@ -44,7 +46,7 @@ class NotPrepared(StoreUnavailable):
 
 
 class Busy(StoreUnavailable):
-    """In good order something took too long, such as waiting for a lock or a free connection. Nothing was written."""
+    """In good order something took too long, such as waiting for a lock. Nothing was written."""
 
 
 class Line:
@@ -70,9 +72,9 @@ class Line:
         self.connection.execute(statement, parameters)
 
     def put_all(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
-        """One statement for each row; a driver takes a detour for many, so one row is run alone."""
-        if rows:
-            self.put(statement, rows if len(rows) > 1 else rows[0])
+        """One statement for each row; a driver takes a detour for many, so few are put one by one."""
+        for some in [rows] if len(rows) > FEW_ROWS else rows:
+            self.put(statement, some)
 
     def say(self, text: str, *, is_asking: bool = True) -> Any:
         """One statement as it stands. Args: is_asking: see ``put``."""
@@ -162,6 +164,7 @@ class Lines:
             pool_use_lifo=True,
             pool_reset_on_return=None,
             hide_parameters=True,
+            **self.dialect.options,
         )
         event.listen(engine, "checkout", self._check)
         return engine

@@ -15,24 +15,21 @@ import os
 import secrets
 import select
 import time
-from contextlib import contextmanager
-from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import pymysql  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs] - it has no types
-from pymysql.connections import MySQLResult  # type: ignore[import-untyped]
-from pymysql.constants import COMMAND  # type: ignore[import-untyped]
 from sqlalchemy import Double, LargeBinary, literal, literal_column
 from sqlalchemy.dialects.mysql import insert as insert_into
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.mysql_patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Table, Update
@@ -61,92 +58,16 @@ IN_SETTINGS = {
 }
 """Error number to the sentence."""
 
-BUSY = frozenset({1205, 1213})
+LOCK_SECONDS = 0.8 * TIMEOUT_SECONDS
+
+BUSY = frozenset({1205, 1213, 1969})
 """A lock took too long, or two got in each other's way."""
 
 FOUND_ROWS = 2
 """CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""
 
-MOST_OWED = 100
-"""Answers left unread at a time: were there too many, each side would wait for the other to read."""
-
 MODES = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """Nothing is cut short to fit, and a table in memory is one."""
-
-
-_Untyped: Any = pymysql.Connection
-
-
-class _Connection(_Untyped):  # type: ignore[misc]  # the driver has no types
-    """Waits no longer than its deadline. Transactions are statements: nothing is sent that was not said.
-
-    ``together`` answers that are not asked for are read before the next one that is.
-    """
-
-    pid = 0
-    deadline = inf
-    is_asking = True
-    is_together = False
-    owed = 0
-
-    def commit(self) -> None:
-        """Sends nothing."""
-
-    def rollback(self) -> None:
-        """Sends nothing."""
-
-    def close(self) -> None:
-        """In a forked child the parent's stays open."""
-        if self.pid in (0, os.getpid()):
-            self._force_close()
-
-    def limit(self) -> None:
-        """The next wait ends by the deadline."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no answer in time")
-        self._read_timeout = self._write_timeout = left
-
-    def query(self, sql: Any, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 - as the driver calls it
-        """Sends it, and reads all answers up to its own; or sends it only."""
-        if not self.is_together:
-            return super().query(sql, unbuffered)
-        if self.owed >= MOST_OWED:
-            self.settle()
-        self._execute_command(COMMAND.COM_QUERY, sql)
-        self.owed += 1
-        if self.is_asking:
-            return self.settle()
-        self._result = MySQLResult(self)
-        self._result.affected_rows = 0
-        return 0
-
-    def settle(self) -> Any:
-        """Reads the answers that are owed. The first that is a refusal is raised; the others are lost with the connection."""
-        answer = 0
-        while self.owed:
-            self.owed -= 1
-            self.limit()
-            self._next_seq_id = 1
-            answer = self._read_query_result()
-        return answer
-
-    @contextmanager
-    def together(self) -> Generator[None]:
-        """Unless all answers were read the connection is closed: the server takes back what was begun."""
-        self.is_together = True
-        try:
-            yield
-            self.settle()
-        finally:
-            self.is_together = False
-            if self.owed:
-                self.owed = 0
-                self.close()
-
-    def socket(self) -> socket.socket | None:
-        """None: closed."""
-        return cast("socket.socket | None", self._sock)
 
 
 class MySQL:
@@ -154,6 +75,7 @@ class MySQL:
 
     url = "mysql+pymysql://"
     has_boot = True
+    options: Mapping[str, Any] = MappingProxyType({})
     relaxed = None
     strict = None
 
@@ -183,8 +105,9 @@ class MySQL:
         }
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
-        """The isolation is the connection's."""
-        return ("START TRANSACTION", f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
+        """The isolation is the connection's. MariaDB gives up before its client does; MySQL counts in whole seconds only."""
+        limit = f"/*M! SET STATEMENT max_statement_time = {LOCK_SECONDS:g} FOR */"
+        return ("START TRANSACTION", f"{limit} SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:
         """NULL once a restart has taken the word."""
@@ -224,7 +147,7 @@ class MySQL:
     def connect(self, deadline: float) -> Raw:
         """Each wait is bounded by what is left at the beginning."""
         left = max(0.001, deadline - time.monotonic())
-        raw = _Connection(**self._arguments, connect_timeout=left, read_timeout=left, write_timeout=left)
+        raw = PatientConnection(**self._arguments, connect_timeout=left, read_timeout=left, write_timeout=left)
         raw.pid, raw.deadline, raw.is_asking = os.getpid(), deadline, False
         with raw.together(), raw.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

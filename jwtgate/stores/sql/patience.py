@@ -34,7 +34,7 @@ class PatientConnection(psycopg.Connection[Any]):
     """Whether the next answer is waited for; ``together`` alone minds it."""
 
     pipe: psycopg.Pipeline | None = None
-    _is_given_up = False
+    _is_settled = False
 
     @classmethod
     def by(cls, conninfo: str, deadline: float) -> PatientConnection:
@@ -57,17 +57,20 @@ class PatientConnection(psycopg.Connection[Any]):
         if not psycopg.Pipeline.is_supported():  # by an old libpq
             yield
             return
-        with self.pipeline() as self.pipe:
-            try:
-                yield
-                self.settle()
-            except BaseException:
-                if self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
-                    self._is_given_up = True
-                    self.pgconn.finish()
-                raise
-            finally:
-                self.pipe = None
+        try:
+            with self.pipeline() as pipe:
+                self.pipe = pipe
+                try:
+                    yield
+                    self.settle()
+                except BaseException:
+                    if pipe.command_queue or self.pgconn.transaction_status != pq.TransactionStatus.IDLE:
+                        self.pgconn.finish()
+                    raise
+                finally:
+                    self.pipe, self._is_settled = None, True
+        finally:
+            self._is_settled = False
 
     def settle(self) -> None:
         """Sends what is waiting in one piece, and takes in the answers."""
@@ -85,7 +88,7 @@ class PatientConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: Generator[Any, Any, Any], *_: Any, **__: Any) -> Any:
         """Every answer of the server is waited for here."""
-        if self._is_given_up:  # psycopg's own tidying: there is nothing left to tidy
+        if self._is_settled:  # the end of the pipeline: there is nothing left to tell or to hear
             gen.close()
             return None
         try:
@@ -139,13 +142,14 @@ def _connecting(conninfo: str) -> Generator[Any, Any, pq.abc.PGconn]:
 
 
 def _drive(
-    gen: Generator[Any, Any, Any], socket: Callable[[], int] | None, deadline: float, is_enough: Callable[[], bool] | None = None
+    gen: Generator[Any, Any, Any],
+    socket: Callable[[], int] | None,
+    deadline: float,
+    is_enough: Callable[[], bool] | None = None,
 ) -> Any:
     """Runs one of psycopg's generators: waits for its socket as it says, by the deadline at the latest.
 
-    Args:
-        socket: where the generator yields only the direction.
-        is_enough: whether it need not be waited for.
+    Args: socket: where the generator yields only the direction. is_enough: whether it need not be waited for.
     """
     try:
         wanted = next(gen)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -28,7 +29,7 @@ from jwtgate.stores.sql.patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, ColumnElement, Table, Update
@@ -41,6 +42,9 @@ __all__ = ["PostgreSQL"]
 LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 0.5))
 """The server gives up before its client does; and on a client that holds the log's end and says no more, while those who wait
 for it still have time for their own turn."""
+
+CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
+"""Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
 
 BUSY = frozenset(["55P03", "57014", "40001", "40P01"])
 """SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way."""
@@ -67,6 +71,9 @@ class PostgreSQL:
 
     url = "postgresql+psycopg://"
     has_boot = False
+    options: Mapping[str, Any] = MappingProxyType({"use_native_hstore": False})
+    """Four round trips of each process's first connection."""
+
     relaxed = "SET synchronous_commit TO off"
     strict = "SET synchronous_commit TO DEFAULT"
 
@@ -124,10 +131,9 @@ class PostgreSQL:
 
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """IF NOT EXISTS alone does not hold against a second process at the same moment."""
-        wait = (
-            f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({lock_number(tables)})"
-        )
-        return (f"BEGIN; {wait}",), ("COMMIT",)
+        limits = {"statement_timeout": 0, "lock_timeout": 0, "idle_in_transaction_session_timeout": CREATION_IDLE_MS}
+        patient = "; ".join(f"SET LOCAL {name} = {value}" for name, value in limits.items())
+        return (f"BEGIN; {patient}; SELECT pg_advisory_xact_lock({lock_number(tables)})",), ("COMMIT",)
 
     def prepare_epoch(self, tables: Tables) -> Statement:  # noqa: ARG002
         """Nothing to prepare."""

@@ -20,6 +20,7 @@ import shutil
 import sqlite3
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, LargeBinary, func, literal
@@ -30,7 +31,7 @@ from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from sqlalchemy import ColumnElement, Table, Update
@@ -76,6 +77,7 @@ class SQLite:
 
     url = "sqlite://"
     secrets: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})
     has_boot = False
     relaxed = "PRAGMA synchronous=NORMAL"
     strict = "PRAGMA synchronous=FULL"
