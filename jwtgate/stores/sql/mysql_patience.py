@@ -77,7 +77,7 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
         if self.is_together:
             self._unsent += data
         else:
-            _Untyped._write_bytes(self, data)
+            _Untyped._write_bytes(self, data)  # noqa: SLF001 - replaced here
 
     def settle(self) -> Any:
         """Sends what is waiting in one piece, and reads the answers.
@@ -86,7 +86,7 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
         """
         answer, unsent, self._unsent = 0, self._unsent, b""
         if unsent:
-            _Untyped._write_bytes(self, unsent)
+            _Untyped._write_bytes(self, unsent)  # noqa: SLF001 - replaced here
         while self.owed:
             self.owed -= 1
             self.limit()
