@@ -91,6 +91,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.steps": frozenset({"sqlalchemy"}),
     "stores.sql.store": frozenset({"sqlalchemy"}),
     "stores.sql.tables": frozenset({"sqlalchemy"}),
+    "stores.sql.workers": frozenset({"sqlalchemy"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.server
 A, B = (bytes([number]) * 16 for number in (1, 2))
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
 
-MOST_TURNS = {"postgresql": 3, "mariadb": 4, "mysql": 4}
-"""State; rulings; the rest with COMMIT, which MySQL is asked for once it has confirmed the rest."""
+MOST_TURNS = {"postgresql": 2, "mariadb": 3, "mysql": 3}
+"""State and rulings; the rest with COMMIT, which MySQL is asked for once it has confirmed the rest."""
 
 SYNC = b"S\x00\x00\x00\x04"
 """Of PostgreSQL's protocol."""

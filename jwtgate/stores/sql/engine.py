@@ -164,6 +164,7 @@ class Lines:
             pool_use_lifo=True,
             pool_reset_on_return=None,
             hide_parameters=True,
+            enable_from_linting=False,  # on MySQL it does not see through a join of joins
             **self.dialect.options,
         )
         event.listen(engine, "checkout", self._check)

@@ -19,22 +19,24 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, bindparam, case, func, select, update
 
-from jwtgate.core.history import Epoch, LogEnd, Worker
+from jwtgate.core.history import Epoch, LogEnd
 from jwtgate.stores.sql.engine import NotPrepared
 from jwtgate.stores.sql.schema import refuse_newer
 from jwtgate.stores.sql.tables import FOREVER
+from jwtgate.stores.sql.workers import columns_of_workers, fields_of, spelt, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from sqlalchemy import Table
-
-    from jwtgate.core.history import Watch
+    from jwtgate.core.history import Watch, Worker
     from jwtgate.stores.sql.dialects import Dialect, Row, Statement
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["State", "Steps", "cursor_of", "spelt"]
+__all__ = ["State", "Steps", "cursor_of"]
+
+FEW_DIGESTS = 4
+"""Whose rulings come with the state: each has a row for each worker."""
 
 ATTEMPTS = 3
 """To answer of one epoch: each time another process has just opened a new one, or this one must."""
@@ -49,6 +51,7 @@ class State:
         at: the store's clock.
         workers: of this epoch, where they were asked for.
         first_until: when the first ruling may be forgotten, where that was asked for.
+        rulings: on the digests that were asked for, where they are few.
     """
 
     epoch: Epoch
@@ -57,11 +60,7 @@ class State:
     at: float
     workers: tuple[Worker, ...] = ()
     first_until: float | None = None
-
-
-def spelt(reach_seconds: float) -> float:
-    """A reach as it is stored."""
-    return min(reach_seconds, FOREVER)
+    rulings: dict[bytes, bytes] | None = None
 
 
 def cursor_of(position: int) -> str:
@@ -93,20 +92,41 @@ class Steps:
 
     @cached_property
     def _members(self) -> Statement:
+        return self._asked(self._listed)
+
+    @property
+    def _listed(self) -> Any:
         meta, workers = self.tables.meta, self.tables.workers
-        listed = meta.outerjoin(workers, workers.c.epoch == meta.c.epoch)
-        return select(*self.heading, *_worker_columns(workers)).select_from(listed).where(meta.c.id == 1)
+        return meta.outerjoin(workers, workers.c.epoch == meta.c.epoch)
+
+    def _asked(self, source: Any) -> Statement:
+        columns = (*self.heading, *columns_of_workers(self.tables.workers))
+        return select(*columns).select_from(source).where(self.tables.meta.c.id == 1)
 
     @cached_property
     def _members_and_ends(self) -> Statement:
-        return self._members.add_columns(select(func.min(self.tables.rulings.c.until)).scalar_subquery().label("first_until"))
+        return self._members.add_columns(self._first_until)
 
-    def state(self, line: Line, *, with_ends: bool = False) -> State:
-        """Epoch, end and workers, of one statement and so of one moment."""
-        rows = line.run(self._members_and_ends if with_ends else self._members).all()
+    @property
+    def _first_until(self) -> Any:
+        return select(func.min(self.tables.rulings.c.until)).scalar_subquery().label("first_until")
+
+    @cached_property
+    def _members_and_rulings(self) -> Statement:
+        rulings = self.tables.rulings
+        known = self._listed.outerjoin(rulings, rulings.c.digest.in_(bindparam("digests", expanding=True)))
+        return self._asked(known).add_columns(self._first_until, rulings.c.digest, rulings.c.ruling)
+
+    def state(self, line: Line, *, with_ends: bool = False, digests: frozenset[bytes] = frozenset()) -> State:
+        """Epoch, end and workers, of one statement and so of one moment. Args: digests: ``with_ends``, their rulings."""
+        is_few = 0 < len(digests) <= FEW_DIGESTS
+        told = self._members_and_rulings if is_few else self._members_and_ends if with_ends else self._members
+        rows = line.run(told, {"digests": sorted(digests)} if is_few else None).all()
         first = self.first_of(rows)
-        workers = tuple(_worker(row) for row in rows if row.name is not None)
-        return replace(_state(first), workers=workers, first_until=first.first_until if with_ends else None)
+        workers = {row.name: worker_of(row) for row in rows if row.name is not None}
+        known = {bytes(row.digest): bytes(row.ruling) for row in rows if row.digest is not None} if is_few else None
+        ends = first.first_until if with_ends else None
+        return replace(_state(first), workers=tuple(workers.values()), first_until=ends, rulings=known)
 
     def state_of(self, rows: Sequence[Row]) -> State:
         """The same of any statement that begins with ``heading``, without workers."""
@@ -122,12 +142,12 @@ class Steps:
     # --- writing
 
     @contextmanager
-    def holding(self, line: Line, *, with_ends: bool = False) -> Generator[State]:
-        """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here."""
+    def holding(self, line: Line, *, with_ends: bool = False, digests: frozenset[bytes] = frozenset()) -> Generator[State]:
+        """A transaction that nobody else writes in, in a known epoch: H1 and W1 are kept here. Args: as of ``state``."""
         is_prepared = not self.dialect.has_boot
         while True:
             with line.transaction(self.begin):
-                state = self.state(line, with_ends=with_ends)
+                state = self.state(line, with_ends=with_ends, digests=digests)
                 if not state.is_known and is_prepared:
                     state = self.open_epoch(line, state)
                 if state.is_known:
@@ -178,14 +198,14 @@ class Steps:
 
     def renew(self, line: Line, worker: Worker, epoch: str | None) -> None:
         """Renews a row that stands, of whatever epoch, with a reach that does not grow; else does nothing."""
-        fields = {f"new_{name}": value for name, value in _worker_fields(worker).items()}
+        fields = {f"new_{name}": value for name, value in fields_of(worker).items()}
         line.put(self._renewal, {"of": worker.name.encode(), "of_epoch": (epoch or "").encode(), **fields})
 
     def register(self, line: Line, worker: Worker, epoch: str) -> None:
         """Of the row's holder only."""
         workers, name = self.tables.workers, worker.name.encode()
         line.put(workers.delete().where(workers.c.name == name))
-        line.put(workers.insert(), {"name": name, "epoch": epoch.encode(), **_worker_fields(worker)})
+        line.put(workers.insert(), {"name": name, "epoch": epoch.encode(), **fields_of(worker)})
 
     def forget(self, line: Line, worker: Worker) -> None:
         """Where the beat is the same."""
@@ -258,25 +278,6 @@ def _state(row: Row) -> State:
     epoch = Epoch(bytes(row.current).decode(), row.lease, reach, bool(row.is_healed), bool(row.is_settled))
     end = LogEnd(row.position, bytes(row.end_link).decode(), cursor_of(row.position))
     return State(epoch, end, bool(row.is_known), float(row.clock))
-
-
-def _worker_columns(workers: Table) -> tuple[Any, ...]:
-    columns = workers.c
-    return (columns.name, columns.reach.label("worker_reach"), columns.acknowledged, columns.beat, columns.is_healing)
-
-
-def _worker(row: Row) -> Worker:
-    reach = math.inf if row.worker_reach >= FOREVER else row.worker_reach
-    return Worker(bytes(row.name).decode(), reach, row.acknowledged, row.beat, bool(row.is_healing))
-
-
-def _worker_fields(worker: Worker) -> dict[str, Any]:
-    return {
-        "reach": spelt(worker.reach_seconds),
-        "acknowledged": worker.acknowledged,
-        "beat": worker.beat,
-        "is_healing": int(worker.is_healing),
-    }
 
 
 def _record(epoch: Epoch) -> dict[str, Any]:

@@ -149,13 +149,15 @@ class SqlStore:
         self, line: Line, changes: Sequence[Change], now: float, sessions: Sequence[SessionChange], guard: Guard
     ) -> Written | None:
         is_quiet = not changes and len(sessions) > 0 and all(each.record is not None for each in sessions)
-        with self._steps.holding(line, with_ends=not is_quiet) as state:
+        digests = frozenset((*guard.not_revoked, *(change.digest for change in changes)))
+        with self._steps.holding(line, with_ends=not is_quiet, digests=digests) as state:
             if not abs(state.at - now) <= MAX_SKEW_SECONDS:
                 raise StoreUnavailable(
                     f"the clocks of the store and the caller are over 60 s apart: {state.at:.3f} and {now:.3f}"
                 )
-            self._sweep(line, state, min(state.at, now))
-            known = self._steps.rulings_on(line, [*guard.not_revoked, *(change.digest for change in changes)])
+            swept = self._sweep(line, state, min(state.at, now))
+            known = self._steps.rulings_on(line, digests) if state.rulings is None else state.rulings
+            known = {digest: ruling for digest, ruling in known.items() if digest not in swept}
             rows = self._sessions.rows_of(line, sessions)
             if not self._holds(line, guard, known, state.at) or not all(
                 is_as_expected(each, rows.get(each.sid), state.at) for each in sessions
@@ -176,14 +178,15 @@ class SqlStore:
             return False
         return guard.user is None or self._sessions.sids_of(line, guard.user, now) == guard.sids
 
-    def _sweep(self, line: Line, state: State, now: float) -> None:
+    def _sweep(self, line: Line, state: State, now: float) -> frozenset[bytes]:
         """Forgets a few rulings past their end, by the earlier clock: one that is fast must not eat the margin of ``until``."""
         if state.first_until is None or state.first_until >= now:
-            return
+            return frozenset()
         rulings = self._tables.rulings
         expired = select(rulings.c.digest).where(rulings.c.until < now).order_by(rulings.c.until).limit(SWEPT_PER_WRITE)
         digests = list(line.run(expired).scalars())
         line.put(delete(rulings).where(rulings.c.digest.in_(digests)))
+        return frozenset(map(bytes, digests))
 
     # --- the rest
 
