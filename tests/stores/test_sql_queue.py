@@ -236,3 +236,16 @@ def test_connection_is_as_good_after_a_write_that_gave_up(store: SqlStore) -> No
         assert (store.look_up([digest]).rulings[0] is not None) is is_there
     revoke(store, B)
     assert store.look_up([B]).rulings[0] is not None
+
+
+def test_connections_share_what_takes_long_to_read(url: str) -> None:
+    """After a fault all are made anew at once: none reads the machine's certificate authorities again."""
+    from sqlalchemy import make_url
+
+    from jwtgate.stores.sql.opening import dialect_of
+
+    dialect = dialect_of(make_url(url))
+    first, second = (dialect.connect(time.monotonic() + 5) for _ in range(2))
+    assert getattr(first, "ctx", None) is getattr(second, "ctx", None)
+    first.close()
+    second.close()

@@ -27,6 +27,9 @@ MOST_OWED = 100
 
 _Untyped: Any = pymysql.Connection
 
+_contexts: dict[str, Any] = {}
+"""Of TLS, without any option of the URL; files that one names may be replaced while we run."""
+
 
 class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no types
     """Waits no longer than its deadline. Transactions are statements: nothing is sent that was not said.
@@ -46,6 +49,14 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
 
     def rollback(self) -> None:
         """Sends nothing."""
+
+    def _create_ssl_ctx(self, sslp: Any) -> Any:
+        """Once where nothing is set: to read all authorities of the machine takes 25 ms, and all connections may be lost at once."""
+        if sslp:
+            return _Untyped._create_ssl_ctx(self, sslp)  # noqa: SLF001 - replaced here
+        if "" not in _contexts:
+            _contexts[""] = _Untyped._create_ssl_ctx(self, {})  # noqa: SLF001
+        return _contexts[""]
 
     def close(self) -> None:
         """In a forked child the parent's stays open."""
