@@ -51,7 +51,7 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
         """Sends nothing."""
 
     def _create_ssl_ctx(self, sslp: Any) -> Any:
-        """Once where nothing is set: to read all authorities of the machine takes 25 ms, and all connections may be lost at once."""
+        """Once where nothing is set: reading the authorities takes 25 ms, and all connections may be lost at once."""
         if sslp:
             return _Untyped._create_ssl_ctx(self, sslp)  # noqa: SLF001 - replaced here
         if "" not in _contexts:
