@@ -76,7 +76,7 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
             return _Untyped.query(self, sql, unbuffered)
         if self.owed >= MOST_OWED:
             self.settle()
-        self._execute_command(COMMAND.COM_QUERY, sql)
+        self._execute_command(COMMAND.COM_QUERY, sql.encode(self.encoding, "surrogateescape") if isinstance(sql, str) else sql)
         self.owed += 1
         if self.is_asking:
             return self.settle()
