@@ -365,6 +365,19 @@ def test_restart_of_the_server_is_another_life(own_database: Database) -> None:
         store.close()
 
 
+def test_log_entries_beyond_the_end_stand_in_nobodys_way(sql_store: SqlStore, database_url: str) -> None:
+    """H2: a dump of older rows was put back, and newer entries of the log were left: once noticed, they go."""
+    with closing(sql_store.feed()) as feed:
+        epoch = feed.renew(WORKER, None).epoch.name
+        revoke(sql_store, A, B)
+        columns = "link, previous, digest, ruling, at"
+        execute(database_url, f"INSERT INTO jwtgate_log (position, {columns}) SELECT position + 2, {columns} FROM jwtgate_log")
+        with pytest.raises(StoreUnavailable):
+            revoke(sql_store, A)
+        feed.lose(epoch)
+    assert [revoke(sql_store, A) for _ in range(3)] == [3, 4, 5]
+
+
 def eventually(call: object, seconds: float = 10.0) -> object:
     """Its answer, once the store is back."""
     until = time.monotonic() + seconds

@@ -116,7 +116,7 @@ class Rotation:
             if spent.digest == digest:
                 return "racer" if live.facts.at - spent.at < self.rules.grace_seconds else "recent predecessor"
         home = live.facts.home()
-        if shown.generation > record.generation and not shown.is_of(home.name) and not home.is_restored:
+        if shown.generation > record.generation and not home.is_restored:  # no thief has what has not been given yet
             raise StoreUnavailable("the store has lost the latest state of this session with its history")
         return "older lineage"
 

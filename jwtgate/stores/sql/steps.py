@@ -162,7 +162,7 @@ class Steps:
             pass
 
     def open_epoch(self, line: Line, old: State) -> State:
-        """H1. Of the row's holder only. Rulings stay; where the log's end is lost, the log is of a history without one."""
+        """H1. Of the row's holder only. Rulings stay; what of the log lies beyond its end is of a history that is over."""
         meta = self.tables.meta
         reach = max(old.epoch.reach_seconds, self.watch.reach_seconds)
         epoch = Epoch(secrets.token_urlsafe(8), self.watch.lease_seconds, reach, is_healed=False, is_settled=False)
@@ -170,6 +170,7 @@ class Steps:
         if not end.link:
             end = replace(end, link=secrets.token_urlsafe(8))
             line.put(self.tables.log.delete())
+        line.put(self.tables.log.delete().where(self.tables.log.c.position > end.position))
         line.put(self.tables.workers.delete())
         values = {"epoch": epoch.name.encode(), "born_at": old.at, "link": end.link.encode(), **_record(epoch)}
         line.put(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -533,3 +534,15 @@ def test_no_history_of_uses_forks_a_session(steps: list[tuple[int, int, float]])
                 pairs.append(fresh)
             assert fresh == pairs[-1], "everybody has the newest"
     assert len(world.list()) == (0 if is_stolen else 1)
+
+
+def test_older_rows_under_the_same_epoch_are_no_theft() -> None:
+    """H2: a backup put back into a running store is noticed a moment later; who shows what it lacks meanwhile gets 503."""
+    world = World()
+    first = world.start()
+    older = deepcopy(world.server.sessions)
+    second = world.refresh(first)
+    world.server.sessions = older
+    with pytest.raises(StoreUnavailable):
+        world.refresh(second)
+    assert [session.sid for session in world.list()] == [first.session_id]
