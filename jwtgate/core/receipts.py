@@ -4,10 +4,11 @@ Invariant: a receipt says ``effective_everywhere`` only if, in one unchanged epo
 that the write's own atomic step listed has since acknowledged it, deregistered, or been silent for its whole reach on this
 process's boot clock; and nobody can still act on knowledge of an earlier epoch.
 
-The rules kept here, by letter: W1 (the write lists the workers in its atomic step; who had acknowledged the position
-before it was given is on another branch of the history), W2 (acknowledged, deregistered, or one
-full reach since the reply; no server clock), W3 (epoch checked again, changed: write and wait again; a new epoch must have
-settled), W5 (a write the store did not accept raises).
+The rules kept here, by letter: W1 (the write lists the workers in its atomic step; a position that this process or one of
+them knew before it was given is of another branch of the history: what is compared with it proves nothing, so the write is
+done again in the epoch that begins when that is noticed), W2 (acknowledged, deregistered, or one full reach since the reply;
+no server clock), W3 (epoch checked again, changed: write and wait again; a new epoch must have settled), W5 (a write the store
+did not accept raises).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+    from jwtgate.core.known import Part
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
@@ -42,8 +44,6 @@ class _Wait:
 
     Attributes:
         missing: workers that may not have heard.
-        astray: workers that had acknowledged its position before it was written: their log was another one, of the same
-            epoch (older data were put back under a running store). They will notice; what they acknowledge proves nothing.
     """
 
     written: Written
@@ -51,7 +51,6 @@ class _Wait:
     settled_from: float
     missing: dict[str, Worker]
     acknowledged: int
-    astray: frozenset[str]
 
     def is_over(self, now: float) -> bool:
         """Whether nobody can act on older knowledge of this partition."""
@@ -78,8 +77,13 @@ class Revoker:
         """
         began = self.clock.boot()
         while True:
+            known = tuple(map(_furthest, self.view.parts))
             written = yield from self._write(changes, sessions)
             waits = self._begin(written, changes)
+            astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
+            if astray is not None:
+                yield from self._noticed(astray)
+                continue
             if not wait:
                 return self._receipt(waits, began)
             if (yield from self._all_over(waits)):
@@ -98,12 +102,23 @@ class Revoker:
         self.view.learn(written, (change.digest for change in changes))
         waits: list[_Wait] = []
         for part in written.parts:
-            first = part.end.position - len(part.rulings) + 1
-            astray = frozenset(worker.name for worker in part.workers if worker.acknowledged >= first)
-            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, astray)
+            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
+
+    def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
+        """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).
+
+        Raises: StoreUnavailable: none has, in two leases.
+        """
+        until = self.clock.boot() + 2 * self.view.lease_seconds
+        while self.clock.boot() < until:
+            epoch, _, _ = yield Roster(astray.partition)
+            if epoch.name != astray.epoch.name:
+                return
+            yield Pause(LONGEST_PAUSE_SECONDS)
+        raise StoreUnavailable("the store's history was rewritten, and its workers have not noticed yet")
 
     def _settled_from(self, partition: int, epoch: Epoch, now: float) -> float:
         """W3: the boot time from which nobody acts on knowledge of an earlier epoch; counted from first sight of it."""
@@ -121,7 +136,7 @@ class Revoker:
         state.missing = {}
         for name, worker in candidates.items():
             current = there.get(name)
-            has_applied = name == own or (current is not None and current.acknowledged >= position and name not in state.astray)
+            has_applied = name == own or (current is not None and current.acknowledged >= position)
             if has_applied:
                 state.acknowledged += 1
             elif current is not None and now - state.replied_at < worker.reach_seconds:
@@ -185,6 +200,18 @@ class Revoker:
             replicas=written.replicas,
             fsyncs=written.fsyncs,
         )
+
+
+def _furthest(part: Part) -> tuple[tuple[str | None, int], tuple[str, int]]:
+    """Epoch and position of the latest that this process has applied of a partition, and of what it wrote itself."""
+    return (part.epoch, -1 if part.end is None else part.end.position), part.written
+
+
+def _is_astray(written: Written, known: tuple[tuple[str | None, int], ...]) -> bool:
+    """Whether the write's positions were known before: then older data were put back, and the epoch has two branches."""
+    first = written.end.position - len(written.rulings) + 1
+    here = any(epoch == written.epoch.name and position >= first for epoch, position in known)
+    return here or any(worker.acknowledged >= first for worker in written.workers)
 
 
 def _is_kept(written: Written, epoch: Epoch, end: LogEnd) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.effects import Pause, Roster, Write
+from jwtgate.core.followed import Followed
 from jwtgate.core.history import Epoch, LogEnd, NotDurable, Worker, Written
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.rulings import Change, Ruling, Toggle
@@ -110,13 +111,34 @@ def test_write_that_is_gone_is_written_again(end: LogEnd) -> None:
     assert caller.effect == Write(CHANGES, START)
 
 
-def test_acknowledgement_of_another_branch_proves_nothing() -> None:
-    """W1: nobody can have acknowledged a position before it was given, unless older data were put back since."""
-    caller = waiting(worker("a", 9))
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("how", ["a worker's acknowledgement", "the caller's log", "the caller's own write"])
+def test_position_that_was_known_before_is_of_another_branch(how: str, wait: bool) -> None:
+    """W1: older data were put back, so tokens of the lost branch are no older by position: written again in the next epoch."""
+    caller = Caller()
+    if how == "the caller's log":
+        Followed(caller.view).load({}, "E", END)
+    if how == "the caller's own write":
+        caller.begin(wait=False)
+        caller.tell(written())
+    caller.begin(wait=wait)
+    caller.tell(written(*([worker("a", 9)] if how == "a worker's acknowledgement" else [])))
     caller.roster(worker("a", 9), at=0.5)
     assert caller.receipt is None
-    caller.roster(worker("a", 9), at=1.0)
-    assert caller.receipt.effective_everywhere and caller.receipt.workers == 0
+    caller.roster(of=epoch("F"), at=0.75)
+    assert caller.effect == Write(CHANGES, START + 0.75)
+    caller.tell(written(of=epoch("F")))
+    if wait:
+        caller.roster(of=epoch("F"))
+    assert caller.receipt.position == "F:7"
+
+
+def test_rewritten_history_that_nobody_notices_gives_no_receipt() -> None:
+    """W1: two leases are more than any follower needs."""
+    caller = waiting(worker("a", 9))
+    with pytest.raises(StoreUnavailable, match="rewritten"):
+        for step in range(1, 99):
+            caller.roster(worker("a", 9), at=step / 10)
 
 
 def test_receipt_waits_for_an_acknowledgement() -> None:
@@ -236,7 +258,7 @@ def test_epoch_is_watched_from_its_first_sight_on() -> None:
     caller = Caller()
     for at, left in ((1.0, 4.0), (2.5, 2.5)):
         caller.begin(wait=False)
-        caller.tell(written(of=epoch("F", settled=False, reach=4.0)), at=at)
+        caller.tell(replace(written(of=epoch("F", settled=False, reach=4.0)), end=LogEnd(7 + int(at), "l", "c")), at=at)
         assert not caller.receipt.effective_everywhere
         assert caller.receipt.effective_by == START + at + left
 
