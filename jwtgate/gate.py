@@ -34,8 +34,10 @@ from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked, provided
 from jwtgate.runtime.clock import SystemClock
+from jwtgate.runtime.fetching import Fetcher
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
+from jwtgate.runtime.key_desk import KeyDesk
 from jwtgate.runtime.rekeying import Rekeying
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
@@ -119,12 +121,15 @@ class Gate:
             grace_seconds=settings.grace if settings.on_store_down == "cached" else 0.0,
             admitted_limit=settings.cache_size,
             rulings_limit=settings.view_limit,
-            wide_handles=frozenset[bytes]().union(*(policy.wide_handles for policy in self._rules.policies.values())),
+            wide_handles=frozenset(),  # the desk's
             session_seconds=settings.refresh_ttl,
             partitions=settings.partitions,
         )
         self.health = Health(self.clock, settings.lease)
-        rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, self._rules.policies, self.view, self.clock)
+        configured = {issuer: policy.keys for issuer, policy in settings.policies.items()}
+        desk = KeyDesk(self._rules.policies, configured, self.view)
+        self.fetcher = Fetcher(desk, self.clock)
+        rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, desk, self.clock)
         self.follower = Follower(
             self.parts, self.view, self.clock, self.health, self.reach_seconds, journal=self.journal, rekeying=rekeying
         )
@@ -144,6 +149,7 @@ class Gate:
         )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
         weakref.finalize(self, self.follower.let_go).atexit = False
+        weakref.finalize(self, self.fetcher.stop).atexit = False
 
     @classmethod
     def from_env(cls) -> Gate:
@@ -198,13 +204,15 @@ class Gate:
         return provider
 
     def start(self) -> None:
-        """Starts the follower in this process if it is not at work; every decision that misses does.
+        """Starts follower and fetcher in this process if they are not at work; every decision that misses does.
 
-        Waits for nobody: while another thread starts or stops it, this request asks the store.
+        Waits for nobody: while another thread starts or stops them, this request asks the store.
         """
-        if self.follower.is_started or not self._lock.acquire(blocking=False):
+        if (self.follower.is_started and self.fetcher.is_started) or not self._lock.acquire(blocking=False):
             return
         try:
+            if not self.fetcher.is_started:
+                self.fetcher.start()
             if not self.follower.is_started:
                 self._warn()
                 self.follower.start()
@@ -340,6 +348,7 @@ class Gate:
     def close(self) -> None:
         """Stops the follower and closes connections. May be called twice; the next use starts again."""
         with self._lock:
+            self.fetcher.stop()
             self.follower.stop()
         self.waiter.close()
         self.store.close()

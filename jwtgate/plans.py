@@ -255,7 +255,7 @@ class Plans:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0:
             raise ValueError("timeout must be seconds, 0 or more")
         until = self.clock.boot() + timeout
-        while not self.view.is_live(now := self.clock.boot()):
+        while not self.view.is_live(now := self.clock.boot()) or not all(each.keys.is_whole for each in self.policies.values()):
             if now >= until:
                 return False
             yield Pause(READY_PAUSE_SECONDS)

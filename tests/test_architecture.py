@@ -61,6 +61,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 
 FOREIGN: dict[str, frozenset[str]] = {
     "identity": frozenset({"starlette"}),
+    "runtime.documents": frozenset({"httpx"}),
     "settings.environment": frozenset({"environs"}),
     "stores.redis.auditing": frozenset({"redis"}),
     "stores.redis.exposure": frozenset({"redis"}),

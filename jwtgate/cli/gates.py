@@ -24,7 +24,9 @@ class Visitor(Gate):
     """A gate without a follower (R4): it asks the store each time and registers nowhere, so that no receipt waits for it."""
 
     def start(self) -> None:
-        """Starts nothing, whatever is decided."""
+        """Follows nothing, whatever is decided. Keys that are published are fetched."""
+        if not self.fetcher.is_started:
+            self.fetcher.start()
 
     def wait_for_history(self) -> bool:
         """Follows after all, until the store's history is healed (L2): where no worker runs, nobody else sees to it."""

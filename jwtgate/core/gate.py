@@ -14,7 +14,7 @@ Invariants:
     what it says: ``cached`` what was admitted before, within the grace; ``admit`` what signature and expiry allow.
   * The application's checks see every request that shows a token, remembered or not; what they say is not remembered.
 
-Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp`` and ``Ask``.
+Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp``, ``Ask`` and ``Pause``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
 from jwtgate.core.checking import Checks, ask
-from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
 from jwtgate.core.exemption import is_preflight
 from jwtgate.core.judgement import (
     Case,
@@ -35,6 +35,7 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
+from jwtgate.core.keys import KeysAwaited
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
@@ -58,6 +59,11 @@ __all__ = ["Decision"]
 
 MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
+
+
+FIRST_KEYS_SECONDS = 2.0
+FIRST_KEYS_PAUSE_SECONDS = 0.02
+"""A request waits for keys only while nothing is known at all, and the first fetch has not ended."""
 
 
 class Decision(Recollection):
@@ -136,7 +142,7 @@ class Decision(Recollection):
     ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
-        case = self._screened(token)
+        case = yield from self._screened_with_keys(token)
         if before:
             yield from ask(before, to_unverified_token(case.parsed, source), request)
         if self.rules.verifies_first:
@@ -156,6 +162,17 @@ class Decision(Recollection):
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
         return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
+
+    def _screened_with_keys(self, token: bytes) -> Plan[Case]:
+        """As ``_screened``; a process that has just begun waits a little for the first keys that it fetches."""
+        until = self.boot() + FIRST_KEYS_SECONDS
+        while True:
+            try:
+                return self._screened(token)
+            except KeysAwaited:
+                if self.boot() >= until:
+                    raise
+                yield Pause(FIRST_KEYS_PAUSE_SECONDS)
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

@@ -12,12 +12,16 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
-from jwtgate.errors import UnknownKey
+from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Key", "KeyRing", "Signer"]
+__all__ = ["Key", "KeyRing", "KeysAwaited", "Signer"]
+
+
+class KeysAwaited(KeysUnavailable):
+    """The first ones are being fetched at this moment: whoever waits a little knows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,15 +83,28 @@ class KeyRing:
         signer: signs our tokens, or None.
         algorithms: the allow-list: what some key serves.
         changes_at: NumericDate from which the same configuration makes another ring; ``math.inf``: never.
+        doubts: asked with the ``alg`` of a token that no key here fits: the error that says why nobody can know whether there
+            is a key for it, or None: there is none.
+        is_whole: whether all keys that are configured are here; False: some are still to come, or were too old.
     """
 
-    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "changes_at", "keys", "signer")
+    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "changes_at", "doubts", "is_whole", "keys", "signer")
 
-    def __init__(self, keys: Iterable[Key], signer: Signer | None = None, changes_at: float = inf) -> None:
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        signer: Signer | None = None,
+        changes_at: float = inf,
+        doubts: Callable[[str], KeysUnavailable | None] | None = None,
+        *,
+        is_whole: bool = True,
+    ) -> None:
         """Args: keys: two of one algorithm and kid refuse each other's tokens. signer: may be None."""
         self.keys = tuple(keys)
         self.signer = signer
         self.changes_at = changes_at
+        self.doubts = doubts
+        self.is_whole = is_whole
         self.algorithms = frozenset(key.algorithm for key in self.keys)
         fitting = Counter(key.algorithm for key in self.keys)
         claimed = Counter((key.algorithm, key.kid) for key in self.keys)
@@ -109,12 +126,19 @@ class KeyRing:
         Raises:
             UnknownKey: no key, or more than one, fits. A key configured without kid accepts any kid; a token without
                 kid needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
+            KeysUnavailable: the key may be one that has not come here yet.
         """
         key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
         if key is None:
+            if self.doubts is not None and (kid is not None or not self.keys):
+                unavailable = self.doubts(alg)
+                if unavailable is not None:
+                    raise unavailable
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key
 
     def joined(self, other: KeyRing) -> KeyRing:
         """This ring with the keys of another, whose signer is not taken over."""
-        return KeyRing((*self.keys, *other.keys), self.signer, min(self.changes_at, other.changes_at))
+        changes_at = min(self.changes_at, other.changes_at)
+        is_whole = self.is_whole and other.is_whole
+        return KeyRing((*self.keys, *other.keys), self.signer, changes_at, self.doubts or other.doubts, is_whole=is_whole)

@@ -10,10 +10,31 @@ from jwtgate.core.rulings import digest_of
 if TYPE_CHECKING:
     from jwtgate.core.keys import KeyRing
 
-__all__ = ["ANY_AUDIENCE", "IssuerPolicy"]
+__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published"]
 
 ANY_AUDIENCE = ("*",)
 """Accepts every ``aud`` and none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where an issuer publishes a JWK Set, and what of it may be used.
+
+    Attributes:
+        url: of the set; or, if it is to be discovered, of the provider's metadata (OpenID Connect Discovery 1.0 §4).
+        is_discovered: whether the metadata name the set.
+        algorithms: the allow-list, or None: any that a published key serves.
+        label: of the issuer's entry in the settings; empty: it is the only one.
+        stale_seconds: for how long a set outlives its lifetime.
+        is_plain: whether http will do.
+    """
+
+    url: str
+    is_discovered: bool
+    algorithms: tuple[str, ...] | None
+    label: str
+    stale_seconds: float
+    is_plain: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +53,7 @@ class IssuerPolicy:
         max_ttl_seconds: a token that expires further ahead is refused.
         handle_claims: further claims that rulings may name.
         version_claim: integer claim compared with ``min_version``, or None.
+        published: where more of its keys are published, or None: it has no others.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """
@@ -46,6 +68,7 @@ class IssuerPolicy:
     max_ttl_seconds: float
     handle_claims: tuple[str, ...]
     version_claim: str | None
+    published: Published | None = None
     prefixes: dict[str, bytes] = field(init=False, repr=False)
     everything: bytes = field(init=False, repr=False)
 

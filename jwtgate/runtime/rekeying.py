@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.view import View
+    from jwtgate.runtime.key_desk import KeyDesk
 
     Policies = Mapping[str | None, IssuerPolicy]
 
@@ -33,14 +33,11 @@ LOOK_SECONDS = 1.0
 class Rekeying:
     """One per gate and process. Used by one thread."""
 
-    def __init__(
-        self, files: tuple[str, ...], reread: Callable[[], Policies], policies: Policies, view: View, clock: Clock
-    ) -> None:
-        """Args: files: files and folders. reread: builds the policies anew; raises SettingsError. policies: the gate's own."""
+    def __init__(self, files: tuple[str, ...], reread: Callable[[], Policies], desk: KeyDesk, clock: Clock) -> None:
+        """Args: files: files and folders. reread: builds the policies anew; raises SettingsError."""
         self._files = tuple(map(Path, files))
         self._reread = reread
-        self._policies = policies
-        self._view = view
+        self._desk = desk
         self._clock = clock
         self._looked_at = -inf
         self._seen: list[object] = []
@@ -53,8 +50,7 @@ class Rekeying:
             return
         self._looked_at = now
         seen = list(self._signatures())
-        changes_at = min(policy.keys.changes_at for policy in self._policies.values())
-        if seen != self._seen or self._clock.wall() >= changes_at:
+        if seen != self._seen or self._clock.wall() >= self._desk.changes_at():
             self._seen = seen
             self._turn()
 
@@ -67,9 +63,7 @@ class Rekeying:
                 logger.warning("keys not read anew, the last good ones stay: %s", error)
             return
         self._said = ""
-        for issuer, policy in self._policies.items():
-            policy.turn_to(fresh[issuer].keys)
-        self._view.turn_to(frozenset[bytes]().union(*(policy.wide_handles for policy in self._policies.values())))
+        self._desk.configure({issuer: policy.keys for issuer, policy in fresh.items()})
         logger.info("keys read anew: %s", ", ".join(str(key.kid) for policy in fresh.values() for key in policy.keys.keys))
 
     def _signatures(self) -> Iterator[object]:

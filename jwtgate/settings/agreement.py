@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
-from jwtgate.settings.issuers import checked_entries
+from jwtgate.settings.issuers import checked_entries, is_discoverable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -85,7 +85,7 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     Args: values: the settings that are sound each by itself. mistaken: the names of the others.
     """
     given = {name for name, value in values.items() if value is not None} | set(mistaken)
-    yield from _keys(given)
+    yield from _keys(values, given)
     yield from _cookies(values)
     yield from _times(values)
     yield from _memories(values)
@@ -97,14 +97,16 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 
 
-def _keys(given: Collection[str]) -> Iterator[str]:
+def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
     top_level = [f"JWTGATE_{name.upper()}" for name in KEYS if name in given]
     signing = [f"JWTGATE_{name.upper()}" for name in ("secret", "private_key") if name in given]
     if "private_keys" in given and signing:
         yield sentence(" and ".join(signing), "is set beside JWTGATE_PRIVATE_KEYS", "one place for the keys that sign")
+    if "jwks_file" in given and "jwks_url" in given:
+        yield sentence("JWTGATE_JWKS_FILE", "is set beside JWTGATE_JWKS_URL", "one of the two")
     if "issuers" not in given:
-        if not top_level:
-            allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS[:-1], "issuers"))
+        if not top_level and not is_discoverable(values.get("issuer")):
+            allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
             yield f"No key is configured; allowed: any of {allowed}."
         return
     if "issuer" in given:

@@ -42,7 +42,6 @@ class NotYet:
 
 
 NOT_YET: dict[str, NotYet] = {
-    "jwks_url": NotYet(allowed="leaving it unset, and the set as a file in JWTGATE_JWKS_FILE"),
     "locations": NotYet(("subprotocol",)),
 }
 """Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""

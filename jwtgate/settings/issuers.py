@@ -16,7 +16,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from jwtgate.core.keyring import build
-from jwtgate.core.policy import IssuerPolicy
+from jwtgate.core.keys import KeyRing
+from jwtgate.core.policy import IssuerPolicy, Published
 from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
 from jwtgate.settings.files import key_set_text, pem_text, read_text
 from jwtgate.settings.vocabulary import (
@@ -25,6 +26,7 @@ from jwtgate.settings.vocabulary import (
     AUDIENCE,
     ISSUER,
     JWKS_FILE,
+    JWKS_URL,
     LEEWAY,
     MAX_TTL,
     PEM,
@@ -37,15 +39,14 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jwtgate.core.keyring import KeyRing
-
-__all__ = ["Issuers", "Policies", "checked_entries", "policies_of"]
+__all__ = ["Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
     "secret": SECRET,
     "public_key": PEM,
     "jwks_file": JWKS_FILE,
+    "jwks_url": JWKS_URL,
     "audience": AUDIENCE,
     "algorithms": ALGORITHMS,
     "typ": TYP,
@@ -126,11 +127,19 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
             checked[name] = MEMBERS[name].check(value)
         except Unfit as unfit:
             mistakes.append(sentence(f"{label}.{name}", unfit, MEMBERS[name].allowed))
+    if "jwks_file" in entry and "jwks_url" in entry:
+        mistakes.append(sentence(f"{label}.jwks_file", "is set beside jwks_url", "one of the two"))
     if "issuer" not in entry:
         mistakes.append(sentence(f"{label}.issuer", "is missing", ISSUER.allowed))
-    if not any(name in entry for name in ENTRY_KEYS):
-        mistakes.append(sentence(label, "has no key", ", ".join(ENTRY_KEYS)))
+    if not any(name in entry for name in (*ENTRY_KEYS, "jwks_url")) and not is_discoverable(checked.get("issuer")):
+        allowed = f"{', '.join((*ENTRY_KEYS, 'jwks_url'))}, or an issuer that is an https URL, which is asked for its keys"
+        mistakes.append(sentence(label, "has no key", allowed))
     return checked
+
+
+def is_discoverable(issuer: object) -> bool:
+    """Whether an issuer can be asked for its keys (OpenID Connect Discovery 1.0 §4)."""
+    return isinstance(issuer, str) and issuer.startswith(("https://", "http://"))
 
 
 @dataclass(slots=True)
@@ -147,10 +156,11 @@ class Policies:
 
     def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "") -> None:
         """Builds the keys of one issuer, and its policy if they are sound."""
-        ring = self._ring(rules, keys, label)
+        issuer = rules.get("issuer")
+        published = self._published(rules, keys, label)
+        ring = KeyRing(()) if published is not None and not keys else self._ring(rules, keys, label, published)
         if ring is None:
             return
-        issuer = rules.get("issuer")
         self.by_issuer[issuer] = IssuerPolicy(
             issuer=issuer,
             namespace=issuer or "",
@@ -162,9 +172,27 @@ class Policies:
             max_ttl_seconds=rules["max_ttl"],
             handle_claims=rules.get("handles") or (),
             version_claim=rules.get("version_claim"),
+            published=published,
         )
 
-    def _ring(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> KeyRing | None:
+    def _published(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> Published | None:
+        """Where the issuer's keys are published: where the setting says or, without any key, where the issuer says itself."""
+        url, issuer, is_plain = rules.get("jwks_url"), rules.get("issuer"), bool(rules.get("jwks_http"))
+        is_discovered = url is None and not keys and is_discoverable(issuer)
+        if is_discovered:
+            url = f"{str(issuer).rstrip('/')}/.well-known/openid-configuration"
+        if url is None:
+            return None
+        if not is_plain and not url.startswith("https://"):
+            variable = "issuer" if is_discovered else "jwks_url"
+            name = f"{label}.{variable}" if label else f"JWTGATE_{variable.upper()}"
+            self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
+        stale: float = rules["jwks_stale"]
+        return Published(url, is_discovered, rules.get("algorithms"), label, stale, is_plain)
+
+    def _ring(
+        self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str, published: Published | None
+    ) -> KeyRing | None:
         texts = self._texts(keys, label)
         if not texts:
             return None
@@ -180,6 +208,7 @@ class Policies:
             algorithms=algorithms,
             namespace=rules.get("issuer") or "",
             label=label,
+            is_fetched=published is not None,
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
         self.warnings += (_placed(warning, label) for warning in built.warnings)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from jwtgate.errors import SettingsError
 from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
-from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Text, Whole
+from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Whole
 from jwtgate.settings.issuers import ENTRY_KEYS, Issuers, policies_of
 from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
@@ -31,6 +31,7 @@ from jwtgate.settings.vocabulary import (
     ISSUER,
     JOURNAL,
     JWKS_FILE,
+    JWKS_URL,
     LEEWAY,
     LOCATIONS,
     MAX_TTL,
@@ -90,7 +91,11 @@ class Settings:
         None, PEM, "PEM text (\\n escapes accepted) or path; a certificate is a public key."
     )
     jwks_file: str | os.PathLike[str] | None = _row(None, JWKS_FILE, "Path of a JWK Set.")
-    jwks_url: str | None = _row(None, Text("an https URL", is_shown=False), "URL of a JWK Set.")
+    jwks_url: str | None = _row(
+        None, JWKS_URL, "URL of a JWK Set, fetched ahead of need; an ISSUER without any key is asked where its own is."
+    )
+    jwks_stale: float = _row(3600.0, Number(0, 604800), "Seconds a fetched set outlives its lifetime while no other comes.")
+    jwks_http: bool = _row(False, Flag(), "1: keys may come by plain http, for development.")
     algorithms: Sequence[str] | None = _row(
         None, ALGORITHMS, "Allow-list of algorithms; unset: from the keys. none is an error."
     )

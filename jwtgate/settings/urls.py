@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from urllib.parse import SplitResult
 
-__all__ = ["JOURNALS_ALLOWED", "STORES_ALLOWED", "mask_url", "normal_journal", "normal_origin", "normal_store"]
+__all__ = [
+    "JOURNALS_ALLOWED",
+    "STORES_ALLOWED",
+    "mask_url",
+    "normal_journal",
+    "normal_key_url",
+    "normal_origin",
+    "normal_store",
+]
 
 MASK = "***"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -99,6 +107,14 @@ def normal_journal(url: str) -> str:
     if _COMPLETE.get(scheme) not in (_is_file, _is_database):
         raise Unfit(f"has the scheme {scheme}://, which is no SQL database")
     return _complete(scheme, url)
+
+
+def normal_key_url(url: str) -> str:
+    """Raises: Unfit: no http or https URL with a host. Whether http will do, another setting says."""
+    parts = _split(url)
+    if UNSAFE.search(url) or parts is None or parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment:
+        raise Unfit(f"is {mask_url(url)!r}")
+    return url
 
 
 def _scheme(url: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
-from jwtgate.settings.urls import JOURNALS_ALLOWED, STORES_ALLOWED, normal_journal, normal_origin, normal_store
+from jwtgate.settings.urls import JOURNALS_ALLOWED, STORES_ALLOWED, normal_journal, normal_key_url, normal_origin, normal_store
 
 __all__ = [
     "ALGORITHMS",
@@ -67,6 +67,8 @@ SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS
 PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
 PRIVATE_KEYS = Text("the path of a JWK Set file with private keys, or of a folder of such files", is_shown=False, is_path=True)
 JWKS_FILE = Text("the path of a JWK Set file (RFC 7517 §5)", is_shown=False, is_path=True)
+
+JWKS_URL = Text("an https URL (http only under JWTGATE_JWKS_HTTP=1)", is_shown=False, normal=normal_key_url)
 
 ALGORITHMS = Texts(
     Choice(

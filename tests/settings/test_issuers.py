@@ -66,7 +66,7 @@ def test_private_member_is_no_part_of_an_entry() -> None:
 
 def test_entry_needs_issuer_and_key() -> None:
     """Every mistake of every entry is told."""
-    found = mistakes([{"secret": SECRET}, {"issuer": "https://b"}])
+    found = mistakes([{"secret": SECRET}, {"issuer": "b"}])
     assert found[0].startswith("JWTGATE_ISSUERS[0].issuer is missing")
     assert found[1].startswith("JWTGATE_ISSUERS[1] has no key")
 

@@ -28,6 +28,8 @@ DEFAULTS = {
     "public_key": None,
     "jwks_file": None,
     "jwks_url": None,
+    "jwks_stale": 3600,
+    "jwks_http": False,
     "algorithms": None,
     "issuer": None,
     "audience": None,
@@ -74,6 +76,7 @@ DEFAULTS = {
 }
 
 NUMBERS = (
+    "jwks_stale",
     "leeway",
     "max_ttl",
     "lease",
@@ -91,7 +94,7 @@ NUMBERS = (
     "partitions",
 )
 LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict"))
+TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http"))
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
@@ -124,7 +127,7 @@ def test_variables_tell_every_row() -> None:
     assert (told["JWTGATE_MAX_TTL"].default, told["JWTGATE_COOKIE_SECURE"].default) == ("2592000", "1")
     assert (told["JWTGATE_REQUIRE"].default, told["JWTGATE_SECRET"].default) == ("exp", "")
     assert all(variable.meaning.endswith(".") and variable.allowed for variable in told.values())
-    assert not told["JWTGATE_JWKS_URL"].is_available and told["JWTGATE_STORE"].is_available
+    assert told["JWTGATE_STORE"].is_available
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -326,7 +329,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("jwks_url", "https://u:hunter2pw@idp/jwks", "JWTGATE_JWKS_FILE"),
         ("locations", ["header", "subprotocol"], "header, cookie"),
     ],
 )

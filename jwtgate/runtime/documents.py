@@ -1,0 +1,87 @@
+"""One JSON document by HTTP, from an address of the configuration: bounded as a whole, and never by a detour.
+
+No redirect is followed: it could lead inside the operator's own network. No compressed body is taken: a small one could be a
+large one. httpx (BSD, typed, one maintainer team with Starlette and uvicorn) bounds each wait, so the sum is bounded here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Self, cast
+
+import httpx
+
+__all__ = ["Client", "Document", "Unusable"]
+
+USER_AGENT = "jwtgate"
+
+
+class Unusable(Exception):
+    """Nothing came that can be used; the text says why, and quotes nothing of it."""
+
+
+class Document:
+    """What came.
+
+    Attributes:
+        text: the body.
+        members: of the JSON object that it is.
+        cache_control: the field's value, or None.
+    """
+
+    def __init__(self, text: str, cache_control: str | None) -> None:
+        """Raises: Unusable: it is no JSON object."""
+        try:
+            members: object = json.loads(text)
+        except (ValueError, RecursionError):
+            members = None
+        if not isinstance(members, dict):
+            raise Unusable("what came is no JSON object")
+        self.text = text
+        self.members = cast("dict[str, Any]", members)
+        self.cache_control = cache_control
+
+
+class Client:
+    """For a few documents in a row, which take no longer than ``seconds`` together."""
+
+    def __init__(self, seconds: float, limit_bytes: int) -> None:
+        self._until = time.monotonic() + seconds
+        self._limit_bytes = limit_bytes
+        headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": USER_AGENT}
+        self._client = httpx.Client(follow_redirects=False, headers=headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, url: str) -> Document:
+        """Raises: Unusable."""
+        try:
+            with self._client.stream("GET", url, timeout=self._left()) as response:
+                if response.status_code != 200:
+                    raise Unusable(f"the answer's status is {response.status_code}, and must be 200")
+                if response.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise Unusable("the answer is compressed, which was not asked for")
+                body = bytearray()
+                for part in response.iter_raw():
+                    body += part
+                    if len(body) > self._limit_bytes:
+                        raise Unusable(f"the answer is longer than {self._limit_bytes} bytes")
+                    self._left()
+        except httpx.InvalidURL:
+            raise Unusable("the URL is none") from None
+        except httpx.TimeoutException:
+            raise Unusable("no answer in time") from None
+        except httpx.HTTPError as error:
+            raise Unusable(f"no answer: {type(error).__name__}") from None
+        return Document(body.decode(errors="replace"), response.headers.get("cache-control"))
+
+    def _left(self) -> float:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Unusable("no whole answer in time")
+        return left
