@@ -146,10 +146,27 @@ class Gate:
             self.reach_seconds,
             own_worker=follower.worker_name,
             provider=lambda: self._provider,
+            freshen=self._freshener(rekeying),
         )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
         weakref.finalize(self, self.follower.let_go).atexit = False
-        weakref.finalize(self, self.fetcher.stop).atexit = False
+        weakref.finalize(self, self.fetcher.let_go).atexit = False
+
+    def _freshener(self, rekeying: Rekeying) -> Callable[[], None]:
+        """Not bound to the gate, which may be dropped."""
+        follower, fetcher, lock = self.follower, self.fetcher, self._lock
+
+        def freshen() -> None:
+            """Where nobody follows the store, nobody looks at the key files, and nothing has asked for keys."""
+            if not follower.is_started:
+                rekeying.look()
+            if not fetcher.is_started and lock.acquire(blocking=False):
+                try:
+                    fetcher.start()
+                finally:
+                    lock.release()
+
+        return freshen
 
     @classmethod
     def from_env(cls) -> Gate:

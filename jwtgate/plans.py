@@ -16,6 +16,7 @@ from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.issuance import Issuer
+from jwtgate.core.keys import once_known
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
@@ -60,8 +61,13 @@ class Plans:
         *,
         own_worker: Callable[[int], str | None],
         provider: Callable[[], Provider | None],
+        freshen: Callable[[], None],
     ) -> None:
-        """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any."""
+        """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any.
+
+        freshen: sees to it that keys are those of now, where no request has started what does so.
+        """
+        self.freshen = freshen
         self.clock = clock
         self.view = view
         self.decision = decision
@@ -116,6 +122,7 @@ class Plans:
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""
+        self.freshen()
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
     def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
@@ -132,9 +139,10 @@ class Plans:
 
     def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
         """See ``Gate.revoke``."""
+        self.freshen()
 
         def plan() -> Plan[Receipt]:
-            changes = self.targets.revoked(self.clock.wall(), **target)
+            changes = yield from once_known(lambda: self.targets.revoked(self.clock.wall(), **target), self.clock)
             sub, sid = target["sub"], target["sid"]
             policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
             if sid is not None and policy is not None:
@@ -147,11 +155,16 @@ class Plans:
 
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
         """One access token."""
-        return self._write(lambda: (self.targets.token(token, self.clock.wall()),), wait=wait)
 
-    def retire(self, handles: tuple[bytes, ...], issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """Keys of an issuer, by their handles."""
-        return self._write(lambda: self.targets.keys(handles, issuer, self.clock.wall()), wait=wait)
+        def plan() -> Plan[Receipt]:
+            change = yield from once_known(lambda: self.targets.token(token, self.clock.wall()), self.clock)
+            return (yield from self.revoker.revoke((change,), wait=wait))
+
+        return self._ours(plan())
+
+    def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
+        """Keys, by their handles."""
+        return self._write(lambda: self.targets.keys(handles), wait=wait)
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.suspend``."""
@@ -171,10 +184,12 @@ class Plans:
         """See ``Sessions.start``."""
         if self._login is None:
             raise SettingsError(NO_SESSIONS)
+        self.freshen()
         return self._ours(self._login.start(sub, **more))
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
         """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""
+        self.freshen()
         rotation, rules = self._rotation, self.decision.rules
         if rotation is None:
             raise SettingsError(NO_SESSIONS)

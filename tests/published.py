@@ -20,7 +20,7 @@ class Provider:
     """Signs tokens and publishes its keys.
 
     Attributes:
-        how: what it does: answer, fail, hang, drip, html, huge, gzip, redirect, none.
+        how: what it does: answer, fail, hang, drip (the body), headers (them), html, huge, gzip, redirect, none.
         asked: times of requests for the set, monotonic.
     """
 
@@ -114,7 +114,7 @@ class Provider:
                 self._send(request, b'{"keys":[' + b" " * 50_000_000 + b"]}")
             case "empty":
                 self._send(request, b'{"keys":[]}')
-            case "hang" | "drip":
+            case "hang" | "drip" | "headers":
                 self._stand_still(request)
 
     def _send(self, request: BaseHTTPRequestHandler, body: bytes, *, status: int = 200, **headers: str) -> None:
@@ -132,14 +132,16 @@ class Provider:
 
     def _stand_still(self, request: BaseHTTPRequestHandler) -> None:
         how = self.how
+        if how == "headers":
+            request.wfile.write(b"HTTP/1.1 200 OK\r\n")
         if how == "drip":
             request.send_response(200)
             request.send_header("content-length", "100000")
             request.end_headers()
         while self.how == how:
             try:
-                if how == "drip":
-                    request.wfile.write(b" ")
+                if how != "hang":
+                    request.wfile.write(b" " if how == "drip" else b"x: y\r\n")
             except OSError:
                 return
             time.sleep(0.02)

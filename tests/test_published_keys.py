@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,14 @@ from published import Provider
 
 import jwtgate.core.key_fetching as key_fetching
 from jwtgate import Gate, Settings
-from jwtgate.core.gate import FIRST_KEYS_SECONDS
+from jwtgate.core.keys import AWAITED_SECONDS
 from jwtgate.errors import JWTGateError, KeysUnavailable, SettingsError, UnknownKey, WrongIssuer
 from jwtgate.runtime import fetching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BAD = ("fail", "hang", "drip", "html", "huge", "gzip", "redirect", "empty", "none")
+BAD = ("fail", "hang", "drip", "headers", "html", "huge", "gzip", "redirect", "empty", "none")
 
 
 @pytest.fixture
@@ -172,13 +173,14 @@ def test_last_good_set_stays_whatever_comes(
     assert len({line.message for line in lines}) == len(lines) <= 2
 
 
-def test_set_that_is_too_old_serves_no_longer(provider: Provider, quick: None) -> None:
+@pytest.mark.parametrize("how", ["fail", "headers"])
+def test_set_that_is_too_old_serves_no_longer(provider: Provider, quick: None, how: str) -> None:
     """The stale bound: 503, never 401, also for what is remembered; then it recovers alone."""
     provider.max_age = 1
     with gate_of(provider, jwks_stale=1) as gate:
         token = provider.token()
         assert answer(gate, token) == "admitted"
-        provider.how = "fail"
+        provider.how = how
         began = time.monotonic()
         assert set(eventually(gate, token, "keys_unavailable")) <= {"admitted"}
         assert 1.0 < time.monotonic() - began < 4.0
@@ -194,7 +196,7 @@ def test_cold_start_with_the_provider_down_is_503_and_recovers_alone(provider: P
         assert answer(gate, token) == "keys_unavailable"
         began = time.monotonic()
         assert answer(gate, token) == "keys_unavailable"
-        assert time.monotonic() - began < FIRST_KEYS_SECONDS / 4
+        assert time.monotonic() - began < AWAITED_SECONDS / 4
         provider.how = "answer"
         assert set(eventually(gate, token, "admitted")) <= {"keys_unavailable"}
 
@@ -248,6 +250,33 @@ def test_issuers_fetch_each_their_own(quick: None) -> None:
             assert answer(gate, one.token(iss=other.issuer)) in ("unknown_key", "keys_unavailable")
             with pytest.raises(WrongIssuer):
                 gate.verify(one.token(iss="http://third"))
+
+
+def test_token_is_revoked_before_any_request_has_come(provider: Provider) -> None:
+    """Its signature must verify, so its keys must have come."""
+    with gate_of(provider) as gate:
+        token = provider.token()
+        assert gate.revoke(token=token).position
+        assert answer(gate, token) == "revoked"
+
+
+def test_half_of_the_threads_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The issuer that has one is served, the other one's tokens get 503."""
+    with Provider() as one, Provider() as other:
+        begun = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name == "jwtgate-keys" and sum(each.name == "jwtgate-keys" for each in threading.enumerate()):
+                raise RuntimeError("can't start new thread")
+            begun(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        issuers = [{"issuer": provider.issuer} for provider in (one, other)]
+        with closing(Gate(Settings(issuers=issuers, jwks_http=True))) as gate:
+            assert answer(gate, one.token()) == "admitted"
+            for _ in range(3):
+                assert answer(gate, other.token()) == "keys_unavailable"
+    assert caplog.text.count("no thread to fetch keys") == 1
 
 
 def test_forked_child_fetches_for_itself(provider: Provider) -> None:

@@ -86,7 +86,7 @@ class KeyFiles:
     def _files(self) -> Sequence[Path]:
         if not self.is_folder:
             return (self.path,) if self.path.exists() else ()
-        return sorted(self.path.glob("*.json"))
+        return sorted(file for file in self.path.glob("*.json") if not file.name.startswith("."))
 
     def write(self, keys: Sequence[OwnKey]) -> None:
         """Each file with what is left of its keys; a new key in the one file, or in a file of its own. Raises: Misuse."""
@@ -105,9 +105,13 @@ class KeyFiles:
 
 
 def _replace(file: Path, text: str) -> None:
+    """Keeps the owner, and a link that leads to the file."""
+    file = file.resolve()
     descriptor, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=file.parent)  # 0600
     try:
         with os.fdopen(descriptor, "w") as draft:
+            if file.exists() and hasattr(os, "fchown"):
+                os.fchown(draft.fileno(), file.stat().st_uid, file.stat().st_gid)
             draft.write(text)
             draft.flush()
             os.fsync(draft.fileno())

@@ -29,7 +29,8 @@ from jwtgate.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jwtgate.gate import Gate
+    from jwtgate.cli.gates import Visitor
+    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Receipt
 
 __all__ = ["list_keys", "new", "retire", "rotate"]
@@ -39,6 +40,9 @@ File = Annotated[
     typer.Option("--file", envvar="JWTGATE_PRIVATE_KEYS", show_envvar=True, help="A JWK Set file, or a folder of such files."),
 ]
 Algorithm = Annotated[str | None, typer.Option("--alg", metavar="ALG", help=f"One of {', '.join(ALGORITHMS)}.")]
+
+FETCHED_SECONDS = 6.0
+"""In which published keys have come, if they come at all."""
 
 COLUMNS = (
     *(Column("kid", "whole"), Column("alg", "short"), Column("state", "short")),
@@ -91,13 +95,15 @@ def retire(
 ) -> int:
     """Take a key away now: every token under it dies, everywhere, also one that a worker remembers. Waits for the receipt."""
     with opened("retire a key") as gate:
-        handles = _retired_in_file(_named(file), kid, gate) if file is not None and issuer is None else ()
-        if not handles:
-            handles = _handles_in_use(gate, kid, issuer)
         try:
-            receipt = blocking.run(gate.plans.retire(handles, issuer, wait=True), gate.performer)
+            policy = gate.plans.targets.policy(issuer)
         except ValueError as error:
-            raise Misuse(str(error)) from None
+            raise Misuse(f"{error}. Nothing was retired.") from None
+        handles = () if file is None else _retired_in_file(file, kid, policy)
+        if not handles:
+            handles = _handles_in_use(gate, kid, policy)
+        try:
+            receipt = blocking.run(gate.plans.retire(handles, wait=True), gate.performer)
         except StoreUnavailable as error:
             error.add_note("Whether the ruling was written is not known; workers that read the file turn to it. Ask again.")
             raise
@@ -108,7 +114,7 @@ def retire(
     return 0 if receipt.effective_everywhere else FAILED
 
 
-def _retired_in_file(path: Path, kid: str, gate: Gate) -> tuple[bytes, ...]:
+def _retired_in_file(path: Path, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
     """Its handle, if it stands in the file, where it verifies no longer from now on. Raises: Misuse: no other could sign."""
     with locked(path):
         files = KeyFiles(path)
@@ -120,20 +126,21 @@ def _retired_in_file(path: Path, kid: str, gate: Gate) -> tuple[bytes, ...]:
             files.write(retired(keys, kid, _now()))
         except UnusableKeyError as unusable:
             raise Misuse(f"{path} {unusable}. Nothing was retired.") from None
-    policy = gate.plans.targets.policy(None)
     return tuple(digest_of(policy.namespace, "key", key.material.fingerprint) for key in mine)
 
 
-def _handles_in_use(gate: Gate, kid: str, issuer: str | None) -> tuple[bytes, ...]:
-    """Of a key that this configuration verifies with. Raises: Misuse: there is none of that name."""
-    try:
-        ring = gate.plans.targets.policy(issuer).keys
-    except ValueError as error:
-        raise Misuse(str(error)) from None
-    own_kid = None if ring.signer is None else ring.signer.kid
-    handles = {key.handle for key in ring.keys if key.kid == kid or (key.is_own and key.kid is None and own_kid == kid)}
+def _handles_in_use(gate: Visitor, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
+    """Of a key that this configuration verifies with, and others sign. Raises: Misuse: there is none of that name."""
+    gate.start()
+    deadline = time.monotonic() + FETCHED_SECONDS
+    while not policy.keys.is_whole and time.monotonic() < deadline:
+        time.sleep(0.02)
+    ring = policy.keys
+    if ring.signer is not None and ring.signer.kid == kid:
+        raise Misuse("that key signs: what is made with it would be dead at once. Give the workers another one first")
+    handles = {key.handle for key in ring.keys if key.kid == kid}
     if not handles:
-        known = sorted({key.kid for key in ring.keys if key.kid} | ({own_kid} if own_kid else set()))
+        known = sorted({key.kid for key in ring.keys if key.kid})
         raise Misuse(f"no key has that kid; configured are {', '.join(known) or 'only keys without one'}. Nothing was retired.")
     return tuple(handles)
 

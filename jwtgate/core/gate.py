@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
 from jwtgate.core.checking import Checks, ask
-from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
+from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.exemption import is_preflight
 from jwtgate.core.judgement import (
     Case,
@@ -35,7 +35,7 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
-from jwtgate.core.keys import KeysAwaited
+from jwtgate.core.keys import once_known
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
@@ -59,11 +59,6 @@ __all__ = ["Decision"]
 
 MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
-
-
-FIRST_KEYS_SECONDS = 2.0
-FIRST_KEYS_PAUSE_SECONDS = 0.02
-"""A request waits for keys only while nothing is known at all, and the first fetch has not ended."""
 
 
 class Decision(Recollection):
@@ -142,7 +137,7 @@ class Decision(Recollection):
     ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
-        case = yield from self._screened_with_keys(token)
+        case = yield from once_known(lambda: self._screened(token), self.clock)
         if before:
             yield from ask(before, to_unverified_token(case.parsed, source), request)
         if self.rules.verifies_first:
@@ -162,17 +157,6 @@ class Decision(Recollection):
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
         return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
-
-    def _screened_with_keys(self, token: bytes) -> Plan[Case]:
-        """As ``_screened``; a process that has just begun waits a little for the first keys that it fetches."""
-        until = self.boot() + FIRST_KEYS_SECONDS
-        while True:
-            try:
-                return self._screened(token)
-            except KeysAwaited:
-                if self.boot() >= until:
-                    raise
-                yield Pause(FIRST_KEYS_PAUSE_SECONDS)
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

@@ -62,6 +62,9 @@ RSA_MIN_BITS = 2048
 RSA_MAX_BITS = 8192
 """Every verification costs the square of it, for a forged token too."""
 
+PUBLIC_MEMBERS = frozenset({"kty", "n", "e", "crv", "x", "y", "k"})
+"""All that verifies (RFC 7518 §6): of a private RSA key without its primes they would be sought, for half a minute."""
+
 RSA_MAX_EXPONENT_BITS = 64
 """OpenSSL fails at the verification, not at the load, beyond it."""
 
@@ -250,9 +253,7 @@ def read_private_half(members: dict[str, Any]) -> PrivateKey | bytes:
 
 
 def _jwk_key_of(members: dict[str, Any]) -> PublicKey | bytes:
-    key = _read_by_kty(members)
-    if isinstance(key, (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)):
-        return key.public_key()
+    key = _read_by_kty({name: value for name, value in members.items() if name in PUBLIC_MEMBERS})
     if isinstance(key, (RSAPublicKey, EllipticCurvePublicKey, Ed25519PublicKey, bytes)):
         return key
     raise UnusableKeyError("its members do not make a key of RSA, P-256, P-384, P-521, Ed25519 or oct")
@@ -264,6 +265,8 @@ def _read_by_kty(members: dict[str, Any]) -> object:
     reader = _JWK_READERS.get(kty) if isinstance(kty, str) else None
     if reader is None:
         raise UnusableKeyError("its kty is none of RSA, EC, OKP, oct")
+    if kty == "RSA" and len(str(members.get("n"))) > RSA_MAX_BITS // 4:
+        raise UnusableKeyError(f"an RSA key must have {RSA_MIN_BITS} to {RSA_MAX_BITS} bits")
     if kty == "oct" and not _BASE64URL.fullmatch(str(members.get("k"))):
         raise UnusableKeyError("its k is not base64url")
     try:

@@ -51,6 +51,9 @@ PUBLISHED_BEFORE_SECONDS = 2 * MAX_AGE_SECONDS
 
 MAX_KEYS = 64
 
+LATEST = 253402300799.0
+"""NumericDate of the last second of the year 9999."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
@@ -122,7 +125,7 @@ def _date(members: dict[str, Any], name: str, default: float) -> float:
     if name not in members:
         return default
     value = members[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
         raise UnusableKeyError(f"{name} must be a NumericDate, seconds since 1970")
     return float(value)
 

@@ -7,21 +7,50 @@ RFC 8725 §3.1 and §3.10: the algorithm is bound to the key and both come from 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.core.effects import Pause
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
 from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["Key", "KeyRing", "KeysAwaited", "Signer"]
+    from jwtgate.core.effects import Clock, Plan
+
+__all__ = ["Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
+
+T = TypeVar("T")
 
 
 class KeysAwaited(KeysUnavailable):
     """The first ones are being fetched at this moment: whoever waits a little knows."""
+
+
+AWAITED_SECONDS = 2.0
+PAUSE_SECONDS = 0.02
+
+
+def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
+    """What ``ask`` returns; a process that has just begun waits a little for the first keys that it fetches.
+
+    Raises: what ``ask`` does; ``KeysAwaited``: they took too long.
+    """
+    until = clock.boot() + AWAITED_SECONDS
+    while True:
+        try:
+            return ask()
+        except KeysAwaited:
+            if clock.boot() >= until:
+                raise
+            yield Pause(PAUSE_SECONDS)
+
+
+def named(keys: Iterable[Key]) -> str:
+    """Their kids for a log: whoever publishes a key names it as he likes."""
+    return ", ".join(sorted({ascii(str(key.kid))[1:41] for key in keys}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +159,7 @@ class KeyRing:
         """
         key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
         if key is None:
-            if self.doubts is not None and (kid is not None or not self.keys):
+            if self.doubts is not None and (kid is not None or not self.is_whole):
                 unavailable = self.doubts(alg)
                 if unavailable is not None:
                     raise unavailable
@@ -138,7 +167,21 @@ class KeyRing:
         return key
 
     def joined(self, other: KeyRing) -> KeyRing:
-        """This ring with the keys of another, whose signer is not taken over."""
+        """This ring with the keys of another, whose signer is not taken over.
+
+        Nobody else's set says which key is ours: what it lists under the name of one of ours, or ours itself, is left out. And
+        a key of ours that accepts any kid answers to its own one alone from here on, for the others have theirs.
+        """
+        signer = self.signer
+        named = [
+            replace(key, kid=signer.kid)
+            if signer is not None and key.is_own and key.kid is None and key.algorithm == signer.algorithm
+            else key
+            for key in self.keys
+        ]
+        names = {(key.algorithm, key.kid) for key in named if key.is_own and key.kid is not None}
+        handles = {key.handle for key in named}
+        others = [key for key in other.keys if key.handle not in handles and (key.algorithm, key.kid) not in names]
         changes_at = min(self.changes_at, other.changes_at)
         is_whole = self.is_whole and other.is_whole
-        return KeyRing((*self.keys, *other.keys), self.signer, changes_at, self.doubts or other.doubts, is_whole=is_whole)
+        return KeyRing((*named, *others), signer, changes_at, self.doubts or other.doubts, is_whole=is_whole)

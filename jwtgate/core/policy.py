@@ -29,7 +29,7 @@ class Published:
         is_plain: whether http will do.
     """
 
-    url: str
+    url: str = field(repr=False)
     is_discovered: bool
     algorithms: tuple[str, ...] | None
     label: str

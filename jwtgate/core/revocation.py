@@ -90,10 +90,10 @@ class Targets:
         """Remembered as long as the longest session lives, whatever is known of the tokens."""
         return self._change(policy, "sessions", sub, self._until(policy, now, None), cuts_off=True)
 
-    def keys(self, handles: Iterable[bytes], issuer: str | None, now: float) -> tuple[Change, ...]:
-        """Every token that these keys of an issuer have signed or will sign."""
-        until = self._until(self.policy(issuer), now, None)
-        return tuple(Change(handle, revoked=True, until=until) for handle in handles)
+    @staticmethod
+    def keys(handles: Iterable[bytes]) -> tuple[Change, ...]:
+        """Every token that these keys have signed or will sign: a key that leaked forges for ever."""
+        return tuple(Change(handle, revoked=True) for handle in handles)
 
     def suspended(self, sub: str, issuer: str | None) -> tuple[Change, ...]:
         """Refused until lifted: no end."""

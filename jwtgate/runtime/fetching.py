@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.key_fetching import KeyFetching, lifetime_of
 from jwtgate.core.keyring import build
-from jwtgate.core.keys import KeyRing, KeysAwaited
+from jwtgate.core.keys import KeyRing, KeysAwaited, named
 from jwtgate.errors import KeysUnavailable, SettingsError
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ LIMIT_BYTES = 512 * 1024
 FETCHABLE = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"))
 """A secret is never published."""
 
-RESTART_SECONDS = 1.0
+AWAITED_SECONDS = 2.0
+"""After its start, in which the first keys are waited for."""
+
+LONGEST_WAIT_SECONDS = 60.0
 
 
 class Fetcher:
@@ -65,22 +68,28 @@ class Fetcher:
         return bool(self._runs) or not self._made
 
     def start(self) -> None:
-        """Starts the threads; where none can be had, nothing is fetched and the log says so."""
+        """Starts the threads; where none can be had, nothing is fetched and the log says so, once."""
+        self._runs = self._made
         try:
             for run in self._made:
-                run.thread.start()
+                run.start()
         except RuntimeError as error:
             logger.warning("no thread to fetch keys (%s): tokens under published keys get 503", error)
-            return
-        self._runs = self._made
 
     def stop(self) -> None:
         """Waits for nobody: a fetch that is under way changes nothing any more."""
-        runs, self._runs = self._runs, ()
+        runs = self._runs
+        self.let_go()
         for run in runs:
-            run.stop()
+            run.wake()
         if runs:
             self._made = self._planned()
+
+    def let_go(self) -> None:
+        """As ``stop``, and takes no lock: the collector may call it in any thread, wherever that is."""
+        runs, self._runs = self._runs, ()
+        for run in runs:
+            run.is_stopped = True
 
 
 class _Run:
@@ -95,15 +104,21 @@ class _Run:
         self._fetching = KeyFetching(published.stale_seconds, random.random)
         self._lock = threading.Lock()
         self._woken = threading.Event()
-        self._is_stopped = False
+        self._fetch_thread: threading.Thread | None = None
+        self._awaited_until = inf
+        self.is_stopped = False
         self._has_keys = False
         self._said = ""
-        self.thread = threading.Thread(target=self._live, name="jwtgate-keys", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="jwtgate-keys", daemon=True)
         self._install(())
 
-    def stop(self) -> None:
-        """At the next step."""
-        self._is_stopped = True
+    def start(self) -> None:
+        """Raises: RuntimeError: there is no thread to be had."""
+        self._awaited_until = self._clock.boot() + AWAITED_SECONDS
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Looks again at what there is to do."""
         self._woken.set()
 
     def _install(self, keys: tuple[Key, ...]) -> None:
@@ -117,10 +132,10 @@ class _Run:
             return None
         with self._lock:
             fetching = self._fetching
-            is_awaited = not fetching.failures and fetching.fetched_at == -inf
-            is_due = fetching.due_at
-            is_in_doubt = fetching.doubts(self._clock.boot())
-            is_sooner = fetching.due_at != is_due
+            now, due_at = self._clock.boot(), fetching.due_at
+            is_awaited = not fetching.failures and fetching.fetched_at == -inf and now < self._awaited_until
+            is_in_doubt = fetching.doubts(now)
+            is_sooner = fetching.due_at != due_at
         if not is_in_doubt:
             return None
         if is_sooner:
@@ -130,12 +145,8 @@ class _Run:
         return KeysUnavailable("no key that was fetched fits, and what the issuer publishes now is not known")
 
     def _live(self) -> None:
-        while not self._is_stopped:
-            try:
-                self._step()
-            except Exception:
-                logger.exception("fetching keys failed, and goes on")
-                self._woken.wait(RESTART_SECONDS)
+        while not self.is_stopped:
+            self._step()
 
     def _step(self) -> None:
         now = self._clock.boot()
@@ -146,31 +157,50 @@ class _Run:
             self._install(())
             self._say("too old to be used: its tokens get 503 until new ones come", logging.ERROR)
         elif now >= due_at:
-            self._fetch(now, FETCH_SECONDS if ends_at == inf else min(FETCH_SECONDS, ends_at - now))
+            self._fetch(now, min(FETCH_SECONDS, ends_at - now))
         else:
-            self._woken.wait(min(due_at, ends_at) - now)
+            self._woken.wait(min(due_at - now, ends_at - now, LONGEST_WAIT_SECONDS))
             self._woken.clear()
 
     def _fetch(self, now: float, seconds: float) -> None:
-        from jwtgate.runtime.documents import Client, Unusable  # here, since httpx takes 0.1 s, and comes with an extra
-
+        """In a thread of its own, which may be left: name servers and headers that drip have no bound that could be set."""
         with self._lock:
             self._fetching.began(now)
-        try:
-            with Client(seconds, LIMIT_BYTES) as client:
-                keys, lifetime = self._fetched(client)
-        except Unusable as unusable:
+        found: list[tuple[tuple[Key, ...], float]] = []
+        reasons = ["no whole answer in time"]
+        if self._fetch_thread is None or not self._fetch_thread.is_alive():
+            self._fetch_thread = threading.Thread(target=self._try, args=(seconds, found, reasons), daemon=True)
+            try:
+                self._fetch_thread.start()
+                self._fetch_thread.join(seconds)
+            except RuntimeError as error:
+                reasons.append(str(error))
+        else:
+            reasons.append("the fetch before this one has not ended")
+        if self.is_stopped:
+            return
+        if not found:
             with self._lock:
                 self._fetching.failed(self._clock.boot())
             goes_on = "the last ones go on" if self._has_keys else "its tokens get 503"
-            self._say(f"not fetched, {goes_on}: {unusable}", logging.WARNING)
+            self._say(f"not fetched, {goes_on}: {reasons[-1]}", logging.WARNING)
             return
-        if self._is_stopped:
-            return
+        keys, lifetime = found[0]
         self._install(keys)
         with self._lock:
             self._fetching.succeeded(self._clock.boot(), lifetime)
-        self._say(f"fetched: {', '.join(sorted({str(key.kid) for key in keys}))}", logging.INFO)
+        self._say(f"fetched: {named(keys)}", logging.INFO)
+
+    def _try(self, seconds: float, found: list[tuple[tuple[Key, ...], float]], reasons: list[str]) -> None:
+        from jwtgate.runtime.documents import Client, Unusable  # here, since httpx takes 0.1 s, and comes with an extra
+
+        try:
+            with Client(seconds, LIMIT_BYTES) as client:
+                found.append(self._fetched(client))
+        except Unusable as unusable:
+            reasons.append(str(unusable))
+        except Exception as error:  # noqa: BLE001 - of the library, of TLS, of a proxy's settings: whatever it is, no keys came
+            reasons.append(f"no answer: {type(error).__name__}")
 
     def _fetched(self, client: Client) -> tuple[tuple[Key, ...], float]:
         """The keys and for how many seconds they are fresh. Raises: Unusable."""

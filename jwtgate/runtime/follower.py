@@ -105,15 +105,17 @@ class Follower:
         runs = self._runs
         self.let_go()
         for run in runs:
+            run.stopping.set()
+        self.view.give_up()
+        for run in runs:
             if run.thread is not threading.current_thread():
                 run.thread.join(self.view.lease_seconds + 1.0)
 
     def let_go(self) -> None:
-        """As ``stop``, without waiting: what is under way can grant nothing any more."""
+        """The threads end by themselves soon. Takes no lock: the collector may call it in any thread, wherever that is."""
         runs, self._runs = self._runs, ()
         for run in runs:
-            run.stopping.set()
-        self.view.give_up()
+            run.is_let_go = True
 
 
 class _Run:
@@ -130,10 +132,16 @@ class _Run:
         self.told = follower.told
         self.following = self._planned()
         self.stopping = threading.Event()
+        self.is_let_go = False
         self.thread = threading.Thread(target=self._live, name="jwtgate-follower", daemon=True)
         self._feed: Feed | None = None
         self._said = ""
         self._is_audited = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is to end."""
+        return self.is_let_go or self.stopping.is_set()
 
     def _planned(self) -> Following:
         name = secrets.token_urlsafe(9)
@@ -148,7 +156,7 @@ class _Run:
 
     def _live(self) -> None:
         """Until told to stop. A fault of our own fences and starts over: it must never end in trusting."""
-        while not self.stopping.is_set():
+        while not self.is_over:
             try:
                 self._perform_all()
             except Exception:
@@ -168,7 +176,7 @@ class _Run:
     def _perform_all(self) -> None:
         plan = self.following.follow()
         effect: FeedEffect = next(plan)
-        while not self.stopping.is_set():
+        while not self.is_over:
             self._say(self.following.condition)
             if self.rekeying is not None:
                 self.rekeying.look()
@@ -181,7 +189,7 @@ class _Run:
                 self.health.failed(error, of_follower=self.followed.index)
                 effect = plan.throw(error)
             else:
-                if self.stopping.is_set():  # W4: an answer that came after the end may grant nothing
+                if self.is_over:  # W4: an answer that came after the end may grant nothing
                     return
                 effect = plan.send(answer)
 

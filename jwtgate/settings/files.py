@@ -47,10 +47,9 @@ def key_set_text(path: str) -> str:
 
     Raises: Unfit: as ``read_text``; the folder has no file ``*.json``, or one that is no JWK Set.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises what would show a key that was pasted for a path
         return read_text(path)
-    files = sorted(map(str, folder.glob("*.json")))
+    files = sorted(str(file) for file in Path(path).glob("*.json") if not file.name.startswith("."))
     if not files:
         raise Unfit(f"names {shown(path)}, a folder without a file *.json")
     keys: list[object] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from contextlib import closing
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pytest
 from cli.commanding import Worker, run
+from keymaking import make_pairs
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
 from jwtgate.cli.key_files import KeyFiles, new_key
+from jwtgate.errors import SettingsError
+from jwtgate.runtime import rekeying
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +138,49 @@ def test_broken_file_is_named_and_not_shown(path: Path) -> None:
         said = complaint(*arguments, PRIVATE_KEYS=str(path))
         assert str(path) in said or "JWTGATE_PRIVATE_KEYS" in said
         assert d not in said
+
+
+def test_process_that_only_signs_follows_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks it for a verdict, so nobody follows the store for it; it must not sign with yesterday's key."""
+    monkeypatch.setattr(rekeying, "LOOK_SECONDS", 0.0)
+    with closing(Gate(Settings(private_keys=path))) as gate:
+        first = kid_of(gate.issue("alice"))
+        path.unlink()
+        (key,) = keys("new", PRIVATE_KEYS=str(path))
+        assert kid_of(gate.issue("alice")) == key["kid"] != first
+        text = path.read_text()
+        path.write_text("{")
+        assert kid_of(gate.issue("alice")) == key["kid"]
+        path.write_text(text)
+        assert kid_of(gate.issue("alice")) == key["kid"]
+
+
+def test_key_pasted_for_a_path_is_not_shown(path: Path) -> None:
+    """threats.md 29: an error of the file system would quote it."""
+    text = path.read_text().replace("\n", "")
+    with pytest.raises(SettingsError) as caught:
+        Settings(private_keys=text)
+    assert json.loads(text)["keys"][0]["d"] not in str(caught.value)
+
+
+def test_owner_and_link_outlive_a_rotation(path: Path) -> None:
+    """Workers that are not root go on reading it."""
+    path.chmod(0o600)
+    os.chown(path, 12345, 12345) if os.geteuid() == 0 else None
+    owner = path.stat().st_uid
+    link = path.with_name("link.json")
+    link.symlink_to(path)
+    keys("rotate", PRIVATE_KEYS=str(link))
+    assert link.is_symlink() and len(json.loads(path.read_text())["keys"]) == 2
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, 0o600)
+
+
+def test_key_that_signs_alone_is_not_retired(path: Path) -> None:
+    """What is made with it would be dead at once."""
+    pem = make_pairs()["p256"].private_pem
+    kid = kid_of(run("token", "mint", "alice", SECRET="", PRIVATE_KEY=pem).stdout.strip())
+    said = complaint("retire", kid, PRIVATE_KEY=pem, STORE=f"sqlite:///{path.parent}/store.db")
+    assert "another one first" in said
 
 
 def test_last_key_is_not_retired(path: Path) -> None:

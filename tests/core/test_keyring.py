@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
-from keymaking import SECRET, Pair
+from keymaking import ALGORITHMS, SECRET, Pair
 
 from jwtgate.core.key_material import public_key_of, read_jwk, thumbprint_of
 from jwtgate.core.keyring import Built, KeyRing, build
@@ -462,6 +463,29 @@ def test_joined_rings_refuse_rivals_and_keep_the_signer(pairs: Pairs) -> None:
     assert joined.candidates("ES256", "b").kid == "b"
     with pytest.raises(UnknownKey):
         joined.candidates("RS256", "a")
+
+
+def test_fetched_set_that_names_our_key_takes_nothing_from_it(pairs: Pairs) -> None:
+    """As its own, or as another one's under its kid: tokens of ours verify, and are known to be ours."""
+    ours = ring_of(build(private_key=pairs["p256"].private_pem))
+    assert ours.signer is not None and ours.signer.kid is not None
+    kid = ours.signer.kid
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    rival = {**ALGORITHMS["ES256"].to_jwk(other, as_dict=True), "kid": kid}
+    for listed in (jwk_of(pairs["p256"], kid=kid), rival):
+        joined = ours.joined(ring_of(build(jwks=set_of(listed, jwk_of(pairs["rsa"], kid="theirs")), is_fetched=True)))
+        assert joined.candidates("ES256", kid).is_own
+        with pytest.raises(UnknownKey):
+            joined.candidates("ES256", "their-next")
+        assert not joined.candidates("RS256", "theirs").is_own
+
+
+def test_private_rsa_member_without_its_primes_costs_nothing() -> None:
+    """Whoever publishes a set could keep the process busy for half a minute: only what verifies is read."""
+    n = base64.urlsafe_b64encode(b"\xff" * 3000).decode().rstrip("=")
+    began = time.perf_counter()
+    built = build(jwks=set_of({"kty": "RSA", "n": n, "e": "AQAB", "d": n, "kid": "slow"}), is_fetched=True)
+    assert built.ring is None and time.perf_counter() - began < 1.0
 
 
 def test_repr_shows_no_key(pairs: Pairs) -> None:

@@ -23,7 +23,7 @@ from jwtgate.core.effects import Plan, Write
 from jwtgate.core.revocation import MARGIN_SECONDS
 from jwtgate.core.rulings import Change, digest_of
 from jwtgate.core.sessions.stored import Guard
-from jwtgate.errors import StoreUnavailable
+from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -115,7 +115,10 @@ class Renewal:
         policy = self.issuer.policies.get(token.issuer) or self.issuer.policies.get(None)
         if policy is None or policy.keys.signer is None:
             return None
-        is_own = policy.keys.candidates(token.header["alg"], token.header.get("kid")).is_own
+        try:
+            is_own = policy.keys.candidates(token.header["alg"], token.header.get("kid")).is_own
+        except (UnknownKey, KeysUnavailable):  # taken away since the token was admitted
+            return None
         is_of_session = None not in (token.session_id, token.token_id, token.expires_at, token.claims.get("jgp"))
         return policy if is_own and is_of_session else None
 
