@@ -22,6 +22,8 @@ from jwtgate.runtime import fetching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.server
+
 BAD = ("fail", "hang", "drip", "headers", "html", "huge", "gzip", "redirect", "empty", "none")
 
 

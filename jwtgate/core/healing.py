@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import NextPage, OpenJournal, OpenPages, Pause, Restore, RestoreSessions
 from jwtgate.core.history import JournalUnavailable, Repair
-from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, merge
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, merge, outlasts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -171,7 +171,7 @@ class Healing(ABC):
         repairs: list[Repair] = []
         for digest, text in known:
             stored = snapshot.get(digest)
-            if stored == text:
+            if stored is not None and outlasts(stored, text):
                 continue
             try:
                 ruling = Ruling.decode(text)

@@ -31,6 +31,7 @@ __all__ = [
     "digest_of",
     "is_revoked",
     "merge",
+    "outlasts",
     "supersede",
 ]
 
@@ -199,6 +200,23 @@ def is_revoked(text: bytes | None) -> bool:
     """Whether a stored ruling, if there is one, says ``revoked``. Raises: UnreadableRuling."""
     toggle = None if text is None else Ruling.decode(text).toggle
     return toggle is not None and toggle.is_revoked
+
+
+def outlasts(one: bytes, other: bytes) -> bool:
+    """Whether an encoded ruling says what another one does and is remembered as long at least; False: perhaps, all the same.
+
+    Without reading them: who heals compares all there are.
+    """
+    if one == other:
+        return True
+    said, _, until = one.rpartition(b',"u":')
+    also_said, _, also_until = other.rpartition(b',"u":')
+    if not said or said != also_said:
+        return False
+    try:
+        return float(until[:-1]) >= float(also_until[:-1])
+    except ValueError:
+        return False
 
 
 def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, digest_of, merge, supersede
+from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, digest_of, merge, outlasts, supersede
 
 NOW, OLD, OLDER = "E-current__", "E-old______", "E-older____"
 CUT_AT = 1000.25
@@ -295,3 +295,16 @@ def test_ceil_of_a_whole_second_is_itself() -> None:
     """A cut-off at exactly 1000.0 leaves the next second alive."""
     assert math.ceil(1000.0) == 1000
     assert not cut(OLD, at=1000.0).kills(Issued(None, 1000.5), NOW, 0.0)
+
+
+@given(st.sampled_from([None, 1.0, 2.0, 1e9 + 0.5]), st.sampled_from([None, 1.0, 2.0, 1e9 + 0.5]), st.booleans(), st.booleans())
+def test_what_outlasts_another_ruling_needs_no_merging(
+    until: float | None, also_until: float | None, revoked: bool, also_revoked: bool
+) -> None:
+    """True only where a merge would change nothing."""
+    one = Ruling(Toggle(revoked, "E", 5, 1.0), until=until)
+    other = Ruling(Toggle(also_revoked, "E", 5, 1.0), until=also_until)
+    if outlasts(one.encode(), other.encode()):
+        assert merge(one, other, "E") == one
+    assert outlasts(one.encode(), one.encode())
+    assert not outlasts(b'{"u":nonsense}', b'{"u":1}') and not outlasts(b'x,"u":y}', b'x,"u":1}')
