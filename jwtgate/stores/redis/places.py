@@ -27,7 +27,7 @@ FRESH_SECONDS = 0.5
 """A server that has answered so short a time ago has not been replaced since: Sentinels and clusters take longer to miss it.
 One that was silent for longer may be a primary of old that came back and does not know it yet, so the guides come first."""
 
-LONGEST_SECONDS = 2 * TIMEOUT_SECONDS - 0.03
+LONGEST_SECONDS = 2 * TIMEOUT_SECONDS - 0.06
 """For a question with all that comes before it, less what timers are late. Guides that stand still take 0.3 s of it, and the
 server gets the rest."""
 
