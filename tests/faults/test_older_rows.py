@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server, pytest.mark.faults]
 
-ROUNDS = 3
+ROUNDS = 2
 
 
 def test_acknowledgement_of_what_was_lost_proves_nothing(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ class Lines:
             line.close()
             raise
         self._is_prepared = True
+        line.deadline = max(line.deadline, time.monotonic() + TIMEOUT_SECONDS)  # tables may have been made: two timeouts then
         return step(line)
 
     def own(self) -> Line:
