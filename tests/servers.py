@@ -10,7 +10,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import NoReturn, Self
 
@@ -53,11 +55,24 @@ def redis_binary() -> str | None:
     return shutil.which("redis-server")
 
 
+_ports = count()
+
+FIRST_PORT, PORTS_EACH, PROCESSES = 11000, 1000, 8
+"""Below those that connections get for themselves, and of its own for each test process: nobody takes one in between. A node
+of a cluster has a second one, 10,000 above."""
+
+
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on."""
+    share = FIRST_PORT + PORTS_EACH * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PROCESSES)
+    for _ in range(PORTS_EACH):
+        port = share + (os.getpid() * 37 + next(_ports)) % PORTS_EACH
+        with socket.socket() as one, socket.socket() as other:
+            with suppress(OSError):
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 10_000))
+                return port
+    raise AssertionError("no free port")
 
 
 class Server:
