@@ -23,6 +23,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from jwtgate.core.key_material import UnusableKeyError, read_jwk, read_private_half
+from jwtgate.core.parsing import LATEST_DATE
 from jwtgate.core.rulings import MAX_SKEW_SECONDS
 
 if TYPE_CHECKING:
@@ -50,9 +51,6 @@ PUBLISHED_BEFORE_SECONDS = 2 * MAX_AGE_SECONDS
 """A key is published so long before it signs: a copy that is made a moment before lives once, and may be fetched late."""
 
 MAX_KEYS = 64
-
-LATEST = 253402300799.0
-"""NumericDate of the last second of the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,7 @@ def _date(members: dict[str, Any], name: str, default: float) -> float:
     if name not in members:
         return default
     value = members[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_DATE:
         raise UnusableKeyError(f"{name} must be a NumericDate, seconds since 1970")
     return float(value)
 

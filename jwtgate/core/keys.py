@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock, Plan
 
-__all__ = ["Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
+__all__ = ["AWAITED_SECONDS", "Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,8 @@ class KeysAwaited(KeysUnavailable):
 
 
 AWAITED_SECONDS = 2.0
+"""After a process's start, in which its first keys are waited for."""
+
 PAUSE_SECONDS = 0.02
 
 
@@ -38,11 +40,12 @@ def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
 
     Raises: what ``ask`` does; ``KeysAwaited``: they took too long.
     """
-    until = clock.boot() + AWAITED_SECONDS
+    until = 0.0
     while True:
         try:
             return ask()
         except KeysAwaited:
+            until = until or clock.boot() + AWAITED_SECONDS
             if clock.boot() >= until:
                 raise
             yield Pause(PAUSE_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.core.parsing import parse
+from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
 
@@ -21,9 +21,6 @@ __all__ = ["Targets"]
 
 MARGIN_SECONDS = 3600.0
 """Rulings outlive the last token under them by an hour, for clocks that are off."""
-
-LATEST = 253402300799.0
-"""NumericDate of the last second of the year 9999."""
 
 
 class Targets:
@@ -161,7 +158,7 @@ class Targets:
         if expires_at is not None:
             if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
                 raise ValueError("expires_at must be a NumericDate, seconds since 1970")
-            if not 0 <= expires_at <= LATEST:
+            if not 0 <= expires_at <= LATEST_DATE:
                 raise ValueError("expires_at must be a NumericDate, seconds since 1970")
             end = float(expires_at)
         return end + policy.leeway_seconds + MARGIN_SECONDS

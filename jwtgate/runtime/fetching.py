@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.key_fetching import KeyFetching, lifetime_of
 from jwtgate.core.keyring import build
-from jwtgate.core.keys import KeyRing, KeysAwaited, named
+from jwtgate.core.keys import AWAITED_SECONDS, KeyRing, KeysAwaited, named
 from jwtgate.errors import KeysUnavailable, SettingsError
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ LIMIT_BYTES = 512 * 1024
 
 FETCHABLE = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"))
 """A secret is never published."""
-
-AWAITED_SECONDS = 2.0
-"""After its start, in which the first keys are waited for."""
 
 LONGEST_WAIT_SECONDS = 60.0
 
