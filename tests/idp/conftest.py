@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
-from idp.providing import JWKS, IdentityProvider
+from idp.providing import DISCOVERY, JWKS, IdentityProvider
 from idp.serving import Site
 from servers import Server, valkey_binary
 from strategies.serving import settle
@@ -26,8 +26,12 @@ def running_provider() -> Iterator[IdentityProvider]:
 
 @pytest.fixture
 def provider(running_provider: IdentityProvider) -> IdentityProvider:
-    """Well-behaved; with whatever keys the test before has left it."""
-    running_provider.misbehave(JWKS, "none")
+    """Well-behaved, with one generation of keys."""
+    for path in (JWKS, DISCOVERY):
+        running_provider.misbehave(path, "none")
+    for state, step in (("next", "activate"), ("old", "retire")):
+        if running_provider.kids(state):
+            running_provider.lab(keys=step)
     return running_provider
 
 
