@@ -3,7 +3,7 @@
 // It prints one JSON line when it is ready, {"issuer": "http://127.0.0.1:…"}; everything else goes to stderr.
 // With --leash it ends when its standard input closes, that is, with the program that started it.
 // IDP_LOGOUT_URI: back-channel logout address of the clients that people use. IDP_ACCESS_TTL: seconds.
-// GET /lab shows keys, faults, requests and logouts; POST /lab changes them, see administer().
+// GET /lab shows keys, faults and logouts; POST /lab changes them, see administer().
 
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -28,6 +28,7 @@ lifetimes.AccessToken = Number(process.env.IDP_ACCESS_TTL ?? lifetimes.AccessTok
 
 const ring = new KeyRing();
 const logouts = []; // what became of each logout token: { client, sub, sid, outcome }
+const answers = []; // what its receivers answered: { url, status, body, at }
 const lab = {}; // issuer, and the Provider of the moment
 
 function certificateOf(ctx) {
@@ -52,6 +53,13 @@ async function grantAll(ctx) {
   return grant;
 }
 
+/** All that this provider fetches are its logouts. Its own dispatcher would refuse loopback addresses. */
+async function post(url, { dispatcher, ...options }) {
+  const response = await fetch(url, options);
+  answers.push({ url: `${url}`, status: response.status, body: await response.clone().text(), at: Date.now() / 1000 });
+  return response;
+}
+
 const page = (ctx, body) => Object.assign(ctx, { type: 'html', body });
 
 const settings = {
@@ -74,7 +82,7 @@ const settings = {
       postLogoutSuccessSource: (ctx) => page(ctx, 'Signed out'),
     },
   },
-  fetch: (url, { dispatcher, ...options }) => fetch(url, options), // its own dispatcher refuses loopback addresses
+  fetch: post,
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, ...accounts[id] }) }),
   interactions: { url: (ctx, { uid }) => `/interaction/${uid}` },
   issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
@@ -116,7 +124,7 @@ async function administer(req, res) {
   Object.entries(order.clients ?? {}).forEach(([id, members]) => Object.assign(clients[id], members));
   if (order.keys || order.clients) build();
   res.writeHead(200, { 'content-type': 'application/json' })
-    .end(JSON.stringify({ keys: ring.list(), logouts, faults }));
+    .end(JSON.stringify({ keys: ring.list(), logouts, answers, faults }));
 }
 
 async function serve(req, res) {
