@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jwtgate.demo.measuring import Revocation, Track, Verdict, hammered, judge
 from jwtgate.demo.screen import Picture
@@ -13,10 +13,10 @@ from jwtgate.demo.screen import Picture
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from jwtgate.demo.lines import Line, Worker
+    from jwtgate.demo.lines import Answer, Line, Worker
     from jwtgate.demo.screen import Screen
 
-__all__ = ["Cast", "Crew", "Round"]
+__all__ = ["Cast", "Crew", "Revoker", "Round"]
 
 PAUSE_SECONDS = 0.003
 """Between two requests on a line: four workers and the demo may have to share two cores."""
@@ -34,6 +34,16 @@ COLUMNS = (
     "and after the receipt",
     "the other token",
 )
+
+
+class Revoker(Protocol):
+    """Who is asked to revoke: a line to a worker, or whoever else can. ``worker``: its name on the screen."""
+
+    @property
+    def worker(self) -> object: ...
+    def ask(self, token: str | None, path: str = "/", posted: dict[str, Any] | None = None) -> Answer:
+        """The answer's body is a receipt. Raises: OSError, HTTPException."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +84,8 @@ class Cast:
 class Round:
     """Plays one cast. ``faults`` has what went against the promise."""
 
-    def __init__(self, crew: Crew, cast: Cast, revoker: Line, screen: Screen) -> None:
-        """Args: revoker: the worker that is asked to revoke."""
+    def __init__(self, crew: Crew, cast: Cast, revoker: Revoker, screen: Screen) -> None:
+        """Args: revoker: who is asked to revoke."""
         self.crew = crew
         self.cast = cast
         self.revoker = revoker
