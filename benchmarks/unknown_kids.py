@@ -80,7 +80,7 @@ class _Case:
 
     def measured(self, options: Options) -> Iterator[Line]:
         """The lines of one thread, then those of two."""
-        rounds, blocks = options.pick(10, 3), options.pick(20, 10)
+        rounds, blocks = options.pick(10, 3), options.pick(60, 10)
         key = self.endpoint.key
         known = [self.caller.prepared(token) for token in key.tokens(BLOCK)]
         expired = self.caller.prepared(key.token(-600))

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from jwtgate.settings import variables
+
 pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment in /proc"),
@@ -91,6 +93,24 @@ def test_demo_shows_every_revocation_and_the_outage_and_ends_with_0(start):
     assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 4
     assert printed.count("revoked token admitted: never") == 4
     assert "asked for after it: 20 of 20 answers are 401" in printed
+    assert re.search(r"Held: \d+ requests to four workers", printed)
+
+
+@pytest.mark.skipif(
+    "JWTGATE_LOGOUT_AUDIENCE" not in {each.name for each in variables()},
+    reason="NOT TESTED: back-channel logout is not in this tree",
+)
+def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worker(start):
+    demo = start("--idp", "--once")
+    printed = demo.end()
+    assert demo.process.returncode == 0, printed
+    assert "a small OpenID provider of this demo" in printed
+    assert printed.count("refused: none") == 4
+    for title in ("alice's session on her phone", "bob's session"):
+        assert f"Revoked: {title}, at the identity provider" in printed
+    assert printed.count("and after the receipt: never") == 2 * 4
+    assert printed.count("effective_everywhere=True, workers=4") == 2
+    assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 2
     assert re.search(r"Held: \d+ requests to four workers", printed)
 
 
