@@ -142,7 +142,7 @@ class Decision(Recollection):
         except KeysAwaited:
             case = yield from once_known(lambda: self._screened(token), self.clock)
         if before:
-            yield from ask(before, to_unverified_token(case.parsed, source), request)
+            yield from ask(before, to_unverified_token(case.parsed, source, case.policy.profile), request)
         if self.rules.verifies_first:
             self._verify(case)
         try:
@@ -223,7 +223,7 @@ class Decision(Recollection):
         ends_at = expires_from(case.parsed.claims, case.policy)
         deadline = now if ends_at is None else min(now + (ends_at - self.clock.wall()), session_ends_at)
         wide = self.view.wide_handles
-        token = to_token(case.parsed, source)
+        token = to_token(case.parsed, source, case.policy.profile)
         handles = tuple([handle for handle in case.handles if handle not in wide])
         return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
 
