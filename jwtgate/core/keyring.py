@@ -70,6 +70,7 @@ def build(  # noqa: PLR0913 - one source of keys each
     namespace: str = "",
     label: str = "",
     is_fetched: bool = False,
+    derives: bool = False,
 ) -> Built:
     """Make the ring that these settings ask for.
 
@@ -85,11 +86,12 @@ def build(  # noqa: PLR0913 - one source of keys each
         label: how the settings are called in sentences, ``JWTGATE_ISSUERS[0]``; empty: ``JWTGATE_…``.
         is_fetched: the set comes, or will come, from ``JWKS_URL``: no secret may be in it, and an algorithm whose key
             has not come yet is no mistake.
+        derives: our own secrets only give each subject a key.
 
     Returns:
         The ring with every mistake and warning, none of which holds key material.
     """
-    bench = _Bench(namespace, label, is_fetched=is_fetched)
+    bench = _Bench(namespace, label, is_fetched=is_fetched, derives=derives)
     bench.allow(algorithms)
     if private_key is not None:
         bench.add_private_key(private_key)
@@ -114,10 +116,11 @@ class _Serving(NamedTuple):
 class _Bench:
     """Where a ring is put together: keys and sentences gather until ``finish``."""
 
-    def __init__(self, namespace: str, label: str, *, is_fetched: bool) -> None:
+    def __init__(self, namespace: str, label: str, *, is_fetched: bool, derives: bool) -> None:
         self.namespace = namespace
         self.label = label
         self.is_fetched = is_fetched
+        self.derives = derives
         self.allowed: tuple[str, ...] | None = None
         self.private_key: PrivateKey | None = None
         self.own: _Serving | None = None
@@ -256,12 +259,13 @@ class _Bench:
         """Our own key goes by the kid under which the set lists it, if it does."""
         named = next((e for e in self.listed if self.is_own(e.material) and e.material.kid is not None), None)
         configured = [each for each in self.configured() if named is None or not self.is_own(each.material)]
-        keys = [
-            Key(each.material.kid, alg, self.is_own(each.material), self.handle(each.material), each.material.key)
-            for each in (*configured, *self.listed)
-            for alg in each.algorithms
-        ]
+        keys = [self.key(each.material, alg) for each in (*configured, *self.listed) for alg in each.algorithms]
         return KeyRing(keys, self.signer(named), self.changes_at)
+
+    def key(self, material: Material, algorithm: str) -> Key:
+        is_own = self.is_own(material)
+        deriving = self.namespace if self.derives and is_own and isinstance(material.key, bytes) else None
+        return Key(material.kid, algorithm, is_own, self.handle(material), material.key, deriving)
 
     def handle(self, material: Material) -> bytes:
         """Of the key, whatever it is called."""
@@ -272,7 +276,7 @@ class _Bench:
             own = self.now_signing
             verifies = own.material.key
             members = None if isinstance(verifies, bytes) else published_jwk_of(verifies, own.kid, own.algorithm)
-            return Signer(own.algorithm, own.kid, members, own.private)
+            return Signer(own.algorithm, own.kid, members, own.private, self.derives and members is None)
         listed_kid = named.material.kid if named is not None else None
         if self.private_key is not None and self.own is not None:
             public = self.private_key.public_key()
@@ -282,7 +286,7 @@ class _Bench:
         if self.secret is not None:
             alg = (named or self.secret).algorithms[0]
             has_rivals = any(alg in each.algorithms for each in self.listed)
-            return Signer(alg, listed_kid or (OWN_KID if has_rivals else None), None, self.secret.material.key)
+            return Signer(alg, listed_kid or (OWN_KID if has_rivals else None), None, self.secret.material.key, self.derives)
         return None
 
 

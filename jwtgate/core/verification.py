@@ -64,7 +64,8 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
     if policy is None:
         raise WrongIssuer("iss is not a configured issuer")
     header = parsed.header
-    return policy, policy.keys.candidates(header["alg"], header.get("kid"))
+    key = policy.keys.candidates(header["alg"], header.get("kid"))
+    return policy, key if key.deriving is None else key.of_subject(parsed.claims)
 
 
 def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now: float) -> tuple[IssuerPolicy, Key]:

@@ -209,6 +209,7 @@ class Policies:
             namespace=rules.get("issuer") or "",
             label=label,
             is_fetched=published is not None,
+            derives=bool(rules.get("derived_keys")),
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
         self.warnings += (_placed(warning, label) for warning in built.warnings)
