@@ -1,4 +1,7 @@
-"""What a browser and the clients of the provider do there: forms, redirects, cookies, codes and tokens."""
+"""What a browser and the clients of the provider do there: forms, redirects, cookies, codes and tokens.
+
+By hand: ``python browsing.py ISSUER [alice [web]]`` logs somebody in, prints the access token, and logs out on Enter.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import hashlib
 import json
 import re
 import secrets
+import sys
 from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -94,3 +98,17 @@ class Browser:
         assert action is not None and xsrf is not None, page.text
         came = self._follow(self.http.post(action[1], data={"xsrf": xsrf[1], "logout": "yes"}), GOODBYE)
         assert isinstance(came, str), came.text
+
+
+def main(issuer: str, user: str = "alice", client_id: str = "web") -> None:
+    """For a shell that has the provider in another."""
+    with Browser(issuer) as browser:
+        answer = browser.log_in(user, client_id)
+        print(f"ACCESS_TOKEN={answer['access_token']}\n\n{user} is logged in. Enter logs out, at the provider.", flush=True)
+        sys.stdin.readline()
+        browser.log_out(answer["id_token"])
+        print("Logged out.")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from idp.providing import API, IdentityProvider, wait_until
+from idp.providing import API, CLIENTS, IdentityProvider, wait_until
 from servers import free_port
 
 import jwtgate
 from jwtgate.demo.lines import Answer, Line, Worker, open_lines
 from jwtgate.demo.processes import ServerProcess
 from jwtgate.demo.servers import App
+from jwtgate.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,11 @@ START_SECONDS = 60.0
 WORKERS = 2
 LEASE = "3"
 """Seconds: a machine that others starve must not make a test of keys one of lapses."""
+
+AVAILABLE = {each.name.removeprefix("JWTGATE_") for each in variables()}
+LISTENING = {"ENDPOINTS": "/auth", "LOGOUT_AUDIENCE": ",".join(CLIENTS), "PRESET": "rfc9068"}
+LISTENING = {name: value for name, value in LISTENING.items() if name in AVAILABLE}
+"""Of an application that hears of logouts, and takes only what is an access token by its profile."""
 
 TESTS = Path(__file__).parents[1]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from idp.browsing import unverified
 from idp.providing import API, CLIENTS, OTHER_API, PEOPLE
+from idp.serving import AVAILABLE, LISTENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,3 +74,17 @@ def test_machines_and_refreshed_tokens_are_admitted(provider: IdentityProvider, 
     site.await_status(fresh, 200)
     assert site.subjects(fresh) == [(200, "bob")] * 2
     assert site.subjects(machine) == [(200, "service")] * 2
+
+
+@pytest.mark.skipif("PRESET" not in AVAILABLE, reason="NOT TESTED: presets are not in this tree")
+def test_profile_of_rfc_9068_admits_what_the_provider_issues_for_this_application(
+    provider: IdentityProvider, site_of: Callable[..., Site]
+) -> None:
+    """``PRESET=rfc9068``: typ at+jwt and every claim of §2.2; an ID token, which has neither, is refused."""
+    site = site_of("uvicorn", **LISTENING)
+    for client in CLIENTS:
+        with provider.browser() as browser:
+            answer = browser.log_in("carol", client)
+        site.await_status(answer["access_token"], 200)
+        assert site.subjects(answer["access_token"]) == [(200, "carol")] * 2
+        assert site.statuses(answer["id_token"]) == {401}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from idp.browsing import unverified
 from idp.providing import CLIENTS
-from idp.serving import Load
+from idp.serving import LISTENING, Load
 
 from jwtgate.settings import variables
 
@@ -33,7 +33,7 @@ AFTER_SECONDS = 1.0
 
 def listening_site(provider: IdentityProvider, site_of: Callable[..., Site], server: str) -> Site:
     """Where the provider posts its logouts from now on."""
-    site = site_of(server, ENDPOINTS="/auth", LOGOUT_AUDIENCE=",".join(CLIENTS))
+    site = site_of(server, **LISTENING)
     provider.send_logouts_to(f"{site.url}/auth/backchannel-logout")
     return site
 
@@ -114,7 +114,7 @@ def test_logout_token_of_a_client_that_is_not_ours_changes_nothing(
     provider: IdentityProvider, site_of: Callable[..., Site]
 ) -> None:
     """§2.6: ``aud`` must hold a client id of ours; the provider hears 400."""
-    site = site_of("uvicorn", ENDPOINTS="/auth", LOGOUT_AUDIENCE="mobile")
+    site = site_of("uvicorn", **{**LISTENING, "LOGOUT_AUDIENCE": "mobile"})
     provider.send_logouts_to(f"{site.url}/auth/backchannel-logout")
     with provider.browser() as browser:
         answer = browser.log_in("dave", "web")

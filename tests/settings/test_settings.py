@@ -95,7 +95,11 @@ NUMBERS = (
     "partitions",
 )
 LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys"))
+TEXTS = tuple(
+    name
+    for name in DEFAULTS
+    if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys")
+)
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
