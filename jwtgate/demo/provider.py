@@ -168,15 +168,24 @@ class Provider:
 
     async def log_out(self, request: Request) -> Response:
         """RP-Initiated Logout 1.0: the session is over here, and answered once the application has heard of it."""
-        hint = (await _form(request)).get("id_token_hint", "")
-        kid = jwt.get_unverified_header(hint).get("kid")
-        claims = next(key for key in self.keys if key.kid == kid).read(hint)
+        try:
+            claims = self._read((await _form(request)).get("id_token_hint", ""))
+        except jwt.InvalidTokenError:
+            return JSONResponse({"error": "invalid_request"}, 400)
         sid = str(claims["sid"])
         self.logins = {cookie: login for cookie, login in self.logins.items() if login.sid != sid}
         events = {LOGOUT_EVENT: dict[str, str]()}
         told = self.claims(CLIENT, LOGOUT_TTL_SECONDS, sub=claims["sub"], sid=sid, events=events)
         status, answer = await run_in_threadpool(self._tell, self.sign(told, "logout+jwt"))
         return JSONResponse({"application": status, "answer": answer})
+
+    def _read(self, id_token: str) -> dict[str, Any]:
+        """The claims of an ID token of ours. Raises: jwt.InvalidTokenError."""
+        kid = jwt.get_unverified_header(id_token).get("kid")
+        for key in self.keys:
+            if key.kid == kid:
+                return key.read(id_token)
+        raise jwt.InvalidTokenError
 
     def _tell(self, logout_token: str) -> tuple[int, Any]:
         """Back-Channel Logout 1.0 §2.5. Returns what the application answered; 0: nothing."""

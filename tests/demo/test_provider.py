@@ -147,6 +147,13 @@ def test_logout_is_told_to_the_application_and_ends_the_login(browser, applicati
     assert "<form" in browser.get("/authorize", params=asked()).text
 
 
+@pytest.mark.parametrize("hint", ["", "x.y.z", jwt.encode({"sid": "s"}, "k" * 32, "HS256", headers={"kid": "unknown"})])
+def test_logout_needs_an_id_token_of_the_provider(browser, application, hint):
+    """Else anybody could log anybody out."""
+    assert browser.post("/logout", data={"id_token_hint": hint}).status_code == 400
+    assert application.heard == []
+
+
 def test_application_that_is_away_is_told_of(browser, provider):
     """The provider's answer says that nobody heard."""
     provider.logout_uri = "http://127.0.0.1:1/nobody"
