@@ -11,41 +11,40 @@ First-seen tokens are held against ``alone``, remembered ones against ``expired`
 of code in the processor's caches, and whatever comes between throws them out. The gate's own cool-down is in force. Then the
 same with the flood in another thread: there every request waits for the interpreter, whatever the flood is of, so that one of
 unknown kids stands beside one of expired tokens, without a bar. The endpoint of the keys is another process.
+
+In one thread, requests in which the machine took the processor away are left out. Waiting for a lock is no such thing: it counts.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from contextlib import ExitStack, closing
 from itertools import cycle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks import peers
+from benchmarks.callers import SHELLS
 from benchmarks.key_endpoint import HOWS, Endpoint
 from benchmarks.measuring import Line, Options, median, percentile
-from benchmarks.requests import environ_with, scope_with
 from jwtgate import Gate, Settings
-from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.core.key_fetching import COOL_DOWN_SECONDS
-from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from benchmarks.callers import Block, Caller, Prepared
 
 __all__ = ["unknown_kids"]
 
 BAR = 1.1
 BLOCK = 50
+WARM_UP = 5
+"""Of each block, not timed: what the block before has left in the processor's caches is not this one's."""
+
 KINDS = {"first seen": "alone", "remembered": "expired"}
 """Of known kids, and what their bar is held against."""
 
 LEASE_SECONDS = 3.0
-
-Prepared = dict[str, Any]
-Block = list[tuple[Prepared | None, Prepared]]
-"""Pairs: what comes before, not timed, and the known kid."""
 
 
 def unknown_kids(options: Options) -> list[Line]:
@@ -114,8 +113,8 @@ class _Case:
                     if kind == "first seen":
                         self.gate.view.forget_admitted()
                     prepared = block()
-                    self.caller.call(prepared[:5])
-                    found[name] += self.caller.call(prepared[5:] if kind == "first seen" else prepared)
+                    self.caller.call(prepared[:WARM_UP])
+                    found[name] += self.caller.call(prepared[WARM_UP:] if kind == "first seen" else prepared)
             for name, seconds in found.items():
                 samples[name].append(seconds)
         return {name: of_rounds[1:] for name, of_rounds in samples.items()}
@@ -151,7 +150,7 @@ class _Case:
                     seconds: list[float] = []
                     for _ in range(10):
                         self.gate.view.forget_admitted()
-                        seconds += self.caller.call([(None, each) for each in known])
+                        seconds += self.caller.call([(None, each) for each in known], is_alone=False)
                 samples[name].append(seconds)
         share, (fetches, most) = _ratio(samples["unknown"], samples["expired"]), count()
         return Line(
@@ -168,7 +167,7 @@ class _Case:
 class _Flood:
     """A thread that asks with one token after the other. Args: tokens: None: no thread."""
 
-    def __init__(self, caller: _Caller, tokens: Iterator[Prepared] | None) -> None:
+    def __init__(self, caller: Caller, tokens: Iterator[Prepared] | None) -> None:
         self._end = threading.Event()
         self._caller, self._tokens = type(caller)(caller.gate), tokens
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -198,93 +197,3 @@ def _shown(rounds: list[list[float]]) -> str:
 
 def _ratio(rounds: list[list[float]], base: list[list[float]]) -> float:
     return median(percentile(one, 99) / percentile(other, 99) for one, other in zip(rounds, base, strict=True))
-
-
-# --- the two shells, without a server
-
-
-class _Asgi:
-    """On an event loop of its own."""
-
-    def __init__(self, gate: Gate) -> None:
-        self.gate, self._app = gate, ASGIMiddleware(peers.bare_asgi, gate=gate)
-        self._loop = asyncio.new_event_loop()
-        self.prepared = scope_with
-
-    def call(self, block: Block) -> list[float]:
-        """Seconds of each known kid."""
-        return self._loop.run_until_complete(self._call(block))
-
-    async def _call(self, block: Block) -> list[float]:
-        seconds: list[float] = []
-        for before, known in block:
-            if before is not None:
-                await self._app(before.copy(), _receive, _refused)
-            scope = known.copy()
-            began = time.perf_counter()
-            await self._app(scope, _receive, _admitted)
-            seconds.append(time.perf_counter() - began)
-        return seconds
-
-    def call_refused(self, prepared: Prepared) -> None:
-        """One that must be."""
-        self._loop.run_until_complete(self._app(prepared.copy(), _receive, _refused))
-
-    def close(self) -> None:
-        """Its loop."""
-        self._loop.close()
-
-
-class _Wsgi:
-    """As a server's thread calls it."""
-
-    def __init__(self, gate: Gate) -> None:
-        self.gate, self._app = gate, WSGIMiddleware(peers.bare_wsgi, gate=gate)
-        self.prepared = environ_with
-
-    def call(self, block: Block) -> list[float]:
-        """Seconds of each known kid."""
-        seconds: list[float] = []
-        for before, known in block:
-            if before is not None:
-                self.call_refused(before)
-            environ = known.copy()
-            began = time.perf_counter()
-            b"".join(self._app(environ, _start_admitted))
-            seconds.append(time.perf_counter() - began)
-        return seconds
-
-    def call_refused(self, prepared: Prepared) -> None:
-        """One that must be."""
-        b"".join(self._app(prepared.copy(), _start_refused))
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-_Caller = _Asgi | _Wsgi
-SHELLS: dict[str, type[_Asgi | _Wsgi]] = {"ASGI": _Asgi, "WSGI": _Wsgi}
-
-
-async def _receive() -> dict[str, Any]:
-    return {"type": "http.request", "body": b"", "more_body": False}
-
-
-async def _admitted(message: dict[str, Any]) -> None:
-    if message.get("status", 200) != 200:
-        raise AssertionError(f"a known kid was answered {message}")
-
-
-async def _refused(message: dict[str, Any]) -> None:
-    if message.get("status", 401) not in (401, 503):
-        raise AssertionError(f"an unknown kid was answered {message}")
-
-
-def _start_admitted(status: str, _headers: Any, _info: Any = None) -> None:
-    if not status.startswith("200"):
-        raise AssertionError(f"a known kid was answered {status}")
-
-
-def _start_refused(status: str, _headers: Any, _info: Any = None) -> None:
-    if not status.startswith(("401", "503")):
-        raise AssertionError(f"an unknown kid was answered {status}")
