@@ -43,14 +43,13 @@ class ProviderLogout:
 class IdentityShow(Play):
     """A rotation, and logouts."""
 
-    def prepare(self, undo: ExitStack) -> str:  # noqa: ARG002 - nothing stays open
+    def start_issuer(self, undo: ExitStack) -> str:  # noqa: ARG002 - nothing stays open
         servers, screen = self.servers, self.screen
         with screen.waiting("Starting a small OpenID provider of this demo"):
             servers.start_provider()
         self.visitor = Visitor(servers.issuer or "")
         self.alice, self.bob = (self.visitor.log_in(user) for user in ("alice", "bob"))
-        screen.say(f"The provider is {servers.issuer}. Alice and Bob have logged in there, by the code flow with PKCE.")
-        screen.say("What the applications know of it:")
+        screen.say("Alice and Bob have logged in there, by the code flow with PKCE. What the applications know of it:")
         screen.write("\n".join(f"  {name}={value}" for name, value in servers.settings.items() if name not in UNRELATED))
         return self.alice.access_token
 

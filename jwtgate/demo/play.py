@@ -44,8 +44,8 @@ class Play(ABC):
         self.requests = 0
 
     @abstractmethod
-    def prepare(self, undo: ExitStack) -> str:
-        """What must be there besides the store and the applications. Returns: a token that they must admit."""
+    def start_issuer(self, undo: ExitStack) -> str:
+        """Whoever signs, before the applications start. Returns: a token that they must admit. Raises: as ``perform``."""
 
     @abstractmethod
     def perform(self) -> None:
@@ -72,9 +72,9 @@ class Play(ABC):
         servers, screen = self.servers, self.screen
         with screen.waiting("Starting Valkey"):
             servers.start_store()
+        token = self.start_issuer(undo)
         with screen.waiting("Starting FastAPI under uvicorn and Flask under gunicorn, two workers each"):
             servers.start_apps()
-        token = self.prepare(undo)
         with screen.waiting("Finding the four workers"):
             lines = open_lines(servers.apps, WORKERS, 3)
         for line in (line for opened in lines.values() for line in opened):

@@ -64,7 +64,7 @@ def _identity_show(servers: Servers, screen: Screen) -> Play:
 class _Show(Play):
     """The rounds and the outage."""
 
-    def prepare(self, undo: ExitStack) -> str:
+    def start_issuer(self, undo: ExitStack) -> str:
         self.revoked: dict[str, str] = {}
         self.mint = Mint(self.servers.settings)
         undo.callback(self.mint.close)
