@@ -101,6 +101,7 @@ class Provider:
 
         self.logins: dict[str, Login] = {}
         self.codes: dict[str, Code] = {}
+        self._client = httpx.Client(trust_env=False, timeout=LOGOUT_SECONDS)
 
     def claims(self, audience: str, seconds: int, **more: Any) -> dict[str, Any]:
         """Of a token that is issued now."""
@@ -190,9 +191,8 @@ class Provider:
     def _tell(self, logout_token: str) -> tuple[int, Any]:
         """Back-Channel Logout 1.0 §2.5. Returns what the application answered; 0: nothing."""
         try:
-            with httpx.Client(trust_env=False, timeout=LOGOUT_SECONDS) as client:
-                response = client.post(self.logout_uri, data={"logout_token": logout_token})
-                return response.status_code, json.loads(response.content or b"{}")
+            response = self._client.post(self.logout_uri, data={"logout_token": logout_token})
+            return response.status_code, json.loads(response.content or b"{}")
         except (httpx.HTTPError, ValueError) as error:
             return 0, type(error).__name__
 
