@@ -241,7 +241,10 @@ class Decision(Recollection):
             return self._entry(case, source)
         entry = self._recall(self.key_of(token, source))
         if entry is None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # else frame and error hold each other, and the request, until the collector comes
         return entry
 
     def _refuse_what_is_known(self, error: StoreUnavailable, case: Case) -> None:
