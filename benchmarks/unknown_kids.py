@@ -79,7 +79,7 @@ class _Case:
 
     def measured(self, options: Options) -> Iterator[Line]:
         """The lines of one thread, then those of two."""
-        rounds, blocks = options.pick(10, 3), options.pick(60, 10)
+        rounds, blocks = options.pick(10, 3), options.pick(30, 10)
         key = self.endpoint.key
         known = [self.caller.prepared(token) for token in key.tokens(BLOCK)]
         expired = self.caller.prepared(key.token(-600))
@@ -134,7 +134,7 @@ class _Case:
             "; ".join([*figures, f"{fetches} fetches"]),
             "; ".join(others),
             "; ".join(ratios),
-            "; ".join([*(f"{kind} p99 <= {BAR:g} x {base}" for kind, base in KINDS.items()), f"<= {most} fetch"]),
+            "; ".join([*(f"{kind} p99 <= {BAR:g} x {base}" for kind, base in KINDS.items()), f"<= {most} fetches"]),
             is_met,
             values,
         )
@@ -158,7 +158,7 @@ class _Case:
             f"{_shown(samples['unknown'])}; {fetches} fetches",
             f"alone {_shown(samples['alone'])}; expired tokens there {_shown(samples['expired'])}",
             f"p99 {share:.2f} of expired tokens",
-            f"<= {most} fetch",
+            f"<= {most} fetches",
             fetches <= most,
             {"p99 of expired": share, "fetches": fetches},
         )
