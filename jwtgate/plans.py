@@ -25,11 +25,12 @@ from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.statements import HearingPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jwtgate.core.effects import Clock, Plan, Provider
+    from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.policy import IssuerPolicy
@@ -48,7 +49,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans:
+class Plans(HearingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes
@@ -61,9 +62,12 @@ class Plans:
         *,
         own_worker: Callable[[int], str | None],
         provider: Callable[[], Provider | None],
+        subjects: Callable[[], SubjectMapper | None],
         freshen: Callable[[], None],
     ) -> None:
         """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any.
+
+        subjects: who is asked whom a provider's identifier means, if anybody.
 
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
@@ -76,6 +80,7 @@ class Plans:
         self.policies = decision.rules.policies
         self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
+        super().__init__(self.targets, self.revoker, view, clock, subjects)
         self.issuer = Issuer(
             self.policies,
             clock,
@@ -180,12 +185,13 @@ class Plans:
 
     # --- sessions
 
-    def start_session(self, sub: str, **more: Any) -> Plan[TokenPair]:
+    def start_session(self, sub: str, *, upstream: Any, **more: Any) -> Plan[TokenPair]:
         """See ``Sessions.start``."""
         if self._login is None:
             raise SettingsError(NO_SESSIONS)
         self.freshen()
-        return self._ours(self._login.start(sub, **more))
+        link = None if upstream is None else self.targets.link(upstream)
+        return self._ours(self._login.start(sub, **more, link=link))
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
         """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""

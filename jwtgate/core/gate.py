@@ -42,6 +42,7 @@ from jwtgate.core.parsing import parse
 from jwtgate.core.recollection import Recollection
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
+from jwtgate.core.upstream import CLAIM, with_links
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.errors import MissingToken, StoreUnavailable
 
@@ -156,7 +157,10 @@ class Decision(Recollection):
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
+        handles = handles_of(parsed, policy)
+        if key.is_own and CLAIM in parsed.claims:
+            handles = with_links(handles, parsed.claims)
+        return Case(parsed, policy, key, (*handles, key.handle))
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

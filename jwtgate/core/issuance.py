@@ -28,7 +28,7 @@ __all__ = ["Issuer", "is_utf8", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
-RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"})
+RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "jgu", "sid", "scope"})
 
 LONGEST_STAMP = f"{'A' * 11}:{10**14 - 1}"
 """Stands for a stamp that is not known yet: no real one is longer."""

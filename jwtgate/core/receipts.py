@@ -68,10 +68,21 @@ class Revoker:
         self.own_worker = own_worker
         self._seen: dict[int, tuple[str, float]] = {}
 
-    def revoke(self, changes: tuple[Change, ...], *, wait: bool, sessions: tuple[SessionChange, ...] = ()) -> Plan[Receipt]:
+    def revoke(
+        self,
+        changes: tuple[Change, ...],
+        *,
+        wait: bool,
+        sessions: tuple[SessionChange, ...] = (),
+        wait_seconds: float = inf,
+    ) -> Plan[Receipt]:
         """Writes, applies here, and waits if asked.
 
-        Args: sessions: that end in the same step.
+        Args:
+            changes: all of one step.
+            wait: until all is known that can be.
+            sessions: that end in the same step.
+            wait_seconds: at the most; then the receipt says what is known by then.
 
         Raises: ``StoreUnavailable``: not written, or written and not confirmed before the longest reach had passed.
         """
@@ -86,7 +97,7 @@ class Revoker:
                 continue
             if not wait:
                 return self._receipt(waits, began)
-            if (yield from self._all_over(waits)):
+            if (yield from self._all_over(waits, wait_seconds)):
                 return self._receipt(waits, began)
 
     def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, Written]:
@@ -142,13 +153,13 @@ class Revoker:
             elif current is not None and now - state.replied_at < worker.reach_seconds:
                 state.missing[name] = worker
 
-    def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+    def _all_over(self, waits: list[_Wait], wait_seconds: float) -> Generator[Effect, Any, bool]:
         """True: all that can be known is known. False: an epoch changed, write again (W3).
 
         While one partition was waited for another may have lost its history, so all are looked at once more in the end.
         """
         for wait in waits:
-            if not (yield from self._wait(wait)):
+            if not (yield from self._wait(wait, wait_seconds)):
                 return False
         for wait in waits if len(waits) > 1 else ():
             epoch, end, _ = yield Roster(wait.written.partition)
@@ -156,10 +167,10 @@ class Revoker:
                 return False
         return True
 
-    def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
+    def _wait(self, state: _Wait, wait_seconds: float) -> Generator[Effect, Any, bool]:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            patience = self._patience(state)
+            patience = min(self._patience(state), wait_seconds)
             try:
                 epoch, end, workers = yield Roster(state.written.partition)
             except StoreUnavailable:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask, ask_claims
+from jwtgate.runtime.asking import ask, ask_claims, ask_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ class Performer:
                 return ask(effect)
             case AskClaims():
                 return ask_claims(effect)
+            case AskSubject():
+                return ask_subject(effect)
             case Roster(partition):
                 return self.parts[partition].workers()
             case Pause(seconds):

@@ -17,9 +17,9 @@ from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan, Write
+from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, Looked, LookUp, Pause, Plan, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting
+from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting, ask_subject_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,10 @@ class Waiter:
             if iscoroutinefunction(effect.provider):
                 return await ask_claims_awaiting(effect)
             return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
+        if isinstance(effect, AskSubject):
+            if iscoroutinefunction(effect.mapper):
+                return await ask_subject_awaiting(effect)
+            return await asyncio.to_thread(self.performer.perform, effect)
         if isinstance(effect, Write):
             return await asyncio.wrap_future(self._submit_write(effect))
         if not isinstance(effect, LookUp):
