@@ -68,7 +68,6 @@ class Plans(HearingPlans):
         """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any.
 
         subjects: who is asked whom a provider's identifier means, if anybody.
-
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
@@ -101,7 +100,7 @@ class Plans(HearingPlans):
                 self.standing,
                 draw=os.urandom,
                 draw_text=lambda: secrets.token_urlsafe(16),
-                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
+                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else lambda _: None,
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
@@ -136,9 +135,7 @@ class Plans(HearingPlans):
 
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
-        if self._renewal is None:
-            return None
-        return (yield from self._renewal.renew(entry, headers))
+        return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 
@@ -300,7 +297,3 @@ class Plans(HearingPlans):
 
 
 NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
-
-
-def _check_nothing(_pair: TokenPair) -> None:
-    """Where no cookie carries it any size will do."""

@@ -24,7 +24,7 @@ class Sessions:
         self._plans = plans
         self._run = run
 
-    def start(
+    def start(  # noqa: PLR0913 - the fixed public arguments
         self,
         sub: str,
         *,
@@ -48,8 +48,8 @@ class Sessions:
                 None, sub or None). It ends with that one (OpenID Connect Back-Channel Logout, CAEP session-revoked), and with
                 what is revoked there.
 
-        Raises: SubjectSuspended, there too. GrantError: the one at the provider has ended. SettingsError: no signing key. ValueError: also where a cookie could not hold the tokens.
-            StoreUnavailable: not started.
+        Raises: SubjectSuspended, there too. GrantError: the one at the provider has ended. SettingsError: no signing key.
+            ValueError: also where a cookie could not hold the tokens. StoreUnavailable: not started.
         """
         plan = self._plans().start_session(
             sub, claims=claims, scope=scope, device=device, ip=ip, user_agent=user_agent, upstream=upstream
@@ -95,7 +95,7 @@ class AsyncSessions:
         self._plans = plans
         self._run = run
 
-    async def start(
+    async def start(  # noqa: PLR0913 - the fixed public arguments
         self,
         sub: str,
         *,

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.claims import Claims
 from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
 from jwtgate.core.issuance import suspends
 from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
@@ -28,6 +27,7 @@ from jwtgate.errors import KeysUnavailable, MalformedToken, StoreUnavailable, Un
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jwtgate.claims import Claims
     from jwtgate.core.effects import SubjectMapper
     from jwtgate.core.receipts import Revoker
     from jwtgate.core.revocation import Targets
@@ -153,7 +153,7 @@ class Hearing:
 
 
 def _tells(rulings: Iterable[bytes | None]) -> bool:
-    """Whether a statement was heard before, from the rulings on its key and on itself. Raises: UnknownKey: the key was retired."""
+    """Whether it was heard before, by the rulings on a statement's key and on itself. Raises: UnknownKey: one retired."""
     is_retired, was_heard = map(suspends, rulings)
     if is_retired:
         raise UnknownKey("its key was retired")
@@ -184,7 +184,7 @@ def _is_ending(event: str, payload: Claims) -> bool:
 
 
 def _time_of(payload: Mapping[str, Any], statement: Statement) -> float:
-    """CAEP 1.0 §2: ``event_timestamp``, seconds; else the token's own. One that lies ahead counts as now where it is written."""
+    """CAEP 1.0 §2: ``event_timestamp``, seconds; else the token's own. One that lies ahead counts as now."""
     found = payload.get("event_timestamp", statement.issued_at)
     if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
         raise MalformedToken("event_timestamp is not a NumericDate")

@@ -54,8 +54,8 @@ class IssuerPolicy:
         handle_claims: further claims that rulings may name.
         version_claim: integer claim compared with ``min_version``, or None.
         published: where more of its keys are published, or None: it has no others.
-        logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect Back-Channel
-            Logout §2.6); None: no logout token is taken.
+        logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect
+            Back-Channel Logout §2.6); None: no logout token is taken.
         events_audience: the same for security event tokens (RFC 8417 §2.2).
         marks_sessionless: its tokens that name no session have a handle of their own, since one may be told to have ended.
         prefixes: handle kind to the bytes that its digest starts from.

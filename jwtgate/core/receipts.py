@@ -44,6 +44,7 @@ class _Wait:
 
     Attributes:
         missing: workers that may not have heard.
+        most_seconds: for which it is waited.
     """
 
     written: Written
@@ -51,6 +52,7 @@ class _Wait:
     settled_from: float
     missing: dict[str, Worker]
     acknowledged: int
+    most_seconds: float
 
     def is_over(self, now: float) -> bool:
         """Whether nobody can act on older knowledge of this partition."""
@@ -90,14 +92,14 @@ class Revoker:
         while True:
             known = tuple(map(_furthest, self.view.parts))
             written = yield from self._write(changes, sessions)
-            waits = self._begin(written, changes)
+            waits = self._begin(written, changes, wait_seconds)
             astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
             if astray is not None:
                 yield from self._noticed(astray)
                 continue
             if not wait:
                 return self._receipt(waits, began)
-            if (yield from self._all_over(waits, wait_seconds)):
+            if (yield from self._all_over(waits)):
                 return self._receipt(waits, began)
 
     def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, Written]:
@@ -108,12 +110,12 @@ class Revoker:
             raise
         return written
 
-    def _begin(self, written: Written, changes: tuple[Change, ...]) -> list[_Wait]:
+    def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
         waits: list[_Wait] = []
         for part in written.parts:
-            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0)
+            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, most_seconds)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
@@ -153,13 +155,13 @@ class Revoker:
             elif current is not None and now - state.replied_at < worker.reach_seconds:
                 state.missing[name] = worker
 
-    def _all_over(self, waits: list[_Wait], wait_seconds: float) -> Generator[Effect, Any, bool]:
+    def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
         """True: all that can be known is known. False: an epoch changed, write again (W3).
 
         While one partition was waited for another may have lost its history, so all are looked at once more in the end.
         """
         for wait in waits:
-            if not (yield from self._wait(wait, wait_seconds)):
+            if not (yield from self._wait(wait)):
                 return False
         for wait in waits if len(waits) > 1 else ():
             epoch, end, _ = yield Roster(wait.written.partition)
@@ -167,10 +169,10 @@ class Revoker:
                 return False
         return True
 
-    def _wait(self, state: _Wait, wait_seconds: float) -> Generator[Effect, Any, bool]:
+    def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            patience = min(self._patience(state), wait_seconds)
+            patience = min(self._patience(state), state.most_seconds)
             try:
                 epoch, end, workers = yield Roster(state.written.partition)
             except StoreUnavailable:

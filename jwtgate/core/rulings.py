@@ -150,7 +150,7 @@ class Ruling:
     cut_at: float | None = None
 
     def encode(self) -> bytes:
-        """The store's form, compact JSON: r [0|1, epoch, position, at], n [epoch, position, at], v version, t cut_at, u until."""
+        """The store's form, compact JSON: r [0|1, epoch, position, at], n [epoch, position, at], v version, t cut_at, u."""
         shape: dict[str, object] = {}
         if self.toggle is not None:
             shape["r"] = [int(self.toggle[0]), *self.toggle[1:]]
@@ -190,11 +190,9 @@ class Ruling:
         processes may be what makes it look younger, the position decides, which goes on from epoch to epoch unless the
         history was lost.
         """
-        if self.toggle is not None and self.toggle.is_revoked:
+        if (self.toggle is not None and self.toggle.is_revoked) or _began_by(self.cut_at, issued, leeway_seconds):
             return True
         if self.min_version is not None and (issued.version is None or issued.version < self.min_version):
-            return True
-        if self.cut_at is not None and _began_by(self.cut_at, issued, leeway_seconds):
             return True
         cut = self.not_before
         if cut is None:
@@ -213,8 +211,10 @@ class Ruling:
         return issued.stamp is not None and issued.stamp[1] < cut.position and issued.at <= latest + MAX_SKEW_SECONDS
 
 
-def _began_by(cut_at: float, issued: Issued, leeway_seconds: float) -> bool:
+def _began_by(cut_at: float | None, issued: Issued, leeway_seconds: float) -> bool:
     """Providers tell whole seconds, and what began in the same one may have begun before: it is dead."""
+    if cut_at is None:
+        return False
     began_at = issued.at if issued.began_at is None else issued.began_at
     return began_at is None or math.floor(began_at) <= math.ceil(cut_at) + leeway_seconds
 

@@ -139,9 +139,10 @@ def _chosen(token: bytes, policies: Mapping[str | None, IssuerPolicy], max_bytes
 
 
 def _events(claims: Claims) -> Claims:
-    events = claims.get("events")
-    if not isinstance(events, Claims):
+    found: Any = claims.get("events")
+    if not isinstance(found, Claims):
         raise MalformedToken("events is no object")
+    events: Claims = found
     return events
 
 

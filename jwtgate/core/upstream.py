@@ -25,7 +25,7 @@ __all__ = ["CLAIM", "Link", "begun_at", "link_of", "subject_of", "with_links"]
 CLAIM = "jgu"
 
 KINDS = ("sid", "sub_without_sid", "sessions", "sub")
-"""A cut-off on the subject's ``sessions`` ends it; on the subject alone its access tokens, and ``revoked`` there suspends it."""
+"""A cut-off on the subject's ``sessions`` ends it; one on the subject its access tokens, and ``revoked`` there suspends it."""
 
 
 @dataclass(frozen=True, slots=True)

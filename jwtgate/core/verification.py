@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.partitioning import SELECTOR_BYTES, selector
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
-from jwtgate.core.upstream import begun_at
 from jwtgate.core.token_types import check_type
+from jwtgate.core.upstream import begun_at
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""``POST /backchannel-logout``: a provider tells that a session of its has ended (OpenID Connect Back-Channel Logout §2.5, §2.8).
+"""``POST /backchannel-logout``: a session at a provider has ended (OpenID Connect Back-Channel Logout §2.5, §2.8).
 
 200 once it is ruled so, also where no such session is known: whether there was one is nobody's business. The answer says from
 when it holds everywhere, and comes in time for a provider that waits two and a half seconds. What makes a token invalid is

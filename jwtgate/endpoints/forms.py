@@ -53,7 +53,7 @@ def read_form(request: Request, body: bytes, *, wanted: str | None = None) -> Fo
     Args:
         request: with its headers.
         body: whole.
-        wanted: the one field that matters; all others are ignored, whatever they hold (OpenID Connect Back-Channel Logout §2.5).
+        wanted: the one field that matters; all others are ignored, whatever they hold.
 
     Raises:
         BodyTooLarge: over ``MAX_BODY_BYTES``.

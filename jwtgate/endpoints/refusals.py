@@ -95,7 +95,7 @@ class NotAnEventToken(CallError):
     status = 415
     error = "unsupported_media_type"
     description = "The request's body must be application/secevent+jwt."
-    reason = "wrong_media_type"
+    reason = "not_an_event_token"
 
 
 class RefusedLogout(CallError):

@@ -165,7 +165,8 @@ def _subject(mapper: SubjectMapper, told: Any) -> tuple[str | None, str] | None:
     if told is None:
         return None
     if isinstance(told, tuple) and len(told) == 2:  # pyright: ignore[reportUnknownArgumentType] - of the application
-        issuer, sub = cast("tuple[Any, Any]", told)
+        pair: tuple[Any, Any] = told  # pyright: ignore[reportUnknownVariableType] - of the application
+        issuer, sub = pair
         if (issuer is None or isinstance(issuer, str)) and isinstance(sub, str) and sub:
             return issuer, sub
     raise _mistake(MAPPER, mapper, "must return a pair of issuer and subject, or None")

@@ -181,9 +181,7 @@ class Settings:
     events_audience: Sequence[str] | None = _row(
         None, OUR_NAMES, "aud of the ISSUER's security event tokens; unset: none is taken (Shared Signals, CAEP)."
     )
-    events_authorization: str | None = _row(
-        None, EVENTS_AUTHORIZATION, "Authorization that transmitters of events must show, whole, for example Bearer …."
-    )
+    events_authorization: str | None = _row(None, EVENTS_AUTHORIZATION, "Authorization that transmitters of events show.")
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
 

@@ -82,7 +82,7 @@ class Login:
         self.draw_text = draw_text
         self.check_size = check_size
 
-    def start(
+    def start(  # noqa: PLR0913 - the fixed public arguments of Sessions.start
         self,
         sub: str,
         *,
@@ -163,7 +163,7 @@ class Login:
 
     def _put(self, put: SessionChange, link: Link | None) -> Plan[Written]:
         """Creates it; where ``MAX_SESSIONS`` is reached the oldest end in the same step."""
-        subjects = (put.handles[SUBJECT_PLACE],)
+        subjects: tuple[bytes, ...] = (put.handles[SUBJECT_PLACE],)
         if link is not None and "sub" in link.handles:
             subjects += (link.handles["sub"],)
         ended = () if link is None or "sid" not in link.handles else (link.handles["sid"],)
