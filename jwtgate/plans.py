@@ -296,4 +296,4 @@ class Plans(HearingPlans):
             raise
 
 
-NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
+NO_SESSIONS = "JWTGATE_ISSUERS: no entry has a private_key, private_keys or secret to sign with, so there are no sessions"

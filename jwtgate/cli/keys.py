@@ -73,13 +73,13 @@ def list_keys(*, file: File = None, as_json: Json = False) -> int:
 def rotate(*, file: File = None, alg: Algorithm = None, as_json: Json = False) -> int:
     """Add the next key: published now, it signs in ten minutes; the one before verifies until its tokens have expired."""
     path = _named(file)
-    settings = Settings.from_env()
+    token_seconds = max(each.max_ttl_seconds + each.leeway_seconds for each in Settings.from_env().policies.values())
     with locked(path):
         files = KeyFiles(path)
         keys = _keys_in(files)
         last = signing(keys, _now()) or keys[-1]
         added = new_key(_algorithm(alg or last.algorithm))
-        keys = rotated(keys, added, _now(), token_seconds=settings.max_ttl + settings.leeway)
+        keys = rotated(keys, added, _now(), token_seconds=token_seconds)
         files.write(keys)
     (starts,) = (key.signs_from for key in keys if key.kid == added.kid)
     return _tell(keys, f"The next key is published and signs from {until(starts)} on.", as_json=as_json)

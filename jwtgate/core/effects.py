@@ -31,6 +31,8 @@ __all__ = [
     "LookUp",
     "Looked",
     "Lose",
+    "Mark",
+    "Marks",
     "NextPage",
     "OpenJournal",
     "OpenPages",
@@ -106,6 +108,26 @@ class Write:
     now: float
     sessions: tuple[SessionChange, ...] = ()
     guard: Guard = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Keep what may be used once. Answer: ``Marked``. Args as of ``Store.mark``."""
+
+    group: str
+    name: bytes
+    value: bytes
+    until: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ask for the marks of a group. Answer: ``MarkPage``. Args as of ``Store.marks``."""
+
+    group: str
+    after: str | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +260,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Ask | Roster | Pause | AskClaims | AskSubject
+Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | AskSubject
 FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

@@ -35,7 +35,7 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
-from jwtgate.core.keys import once_known
+from jwtgate.core.keys import KeysAwaited, once_known
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
@@ -138,9 +138,12 @@ class Decision(Recollection):
     ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
-        case = yield from once_known(lambda: self._screened(token), self.clock)
+        try:
+            case = self._screened(token)
+        except KeysAwaited:
+            case = yield from once_known(lambda: self._screened(token), self.clock)
         if before:
-            yield from ask(before, to_unverified_token(case.parsed, source), request)
+            yield from ask(before, to_unverified_token(case.parsed, source, case.policy.profile), request)
         if self.rules.verifies_first:
             self._verify(case)
         try:
@@ -224,8 +227,8 @@ class Decision(Recollection):
         ends_at = expires_from(case.parsed.claims, case.policy)
         deadline = now if ends_at is None else min(now + (ends_at - self.clock.wall()), session_ends_at)
         wide = self.view.wide_handles
-        token = to_token(case.parsed, source)
-        handles = tuple(handle for handle in case.handles if handle not in wide)
+        token = to_token(case.parsed, source, case.policy.profile)
+        handles = tuple([handle for handle in case.handles if handle not in wide])
         return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
 
     # --- when the store cannot answer

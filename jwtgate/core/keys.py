@@ -169,6 +169,11 @@ class KeyRing:
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key
 
+    def foreign(self) -> KeyRing:
+        """These keys as somebody else's: they verify, sign nothing here, and what they sign has no stamp that is believed."""
+        keys = [replace(key, is_own=False) for key in self.keys]
+        return KeyRing(keys, None, self.changes_at, self.doubts, is_whole=self.is_whole)
+
     def joined(self, other: KeyRing) -> KeyRing:
         """This ring with the keys of another, whose signer is not taken over.
 

@@ -9,6 +9,7 @@ from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
     from jwtgate.core.keys import KeyRing
+    from jwtgate.core.profile import Profile
 
 __all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published"]
 
@@ -27,6 +28,7 @@ class Published:
         label: of the issuer's entry in the settings; empty: it is the only one.
         stale_seconds: for how long a set outlives its lifetime.
         is_plain: whether http will do.
+        key_issuers: what the member ``issuer`` of a key may say, if it says anything; None: nobody asks.
     """
 
     url: str = field(repr=False)
@@ -35,6 +37,7 @@ class Published:
     label: str
     stale_seconds: float
     is_plain: bool
+    key_issuers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,7 @@ class IssuerPolicy:
         max_ttl_seconds: a token that expires further ahead is refused.
         handle_claims: further claims that rulings may name.
         version_claim: integer claim compared with ``min_version``, or None.
+        profile: how its tokens differ from others', or None: they do not.
         published: where more of its keys are published, or None: it has no others.
         logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect
             Back-Channel Logout §2.6); None: no logout token is taken.
@@ -73,6 +77,7 @@ class IssuerPolicy:
     handle_claims: tuple[str, ...]
     version_claim: str | None
     published: Published | None = None
+    profile: Profile | None = None
     logout_audience: tuple[str, ...] | None = None
     events_audience: tuple[str, ...] | None = None
     marks_sessionless: bool = False

@@ -128,10 +128,9 @@ def event_token(token: bytes, policies: Mapping[str | None, IssuerPolicy], max_b
 def _chosen(token: bytes, policies: Mapping[str | None, IssuerPolicy], max_bytes: int) -> tuple[ParsedToken, IssuerPolicy, Key]:
     """The parts, the issuer by its exact name, and the one key that it may be signed with."""
     parsed = parse(token, max_bytes)
-    issuer = parsed.claims.get("iss")
-    if issuer is None or issuer not in policies:
-        raise WrongIssuer("iss is not a configured issuer")
     policy, key = select(parsed, policies)
+    if policy.issuer is None or "iss" not in parsed.claims:
+        raise WrongIssuer("iss is not a configured issuer")
     for name in ("iat", "jti"):
         if name not in parsed.claims:
             raise MalformedToken(f"{name} is missing")

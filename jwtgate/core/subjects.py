@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.effects import AskSubject, Plan
-from jwtgate.errors import MalformedToken, UnavailableError
+from jwtgate.core.verification import spelt
+from jwtgate.errors import MalformedToken, UnavailableError, WrongIssuer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +53,13 @@ class Asked:
     home: IssuerPolicy
     mapper: SubjectMapper | None
 
+    def policy(self, issuer: str) -> IssuerPolicy | None:
+        """The configured issuer of that name, or that spells itself so, too."""
+        try:
+            return self.policies.get(issuer) or spelt(issuer, self.policies)
+        except WrongIssuer:
+            return None
+
 
 def named(identifier: object, asked: Asked) -> Plan[tuple[Named, ...]]:
     """Everything that an identifier names; empty: nobody knows it.
@@ -86,11 +94,13 @@ def _simple(identifier: Claims, asked: Asked) -> Plan[tuple[Named, ...]]:
     match _format(identifier):
         case "iss_sub":
             issuer, sub = _text(identifier, "iss"), _text(identifier, "sub")
-            if issuer in asked.policies:
-                return (Named(asked.policies[issuer], sub=sub),)
+            policy = asked.policy(issuer)
+            if policy is not None:
+                return (Named(policy, sub=sub),)
         case "jwt_id":
             issuer, jti = _text(identifier, "iss"), _text(identifier, "jti")
-            return (Named(asked.policies[issuer], jti=jti),) if issuer in asked.policies else ()
+            policy = asked.policy(issuer)
+            return () if policy is None else (Named(policy, jti=jti),)
         case "opaque":
             return (Named(asked.home, sid=_text(identifier, "id")),)
         case "email":

@@ -40,11 +40,13 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
+__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
     "secret": SECRET,
+    "private_key": PEM,
+    "private_keys": PRIVATE_KEYS,
     "public_key": PEM,
     "jwks_file": JWKS_FILE,
     "jwks_url": JWKS_URL,
@@ -57,7 +59,10 @@ MEMBERS: dict[str, Kind] = {
     "logout_audience": OUR_NAMES,
     "events_audience": OUR_NAMES,
 }
-ENTRY_KEYS = ("secret", "public_key", "jwks_file")
+SIGNING_KEYS = ("private_key", "private_keys")
+"""An entry with one of these is ours: it signs, and the others only verify."""
+
+ENTRY_KEYS = ("secret", *SIGNING_KEYS, "public_key", "jwks_file")
 READERS: dict[str, Callable[[str], str]] = {
     "secret": str,
     "private_key": pem_text,
@@ -113,7 +118,17 @@ def checked_entries(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[dict[st
     for index, issuer in enumerate(issuers):
         if issuer is not None and issuer in issuers[:index]:
             mistakes.append(sentence(f"{_label(index)}.issuer", "is that of an earlier entry", "each issuer once"))
+    ours = _ours(entries)
+    if len(ours) > 1:
+        places = " and ".join(f"{_label(index)}.{name}" for index, name in ours.items())
+        mistakes.append(sentence(places, "are set", "one entry with keys that sign, the one whose tokens are issued here"))
     return checked, mistakes
+
+
+def _ours(entries: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Which entries have keys that sign, and under which name."""
+    signing = {index: [name for name in SIGNING_KEYS if name in entry] for index, entry in enumerate(entries)}
+    return {index: names[0] for index, names in signing.items() if names}
 
 
 def _label(index: int) -> str:
@@ -130,6 +145,9 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
             checked[name] = MEMBERS[name].check(value)
         except Unfit as unfit:
             mistakes.append(sentence(f"{label}.{name}", unfit, MEMBERS[name].allowed))
+    rivals = [f"{label}.{name}" for name in ("secret", "private_key") if name in entry]
+    if "private_keys" in entry and rivals:
+        mistakes.append(sentence(" and ".join(rivals), "is set beside private_keys", "one place for the keys that sign"))
     if "jwks_file" in entry and "jwks_url" in entry:
         mistakes.append(sentence(f"{label}.jwks_file", "is set beside jwks_url", "one of the two"))
     if "issuer" not in entry:
@@ -157,8 +175,8 @@ class Policies:
         """Read-only, as the gate receives it."""
         return MappingProxyType(dict(self.by_issuer))
 
-    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "") -> None:
-        """Builds the keys of one issuer, and its policy if they are sound."""
+    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "", *, is_foreign: bool = False) -> None:
+        """Builds the keys of one issuer, and its policy if they are sound. ``is_foreign``: another issuer is ours."""
         issuer = rules.get("issuer")
         published = self._published(rules, keys, label)
         ring = KeyRing(()) if published is not None and not keys else self._ring(rules, keys, label, published)
@@ -167,7 +185,7 @@ class Policies:
         self.by_issuer[issuer] = IssuerPolicy(
             issuer=issuer,
             namespace=issuer or "",
-            keys=ring,
+            keys=ring.foreign() if is_foreign else ring,
             audience=rules.get("audience"),
             typ=rules.get("typ"),
             require=rules["require"],
@@ -247,8 +265,10 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     hears = any(each.get(name) is not None for each in (values, *entries) for name in ("logout_audience", "events_audience"))
     values = {**values, "hears": hears}
     rules = {name: value for name, value in values.items() if name not in READERS}
+    ours = _ours(entries)
     for index, entry in enumerate(entries):
-        policies.add({**rules, **entry}, {name: entry[name] for name in ENTRY_KEYS if name in entry}, _label(index))
+        keys = {name: entry[name] for name in ENTRY_KEYS if name in entry}
+        policies.add({**rules, **entry}, keys, _label(index), is_foreign=bool(ours) and index not in ours)
     if not entries:
         policies.add(values, {name: values[name] for name in READERS if values.get(name) is not None})
     return policies
