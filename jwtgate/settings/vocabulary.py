@@ -94,7 +94,10 @@ EVENTS_AUTHORIZATION = Text(
     re.compile(r"[!-~][ -~]{14,4094}[!-~]"),
     is_shown=False,
 )
-TYP = Text("a media type such as at+jwt", re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"))
+TYP = Text(
+    "a media type such as at+jwt, and not that of logout or security event tokens",
+    re.compile(r"(?!(?i:(?:application/)?(?:logout|secevent)\+jwt)\Z)[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"),
+)
 LEEWAY = Number(0, 3600)
 MAX_TTL = Number(1, TEN_YEARS_SECONDS)
 
