@@ -65,27 +65,22 @@ class Plans(HearingPlans):
         subjects: Callable[[], SubjectMapper | None],
         freshen: Callable[[], None],
     ) -> None:
-        """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any.
+        """Args: own_worker: the follower's name in a partition. provider, subjects: what the application gave to be asked.
 
-        subjects: who is asked whom a provider's identifier means, if anybody.
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
         self.clock = clock
         self.view = view
-        self.decision = decision
-        self.tally = decision.tally
+        self.decision, self.tally = decision, decision.tally
         self.realm = settings.realm
         self.policies = decision.rules.policies
-        self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
+        most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
+        self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
         super().__init__(self.targets, self.revoker, view, clock, subjects)
         self.issuer = Issuer(
-            self.policies,
-            clock,
-            default_ttl=settings.access_ttl,
-            max_token_bytes=settings.max_token_bytes,
-            draw_token_id=lambda: secrets.token_urlsafe(16),
+            self.policies, clock, default_ttl=settings.access_ttl, max_token_bytes=most_bytes, draw_token_id=draw_text
         )
         self.cookies = cookie_rules_of(settings)
         policy = policy_of_sessions(self.policies)
@@ -95,12 +90,10 @@ class Plans(HearingPlans):
         self._rotation: Rotation | None = None
         if self.standing is not None:
             self._login = Login(
-                session_rules_of(settings),
-                self.issuer,
-                self.standing,
+                *(session_rules_of(settings), self.issuer, self.standing),
                 draw=os.urandom,
-                draw_text=lambda: secrets.token_urlsafe(16),
-                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else lambda _: None,
+                draw_text=draw_text,
+                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
@@ -179,6 +172,15 @@ class Plans(HearingPlans):
     def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.require_version``."""
         return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+
+    def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.renew_key``."""
+        self.freshen()
+
+        def plan() -> Plan[Receipt]:
+            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
+
+        return self._ours(plan())
 
     # --- sessions
 

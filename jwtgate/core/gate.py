@@ -163,6 +163,8 @@ class Decision(Recollection):
         handles = handles_of(parsed, policy)
         if key.is_own and CLAIM in parsed.claims:
             handles = with_links(handles, parsed.claims)
+        if key.subject_handle is not None:
+            handles = (*handles, key.subject_handle)
         return Case(parsed, policy, key, (*handles, key.handle))
 
     def _from_memory(self, case: Case) -> Known | None:

@@ -37,12 +37,16 @@ __all__ = [
 
 N = TypeVar("N", int, float)
 
-BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "sub_without_sid", "statement")
+BUILT_IN_KINDS = (
+    *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "salt"),
+    *("sub_without_sid", "statement"),
+)
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
 token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
-on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is.
-``sub_without_sid`` is the subject of tokens that name no session, for a provider that tells of the end of one.
-``statement`` is what a provider told us once, by its ``jti``."""
+on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is. ``salt`` is the
+subject whose own key is derived from our secret and from the number that ``min_version`` tells there.
+``sub_without_sid`` is the subject of tokens that name no session, for a provider that tells of the end of one. ``statement``
+is what a provider told us once, by its ``jti``."""
 
 DIGEST_BYTES = 16
 

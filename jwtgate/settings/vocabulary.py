@@ -44,7 +44,7 @@ TEN_YEARS_SECONDS = 315_360_000
 RESERVED_HANDLES = frozenset(
     (
         *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat"),
-        *("sub_without_sid", "statement"),
+        *("salt", "sub_without_sid", "statement"),
     )
 )
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
