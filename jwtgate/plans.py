@@ -70,8 +70,7 @@ class Plans(HearingPlans):
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
-        self.clock = clock
-        self.view = view
+        self.clock, self.view = clock, view
         self.decision, self.tally = decision, decision.tally
         self.realm = settings.realm
         self.policies = decision.rules.policies
