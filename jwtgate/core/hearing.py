@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
 from jwtgate.core.issuance import suspends
+from jwtgate.core.keys import KeysDue
 from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
 from jwtgate.core.rulings import Change, digest_of
 from jwtgate.core.statements import event_token, logout_token
 from jwtgate.core.subjects import Asked, named
-from jwtgate.errors import KeysUnavailable, MalformedToken, StoreUnavailable, UnknownKey
+from jwtgate.errors import MalformedToken, StoreUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,12 +100,15 @@ class Hearing:
         return (yield from self._ruled(statement, tuple(changes), began)) if changes else None
 
     def _known(self, read: Callable[..., Statement], token: bytes) -> Plan[Statement]:
-        """Genuine, as far as the keys of now tell; new ones that are being fetched are waited for a little."""
+        """Genuine, as far as the keys of now tell; new ones that are being fetched are waited for a little.
+
+        Raises: KeysUnavailable: they do not come, or not so soon.
+        """
         until = self.clock.boot() + KEYS_SECONDS
         while True:
             try:
                 return read(token, self.targets.policies, self.targets.max_token_bytes, self.clock.wall())
-            except KeysUnavailable:
+            except KeysDue:
                 if self.clock.boot() >= until:
                     raise
                 yield Pause(KEYS_PAUSE_SECONDS)

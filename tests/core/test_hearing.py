@@ -24,7 +24,7 @@ from provider_tokens import (
 from jwtgate.core.effects import LookUp, Pause, Write
 from jwtgate.core.hearing import ANSWER_SECONDS, KEYS_SECONDS
 from jwtgate.core.history import Worker
-from jwtgate.core.keys import KeyRing
+from jwtgate.core.keys import KeyRing, KeysDue
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling
 from jwtgate.core.view import View
@@ -268,7 +268,7 @@ def test_new_key_of_a_provider_is_waited_for(world: HearingWorld) -> None:
     """It tells once: 503 would lose the logout for the sake of a fetch that is under way."""
     policy = world.policies[PROVIDER]
     whole = policy.keys
-    policy.turn_to(KeyRing((), doubts=lambda _: KeysUnavailable("on its way"), is_whole=False))
+    policy.turn_to(KeyRing((), doubts=lambda _: KeysDue("on its way"), is_whole=False))
     plan = world.hearing.logout(logout())
     assert isinstance(next(plan), Pause)
     policy.turn_to(whole)
@@ -278,7 +278,12 @@ def test_new_key_of_a_provider_is_waited_for(world: HearingWorld) -> None:
 
 def test_key_that_does_not_come_is_503(world: HearingWorld) -> None:
     """Within a second or so, and without a call to the store."""
-    world.policies[PROVIDER].turn_to(KeyRing((), doubts=lambda _: KeysUnavailable("not there"), is_whole=False))
+    policy = world.policies[PROVIDER]
+    policy.turn_to(KeyRing((), doubts=lambda _: KeysUnavailable("not there"), is_whole=False))
+    with pytest.raises(KeysUnavailable):
+        world.logout(logout())
+    assert world.time.now == 0, "the provider does not answer: nobody waits for it"
+    policy.turn_to(KeyRing((), doubts=lambda _: KeysDue("on its way"), is_whole=False))
     with pytest.raises(KeysUnavailable):
         world.logout(logout())
     assert KEYS_SECONDS <= world.time.now < KEYS_SECONDS + 0.1

@@ -27,7 +27,7 @@ from servers import Server, free_port
 
 import jwtgate.core.key_fetching as key_fetching
 from jwtgate import Gate, Settings
-from jwtgate.runtime import blocking, fetching
+from jwtgate.runtime import blocking
 
 pytestmark = pytest.mark.server
 
@@ -193,8 +193,8 @@ def test_requests_under_way_never_outlive_the_answer(workers: list[Worker], tell
 def test_new_key_of_the_provider_is_fetched_for_its_logout(monkeypatch: pytest.MonkeyPatch) -> None:
     """It rotates and tells at once, and tells once: the token waits for the key, not the user for ever."""
     monkeypatch.setattr(key_fetching, "COOL_DOWN_SECONDS", 0.2)
-    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.5)
     with Teller() as teller, closing(Gate(Settings(**teller.settings("memory://")))) as gate:
+        assert gate.ready(10)
         assert gate.verify(teller.access_token(time.time() - 5)).subject == "alice"
         time.sleep(0.3)
         teller.rotate()
