@@ -93,6 +93,13 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_DURABILITY", "is set, and JWTGATE_STORE is no Redis or Valkey", "0, or such a store")
+    for name in ("logout_audience", "events_audience"):
+        if values.get(name) is not None and "endpoints" not in given:
+            yield sentence(
+                f"JWTGATE_{name.upper()}", "is set without JWTGATE_ENDPOINTS, so nobody can tell", "both, or neither"
+            )
+        if values.get(name) is not None and not {"issuer", "issuers"} & given:
+            yield sentence(f"JWTGATE_{name.upper()}", "is set without JWTGATE_ISSUER or JWTGATE_ISSUERS", "with one of them")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 

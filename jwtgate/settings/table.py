@@ -26,6 +26,7 @@ from jwtgate.settings.vocabulary import (
     COOKIE_NAME,
     DURABILITY,
     ENDPOINTS,
+    EVENTS_AUTHORIZATION,
     EXEMPT,
     HANDLES,
     ISSUER,
@@ -36,6 +37,7 @@ from jwtgate.settings.vocabulary import (
     LOCATIONS,
     MAX_TTL,
     ORIGINS,
+    OUR_NAMES,
     PEM,
     PREFIX,
     PRIVATE_KEYS,
@@ -58,7 +60,7 @@ __all__ = ["Settings", "Variable", "variables"]
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
-MASKED = ("secret", "private_key", "public_key", "issuers")
+MASKED = ("secret", "private_key", "public_key", "issuers", "events_authorization")
 MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
@@ -174,6 +176,13 @@ class Settings:
     clients: Sequence[str] | None = _row(
         None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
     )
+    logout_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's logout tokens: our client ids; unset: none is taken (back-channel logout)."
+    )
+    events_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's security event tokens; unset: none is taken (Shared Signals, CAEP)."
+    )
+    events_authorization: str | None = _row(None, EVENTS_AUTHORIZATION, "Authorization that transmitters of events show.")
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
 
