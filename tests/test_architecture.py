@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
-    "settings": ("errors", "core.keyring", "core.keys", "core.policy"),
+    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.profile"),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("core", "endpoints", "settings", "stores.contract"),

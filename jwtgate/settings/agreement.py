@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
+from jwtgate.settings.presets import default_issuer_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -50,6 +51,8 @@ class Checked:
     def _follow_up(self) -> None:
         """Defaults that would contradict what was set follow it: nobody has chosen them."""
         values = self.values
+        if "issuer" in values and values["issuer"] is None and values.get("issuers") is None:
+            values["issuer"] = default_issuer_of(values.get("preset"))
         if values.get("access_ttl") == DEFAULT_ACCESS_TTL_SECONDS and "max_ttl" in values:
             values["access_ttl"] = min(DEFAULT_ACCESS_TTL_SECONDS, values["max_ttl"])
         if values.get("refresh_cookie") == DEFAULT_REFRESH_COOKIE and values.get("cookie_secure") is False:
@@ -109,6 +112,8 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
             allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
             yield f"No key is configured; allowed: any of {allowed}."
         return
+    if "preset" in given:
+        yield sentence("JWTGATE_PRESET", "is set beside JWTGATE_ISSUERS", "preset in its entries, each issuer with its own")
     if "issuer" in given:
         yield sentence("JWTGATE_ISSUER", "is set beside JWTGATE_ISSUERS", "one of the two")
     if top_level:

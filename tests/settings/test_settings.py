@@ -34,6 +34,7 @@ DEFAULTS = {
     "issuer": None,
     "audience": None,
     "issuers": None,
+    "preset": None,
     "require": ("exp",),
     "leeway": 0,
     "typ": None,
@@ -72,6 +73,8 @@ DEFAULTS = {
     "endpoints": None,
     "clients": None,
     "realm": "jwtgate",
+    "resource": None,
+    "resource_scopes": None,
     "partitions": 1,
 }
 
@@ -93,7 +96,7 @@ NUMBERS = (
     "rotate_after",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
+LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes")
 TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http"))
 
 
