@@ -11,7 +11,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, session_rules_of
+from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, resource_of, session_rules_of
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
@@ -103,6 +103,8 @@ class Plans:
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.resource = resource_of(settings, policy)
+        self.resource_metadata = "" if self.resource is None else self.resource.url
         self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
@@ -117,7 +119,7 @@ class Plans:
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
 
     def introspect(self, token: str) -> Plan[Admitted]:
-        """The decision about one token, without the checks, which are about requests."""
+        """As ``verify``, without the checks, which are about requests."""
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_checked=False), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
@@ -131,9 +133,7 @@ class Plans:
 
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
-        if self._renewal is None:
-            return None
-        return (yield from self._renewal.renew(entry, headers))
+        return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 
@@ -163,7 +163,7 @@ class Plans:
         return self._ours(plan())
 
     def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
-        """Keys, by their handles."""
+        """Keys."""
         return self._write(lambda: self.targets.keys(handles), wait=wait)
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
@@ -289,7 +289,7 @@ class Plans:
         except JWTGateError as error:
             if is_counted:
                 self.tally.count(error)
-            error.realm = self.realm
+            error.realm, error.resource_metadata = self.realm, self.resource_metadata
             raise
 
 

@@ -40,7 +40,8 @@ STORES_ALLOWED = (
 JOURNALS_ALLOWED = "sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
 SEVERAL_HOSTS = ("redis+sentinel", "redis+cluster")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_~!$&'()*+,=:@.-]+)*/?")
+PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_~!$&'()*+,=:@.-]*[A-Za-z0-9_~!$&'()*+,=:@-])*/?")
+"""Nothing encoded, no empty segment, none that ends in a dot."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -247,7 +248,7 @@ def normal_resource(url: str) -> str:
         raise Unfit("is no such URL (value not shown)")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
         raise Unfit(f"is {mask_url(url)!r}")
-    if not PLAIN_PATH.fullmatch(parts.path) or not {".", ".."}.isdisjoint(parts.path.split("/")):
+    if not PLAIN_PATH.fullmatch(parts.path):
         raise Unfit(f"is {mask_url(url)!r}")
     return url
 
