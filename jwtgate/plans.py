@@ -119,7 +119,7 @@ class Plans:
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
 
     def introspect(self, token: str) -> Plan[Admitted]:
-        """As ``verify``, without the checks, which are about requests."""
+        """The decision about one token, without the checks, which are about requests."""
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_checked=False), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
@@ -133,7 +133,9 @@ class Plans:
 
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
-        return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
+        if self._renewal is None:
+            return None
+        return (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 
@@ -163,7 +165,7 @@ class Plans:
         return self._ours(plan())
 
     def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
-        """Keys."""
+        """Keys, by their handles."""
         return self._write(lambda: self.targets.keys(handles), wait=wait)
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
@@ -177,6 +179,15 @@ class Plans:
     def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.require_version``."""
         return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+
+    def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.renew_key``."""
+        self.freshen()
+
+        def plan() -> Plan[Receipt]:
+            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
+
+        return self._ours(plan())
 
     # --- sessions
 

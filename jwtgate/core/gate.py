@@ -159,7 +159,10 @@ class Decision(Recollection):
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
+        handles = handles_of(parsed, policy)
+        if key.subject_handle is not None:
+            handles = (*handles, key.subject_handle)
+        return Case(parsed, policy, key, (*handles, key.handle))
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

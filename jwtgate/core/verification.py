@@ -62,7 +62,8 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
     """
     policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or _spelt(parsed.claims.get("iss"), policies)
     header = parsed.header
-    return policy, policy.keys.candidates(header["alg"], header.get("kid"))
+    key = policy.keys.candidates(header["alg"], header.get("kid"))
+    return policy, key if key.deriving is None else key.of_subject(parsed.claims)
 
 
 def _spelt(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy:

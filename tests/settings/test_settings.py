@@ -25,6 +25,7 @@ DEFAULTS = {
     "secret": None,
     "private_key": None,
     "private_keys": None,
+    "derived_keys": False,
     "public_key": None,
     "jwks_file": None,
     "jwks_url": None,
@@ -97,7 +98,8 @@ NUMBERS = (
     "partitions",
 )
 LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes")
-TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http"))
+FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
+TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
