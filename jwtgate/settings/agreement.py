@@ -96,6 +96,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_DURABILITY", "is set, and JWTGATE_STORE is no Redis or Valkey", "0, or such a store")
+    if values.get("resource_scopes") is not None and "resource" not in given:
+        yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 
@@ -112,11 +114,14 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
             yield sentence("JWTGATE_DERIVED_KEYS", "is set, and JWTGATE_PRIVATE_KEY signs", "JWTGATE_SECRET alone")
     if "jwks_file" in given and "jwks_url" in given:
         yield sentence("JWTGATE_JWKS_FILE", "is set beside JWTGATE_JWKS_URL", "one of the two")
-    if "issuers" not in given:
-        if not top_level and not is_discoverable(values.get("issuer")):
-            allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
-            yield f"No key is configured; allowed: any of {allowed}."
-        return
+    if "issuers" in given:
+        yield from _beside_issuers(top_level, given)
+    elif not top_level and not is_discoverable(values.get("issuer")):
+        allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
+        yield f"No key is configured; allowed: any of {allowed}."
+
+
+def _beside_issuers(top_level: list[str], given: Collection[str]) -> Iterator[str]:
     if "preset" in given:
         yield sentence("JWTGATE_PRESET", "is set beside JWTGATE_ISSUERS", "preset in its entries, each issuer with its own")
     if "issuer" in given:
