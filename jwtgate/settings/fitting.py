@@ -60,13 +60,14 @@ def fit(top: Mapping[str, Any], own: Mapping[str, Any], label: str, *, is_ours: 
         rules["discovery"] = None if preset.discovery is None else _filled(preset.discovery, groups)
     rules["version_claim"] = claims.get("version", rules.get("version_claim"))
     profile = _profile(rules, claims, own, preset, groups)
-    mistakes = (*_of_preset(preset, rules, label, is_ours=is_ours), *_of_profile(profile, rules, label, is_ours=is_ours))
     is_provider = any(each.is_provider for each in PRESETS.get(str(name), ()))
+    mistakes = [*_of_preset(preset, rules, label, is_ours=is_ours)]
+    mistakes += _of_profile(profile, rules, label, is_ours=is_ours and not is_provider)
     if is_ours and is_provider:
         allowed = "keys that verify: nobody but the provider makes its tokens"
-        mistakes = (*mistakes, sentence(_named(label, "preset"), f"is {name!r} beside a private key", allowed))
+        mistakes.append(sentence(_named(label, "preset"), f"is {name!r} beside a private key", allowed))
     is_mapped = profile is not None and (bool(profile.names) or profile.admits == "id")
-    return Fitted(rules, profile, is_provider or is_mapped, mistakes)
+    return Fitted(rules, profile, is_provider or is_mapped, tuple(mistakes))
 
 
 def _found(name: object, issuer: object) -> tuple[Preset | None, dict[str, str]]:

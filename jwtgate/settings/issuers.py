@@ -245,7 +245,7 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     Args: values: the checked settings, rows with mistakes left at their defaults. entries: checked.
     """
     policies = Policies()
-    rules = {name: value for name, value in values.items() if name not in READERS}
+    rules = {name: value for name, value in values.items() if name not in (*READERS, "preset")}
     ours = _ours(entries)
     for index, entry in enumerate(entries):
         keys = {name: entry[name] for name in ENTRY_KEYS if name in entry}

@@ -244,7 +244,14 @@ def normal_resource(url: str) -> str:
     Raises: Unfit: no https URL; a query or fragment; a path that two routers could read differently.
     """
     parts = _split(url)
-    if parts is None or UNSAFE.search(url) or "@" in url or "?" in url or "#" in url or not _normal_host(parts.hostname or ""):
+    if (
+        parts is None
+        or UNSAFE.search(url)
+        or "@" in parts.netloc
+        or "?" in url
+        or "#" in url
+        or not _normal_host(parts.hostname or "")
+    ):
         raise Unfit("is no such URL (value not shown)")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
         raise Unfit(f"is {mask_url(url)!r}")
