@@ -71,6 +71,7 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        policies=rules.policies,
     )
     return Endpoints(settings.endpoints, operations, known)
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import ECAlgorithm
 from keymaking import Pair, craft, make_pairs
-from providers import SHAPES, Shape, now_of
+from providers import OTHER_TENANT, SHAPES, TENANT, Shape, now_of
+from published import Provider
+from shells import Answer, Sent, ask_wsgi, wsgi_application
 
 from jwtgate import Gate, Settings
-from jwtgate.errors import InvalidToken, Revoked
+from jwtgate.errors import InvalidToken, JWTGateError, Revoked
+from jwtgate.settings import fitting
+from jwtgate.settings.presets import ENTRA_V1
+from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 KID = "k-1"
 BYSTANDER = "https://bystander.example"
@@ -219,3 +229,95 @@ def test_whatever_a_preset_admits_pyjwt_admits(data: st.DataObject, gates: dict[
         audience=shape.audience if "aud" in admitted.claims else None,
     )  # fmt: skip
     assert decoded == admitted.claims
+
+
+def test_clients_are_told_of_a_token_as_it_is_read(key_set: str, pair: Pair) -> None:
+    """RFC 7662: the session is the provider's; a role with a space in its name does not read as two scopes."""
+    shape = now_of(SHAPES["cognito"])
+    entry = entry_of(shape, key_set, claims={"scopes": ["scope", "cognito:groups"]})
+    given = {"endpoints": "/auth", "clients": f"app:{sha256(b'hush').hexdigest()}"}
+    with closing(Gate(Settings(issuers=[entry], **given))) as gate:  # type: ignore[arg-type]
+        token = signed(pair, shape.header, {**shape.claims, "cognito:groups": ["staff", "all admin"]})
+        form = f"token={token}&client_id=app&client_secret=hush".encode()
+        told = json.loads(posted(gate, "/auth/introspect", form).body)
+        assert (told["active"], told["sid"], told["jti"]) == (True, "0d7", "c33")
+        assert told["scope"] == "openid shop/orders.read staff"
+
+
+def test_token_is_given_back_by_its_own_client(key_set: str, pair: Pair) -> None:
+    """RFC 7009 §2.1: whatever claim names the client."""
+    shape = now_of(SHAPES["entra v2"])
+    digest = sha256(b"hush").hexdigest()
+    given: dict[str, Any] = {"endpoints": "/auth", "clients": (f"app:{digest}", f"{shape.client}:{digest}")}
+    with closing(Gate(Settings(issuers=[entry_of(shape, key_set)], **given))) as gate:
+        token = signed(pair, shape.header, shape.claims)
+        other = posted(gate, "/auth/revoke", f"token={token}&client_id=app&client_secret=hush".encode())
+        assert (other.status, reason(gate, token)) == (400, "admitted")
+        own = posted(gate, "/auth/revoke", f"token={token}&client_id={shape.client}&client_secret=hush".encode())
+        assert (own.status, reason(gate, token)) == (200, "revoked")
+
+
+def posted(gate: Gate, path: str, form: bytes) -> Answer:
+    """Through the WSGI shell."""
+    sent = Sent("POST", path, (("content-type", "application/x-www-form-urlencoded"),), form)
+    return ask_wsgi(WSGIMiddleware(wsgi_application, gate=gate), sent)
+
+
+# Entra's keys, fetched and in a file
+
+
+def key_of_tenant(issuer: str | None) -> tuple[Any, dict[str, Any]]:
+    """A new key, and what the set says of it."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    members = {**ECAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": str(issuer), "use": "sig", "alg": "ES256"}
+    members.pop("key_ops", None)
+    return private, members if issuer is None else {**members, "issuer": issuer}
+
+
+ISSUERS_OF_KEYS = {
+    None: "admitted",
+    "https://login.microsoftonline.com/{tenantid}/v2.0": "admitted",
+    f"https://login.microsoftonline.com/{TENANT}/v2.0": "admitted",
+    f"https://login.microsoftonline.com/{OTHER_TENANT}/v2.0": "unknown_key",
+    "https://login.microsoftonline.com/common/v2.0": "unknown_key",
+    "https://evil.example/{tenantid}/v2.0": "unknown_key",
+}
+
+
+@pytest.mark.parametrize("way", ["url", "file"])
+def test_key_of_another_tenant_verifies_nothing(way: str, tmp_path: Path) -> None:
+    """Entra, "Validate the issuer of the signing key": a key may be limited to one tenant; any tenant has the template's."""
+    shape = now_of(SHAPES["entra v2"])
+    made = {issuer: key_of_tenant(issuer) for issuer in ISSUERS_OF_KEYS}
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": [members for _, members in made.values()]}))
+    with Provider() as provider:
+        provider.extra = [members for _, members in made.values()]
+        given: dict[str, Any] = {"url": {"jwks_url": provider.url, "jwks_http": True}, "file": {"jwks_file": str(path)}}[way]
+        with closing(Gate(Settings(issuer=shape.issuer, preset="entra", audience=shape.audience, **given))) as gate:  # type: ignore[arg-type]
+            assert gate.ready()
+            for issuer, (private, _) in made.items():
+                token = jwt.encode(shape.claims, private, "ES256", headers={"kid": str(issuer), **shape.header})
+                assert reason(gate, token) == ISSUERS_OF_KEYS[issuer], issuer
+
+
+def test_keys_of_version_1_are_found_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metadata lie at another host than iss, and must name that iss all the same."""
+    shape = now_of(SHAPES["entra v1"])
+    private, members = key_of_tenant("https://sts.windows.net/{tenantid}/")
+    with Provider() as provider:
+        provider.extra, provider.metadata = [members], {"issuer": shape.issuer}
+        here = replace(ENTRA_V1, discovery=f"{provider.issuer}/.well-known/openid-configuration")
+        monkeypatch.setattr(fitting, "PRESETS", {"entra": (here,)})
+        with closing(Gate(Settings(issuer=shape.issuer, preset="entra", audience="api://shop", jwks_http=True))) as gate:
+            token = jwt.encode(shape.claims, private, "ES256", headers={"kid": members["kid"], **shape.header})
+            assert reason(gate, token) == "admitted"
+
+
+def reason(gate: Gate, token: str) -> str:
+    """``admitted``, or that of the error."""
+    try:
+        gate.verify(token)
+    except JWTGateError as error:
+        return error.reason
+    return "admitted"

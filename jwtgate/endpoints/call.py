@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core.sessions.refresh_tokens import PREFIX
 from jwtgate.errors import InsufficientScope, MissingToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
@@ -44,6 +45,7 @@ class Rules:
         policy: of the issuer to which the sessions belong; None where there can be none.
         find_credential: the access token in a request, as the gate itself finds it; None where there is none.
         cookies: None: no cookie is read, set or cleared.
+        policies: of all issuers, as ``core.verification.select`` takes them.
     """
 
     policy: IssuerPolicy | None
@@ -54,6 +56,7 @@ class Rules:
     client_id: str | None
     max_token_bytes: int
     cookies: Cookies | None
+    policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
