@@ -11,7 +11,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, session_rules_of
+from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, resource_of, session_rules_of
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
@@ -99,6 +99,8 @@ class Plans(HearingPlans):
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.resource = resource_of(settings, policy)
+        self.resource_metadata = "" if self.resource is None else self.resource.url
         self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
@@ -293,7 +295,7 @@ class Plans(HearingPlans):
         except JWTGateError as error:
             if is_counted:
                 self.tally.count(error)
-            error.realm = self.realm
+            error.realm, error.resource_metadata = self.realm, self.resource_metadata
             raise
 
 

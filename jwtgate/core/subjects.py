@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.effects import AskSubject, Plan
-from jwtgate.core.verification import spelt
-from jwtgate.errors import MalformedToken, UnavailableError, WrongIssuer
+from jwtgate.core.policy import spelt_otherwise
+from jwtgate.errors import MalformedToken, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,10 +55,7 @@ class Asked:
 
     def policy(self, issuer: str) -> IssuerPolicy | None:
         """The configured issuer of that name, or that spells itself so, too."""
-        try:
-            return self.policies.get(issuer) or spelt(issuer, self.policies)
-        except WrongIssuer:
-            return None
+        return self.policies.get(issuer) or spelt_otherwise(issuer, self.policies)
 
 
 def named(identifier: object, asked: Asked) -> Plan[tuple[Named, ...]]:

@@ -35,6 +35,7 @@ DEFAULTS = {
     "issuer": None,
     "audience": None,
     "issuers": None,
+    "preset": None,
     "require": ("exp",),
     "leeway": 0,
     "typ": None,
@@ -76,6 +77,8 @@ DEFAULTS = {
     "events_audience": None,
     "events_authorization": None,
     "realm": "jwtgate",
+    "resource": None,
+    "resource_scopes": None,
     "partitions": 1,
 }
 
@@ -97,12 +100,9 @@ NUMBERS = (
     "rotate_after",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(
-    name
-    for name in DEFAULTS
-    if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys")
-)
+LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes")
+FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
+TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
