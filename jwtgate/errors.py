@@ -58,6 +58,7 @@ class JWTGateError(Exception):
         error: stable code for the wire (RFC 6750 §3.1, RFC 6749 §5.2).
         description: one fixed sentence for the caller, the same for every cause it covers.
         reason: stable code for logs and counters, precise.
+        is_dpop: the refused request showed its token under the scheme DPoP (RFC 9449 §7.1).
     """
 
     status: ClassVar[int] = 500
@@ -65,6 +66,7 @@ class JWTGateError(Exception):
     description: ClassVar[str] = "The request could not be judged."
     reason: ClassVar[str] = "error"
     realm: str = "jwtgate"
+    is_dpop: bool = False
 
     @property
     def challenge(self) -> str | None:

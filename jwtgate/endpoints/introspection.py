@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["introspect"]
 
-_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
-"""Those that RFC 7662 §2.2 names and a JWT may have, and the session's. What else the token says is not everybody's."""
+_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "cnf")
+"""Those that RFC 7662 §2.2 names and a JWT may have, the session's, and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
+What else the token says is not everybody's."""
 
 
 def introspect(call: Call) -> Plan[Response]:
@@ -42,7 +43,8 @@ def _of_access_token(call: Call, token: str) -> Plan[dict[str, Any]]:
     admitted = (yield from call.operations.introspect(token)).token
     claims = admitted.claims
     members = {name: claims[name] for name in _CLAIMS if claims.get(name) is not None}
-    return {**_scope(admitted), "token_type": "Bearer", **members}
+    is_dpop = isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]
+    return {**_scope(admitted), "token_type": "DPoP" if is_dpop else "Bearer", **members}
 
 
 def _scope(token: Token) -> dict[str, str]:
