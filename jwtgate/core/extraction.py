@@ -156,8 +156,12 @@ class Extraction:
             InvalidRequest: malformed, repeated, or two tokens that differ.
             MalformedToken: a token that is too long.
         """
-        in_header, is_dpop = self._in_header(request) if self._reads_header else (None, False)
+        in_header = self._in_header(request) if self._reads_header else None
         in_cookie = self._access_cookie.find(request) if self._reads_cookie else None
+        is_dpop = False
+        if in_header is None and self._reads_dpop:
+            in_header = self._by_dpop(request)
+            is_dpop = in_header is not None
         if in_header is None:
             return None if in_cookie is None else Credential(in_cookie, "cookie")
         if in_cookie is not None and in_cookie != in_header:
@@ -178,18 +182,18 @@ class Extraction:
         found = self._refresh_cookie.find(request)
         return None if found is None else found.decode("ascii")
 
-    def _in_header(self, request: Request) -> tuple[bytes | None, bool]:
-        """The token, and whether it is under the scheme DPoP."""
+    def _in_header(self, request: Request) -> bytes | None:
         lines = [value for name, value in request.headers if name == b"authorization"]
         if not lines:
-            return None, False
+            return None
         if len(lines) > 1:
             raise InvalidRequest("Authorization is repeated")
-        found = bearer_token(lines[0], self._max_token_bytes)
-        if found is None and self._reads_dpop:
-            found = _dpop_token(lines[0], self._max_token_bytes)
-            return found, found is not None
-        return found, False
+        return bearer_token(lines[0], self._max_token_bytes)
+
+    def _by_dpop(self, request: Request) -> bytes | None:
+        """Where ``_in_header`` has found at most one line, and no Bearer in it."""
+        lines = [value for name, value in request.headers if name == b"authorization"]
+        return _dpop_token(lines[0], self._max_token_bytes) if lines and self._reads_header else None
 
 
 def _is_bearer(value: bytes) -> bool:

@@ -46,7 +46,6 @@ from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.errors import JWTGateError, MissingToken, StoreUnavailable
-from jwtgate.messages import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +114,9 @@ class Decision(Recollection):
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
         try:
-            entry, unasked = yield from self._decided(credential, request, is_checked=is_checked)
+            entry, unasked = yield from self._decided(
+                credential.token, credential.source, request, is_checked=is_checked, is_dpop=credential.is_dpop
+            )
             # Nothing but the token itself leads to an entry without a bond, and then only where no scheme but Bearer is ours.
             if entry.bond is not self._carefree:
                 yield from self._possession.show(entry.bond, credential, request)
@@ -140,33 +141,33 @@ class Decision(Recollection):
 
         Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``; what a check refuses with.
         """
-        shown = Credential(token, source)
-        entry, unasked = yield from self._decided(shown, None, is_checked=is_checked)
+        entry, unasked = yield from self._decided(token, source, None, is_checked=is_checked)
         if entry.bond is not self._carefree and not is_told_only:
-            self._possession.check_form(entry.bond, shown, None)
+            self._possession.check_form(entry.bond, source, is_dpop=False, has_request=False)
         yield from ask(unasked, entry.token, None)
         return entry
 
     def _decided(
-        self, shown: Credential, request: Request | None, *, is_checked: bool
+        self, token: bytes, source: Source | None, request: Request | None, *, is_checked: bool, is_dpop: bool = False
     ) -> Plan[tuple[Admitted, tuple[Check, ...]]]:
         """What is known of the token alone, and the checks that are still to be asked about it."""
         before, after = (tuple(self.checks.before), tuple(self.checks.after)) if is_checked else ((), ())
-        entry = self._remembered(shown)
+        entry = self._remembered(token, source)
         if entry is not None:
             return entry, before + after
-        return (yield from self._judged(shown, before, request)), after
+        return (yield from self._judged(token, source, before, request, is_dpop=is_dpop)), after
 
-    def _judged(self, shown: Credential, before: tuple[Check, ...], request: Request | None) -> Plan[Admitted]:
+    def _judged(
+        self, token: bytes, source: Source | None, before: tuple[Check, ...], request: Request | None, *, is_dpop: bool
+    ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
-        token, source = shown.token, shown.source
         try:
             case = self._screened(token)
         except KeysAwaited:
             case = yield from once_known(lambda: self._screened(token), self.clock)
         if case.bond is not self._carefree and request is not None:
-            self._possession.check_form(case.bond, shown, request)
+            self._possession.check_form(case.bond, source, is_dpop=is_dpop)
         if before:
             yield from ask(before, to_unverified_token(case.parsed, source, case.policy.profile), request)
         if self.rules.verifies_first:
@@ -185,8 +186,11 @@ class Decision(Recollection):
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
+        handles = handles_of(parsed, policy)
+        if key.subject_handle is not None:
+            handles = (*handles, key.subject_handle)
         bond = bond_of(parsed.claims["cnf"]) if "cnf" in parsed.claims else None
-        return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle), bond)
+        return Case(parsed, policy, key, (*handles, key.handle), bond)
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan
     from jwtgate.core.history import Marked
     from jwtgate.core.rules import Tally
-    from jwtgate.messages import Credential, Request
+    from jwtgate.messages import Credential, Request, Source
 
 __all__ = ["Bond", "Possession", "PossessionRules", "bond_of"]
 
@@ -104,28 +104,28 @@ class Possession:
         self.clock = clock
         self.tally = tally
 
-    def check_form(self, bond: Bond | None, shown: Credential, request: Request | None) -> None:
+    def check_form(self, bond: Bond | None, source: Source | None, *, is_dpop: bool, has_request: bool = True) -> None:
         """All that costs nothing: whether the request shows the token in the way in which such a token is shown.
 
         Raises: WrongHolder.
         """
-        if bond is not None and (request is None or shown.source != "header"):
+        if bond is not None and (not has_request or source != "header"):
             raise WrongHolder("a bound token without a request, or in a cookie")
         key = None if bond is None else bond.key
-        if shown.is_dpop and key is None:
+        if is_dpop and key is None:
             raise WrongHolder("a token under the scheme DPoP that is bound to no key")
-        if not shown.is_dpop and key is not None:
+        if not is_dpop and key is not None:
             raise WrongHolder("a token that is bound to a key is not under the scheme DPoP")
         if key is None and self.rules.dpop == "required":
             raise WrongHolder("JWTGATE_DPOP is required, and the token is bound to no key")
 
-    def show(self, bond: Bond | None, shown: Credential, request: Request | None) -> Plan[None]:
+    def show(self, bond: Bond | None, shown: Credential, request: Request) -> Plan[None]:
         """Everything, for this request.
 
         Raises: WrongHolder. InvalidProof and its kin. StoreUnavailable: nobody knows whether the proof was shown before.
         """
-        self.check_form(bond, shown, request)
-        if bond is None or request is None:
+        self.check_form(bond, shown.source, is_dpop=shown.is_dpop)
+        if bond is None:
             return
         if bond.certificate is not None and self.rules.certificates.thumbprint(request) != bond.certificate:
             raise WrongHolder("not the certificate that the token is bound to, or none")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jwtgate.core.lru import Admitted
     from jwtgate.core.rules import Rules, Tally
     from jwtgate.core.view import View
-    from jwtgate.messages import Credential, Source
+    from jwtgate.messages import Source
 
 __all__ = ["Recollection"]
 
@@ -86,13 +86,12 @@ class Recollection:
             return entry
         return None
 
-    def _remembered(self, shown: Credential) -> Admitted | None:
-        token = shown.token
+    def _remembered(self, token: bytes, source: Source | None) -> Admitted | None:
         if len(token) > self.rules.max_token_bytes:
             return None
-        entry = self._recall(self.key_of(token, shown.source))
+        entry = self._recall(self.key_of(token, source))
         if entry is None and self._has_bound:
-            return self._recall(self.bound_key_of(token, shown.source))
+            return self._recall(self.bound_key_of(token, source))
         return entry
 
     def _is_in_grace(self, now: float) -> bool:

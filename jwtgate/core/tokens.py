@@ -36,7 +36,8 @@ def to_token(parsed: ParsedToken, source: Source | None, profile: Profile | None
         profile: of its issuer.
     """
     claims = parsed.claims
-    shared = claims_of([(_shared(name), value) for name, value in claims.items()])
+    known = _SHARED.get
+    shared = claims_of([(known(name) or _shared(name), value) for name, value in claims.items()])
     if profile is not None:
         return _profiled(parsed, shared, source, profile)
     scope = _scope_of(claims)

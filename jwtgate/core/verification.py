@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.partitioning import SELECTOR_BYTES, selector
+from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
@@ -62,7 +62,8 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
     """
     policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or _spelt(parsed.claims.get("iss"), policies)
     header = parsed.header
-    return policy, policy.keys.candidates(header["alg"], header.get("kid"))
+    key = policy.keys.candidates(header["alg"], header.get("kid"))
+    return policy, key if key.deriving is None else key.of_subject(parsed.claims)
 
 
 def _spelt(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy:
@@ -218,7 +219,8 @@ def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
         handles = [_digest(prefixes, "signing_input", sha256(parsed.signing_input).hexdigest())]
     else:
         handles = [_digest(prefixes, "jti", jti)]
-    return tuple(dict.fromkeys((*handles, *claim_handles(claims, policy))))  # a list may name a value twice
+    handles += claim_handles(claims, policy)
+    return tuple(dict.fromkeys(handles) if policy.handle_claims else handles)  # a list may name a value twice
 
 
 def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes]:
@@ -240,7 +242,8 @@ def _digest(prefixes: Mapping[str, bytes], kind: str, value: str) -> bytes:
     """The same as ``rulings.digest_of``, from what the policy knows."""
     part = value.encode()
     hashed = sha256(b"%b%d:%b," % (prefixes[kind], len(part), part)).digest()
-    return selector(kind, value) + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
+    start = sha256(part).digest()[:SELECTOR_BYTES] if kind in SPREAD_KINDS else NOT_SPREAD
+    return start + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
 
 
 def _values_of(value: object) -> list[str]:

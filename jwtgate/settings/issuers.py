@@ -230,7 +230,9 @@ class Policies:
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
         self.warnings += (_placed(warning, label) for warning in built.warnings)
-        return built.ring
+        ring, namespace = built.ring, rules.get("issuer") or ""
+        is_ours = not label or "private_keys" in keys  # an entry's secret is its issuer's as well
+        return ring.deriving(namespace) if ring is not None and is_ours and rules.get("derived_keys") else ring
 
     def _texts(self, keys: Mapping[str, str], label: str) -> dict[str, str]:
         texts: dict[str, str] = {}
