@@ -13,7 +13,7 @@ from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.nonces import Nonces
-from jwtgate.core.possession import PossessionRules
+from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import ProofRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules

@@ -118,8 +118,7 @@ class Plans:
 
     def introspect(self, token: str) -> Plan[Admitted]:
         """The decision about one token, without the checks, which are about requests."""
-        octets = str(token).encode("utf-8", "replace")
-        return self._ours(self.decision.decide(octets, None, is_checked=False, is_told_only=True), is_counted=True)
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_told_only=True), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""

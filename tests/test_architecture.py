@@ -104,6 +104,7 @@ MAY_IMPORT_ANYTHING = ("cli", "demo")
 LINES = 300
 LONGER: dict[str, str] = {
     "core/following.py": "one state machine, told with the rule of the design that each step keeps",
+    "settings/table.py": "one table, row by row",
     "gate.py": "two faces with the same names, each with its signature",
 }
 """Files over the budget, each with the reason why cutting it would not make it clearer."""

@@ -128,20 +128,18 @@ class Decision(Recollection):
             raise
         return entry
 
-    def decide(
-        self, token: bytes, source: Source | None, *, is_checked: bool = True, is_told_only: bool = False
-    ) -> Plan[Admitted]:
+    def decide(self, token: bytes, source: Source | None, *, is_told_only: bool = False) -> Plan[Admitted]:
         """Whether one token may pass now, with no request to look at: none that is bound to its sender may.
 
         Args:
             token: as found, nothing in it trusted.
             source: where it was found.
-            is_checked: ask the application's checks.
-            is_told_only: nobody gets anything for it: a bound token is told like any other (RFC 7662, RFC 8705 §3.2).
+            is_told_only: nobody gets anything for it: a bound token is told like any other (RFC 7662, RFC 8705 §3.2), and the
+                application's checks, which are about requests, are not asked.
 
         Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``; what a check refuses with.
         """
-        entry, unasked = yield from self._decided(token, source, None, is_checked=is_checked)
+        entry, unasked = yield from self._decided(token, source, None, is_checked=not is_told_only)
         if entry.bond is not self._carefree and not is_told_only:
             self._possession.check_form(entry.bond, source, is_dpop=False, has_request=False)
         yield from ask(unasked, entry.token, None)

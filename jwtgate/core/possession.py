@@ -17,23 +17,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from jwtgate.claims import Claims
-from jwtgate.core.certificates import Certificates
 from jwtgate.core.effects import Mark
 from jwtgate.core.possession_errors import InvalidProof, NonceNeeded, ReplayedProof, WrongHolder
-from jwtgate.core.proof import AHEAD_SECONDS, Expected, Proof, ProofRules, verified_proof
+from jwtgate.core.proof import AHEAD_SECONDS, Expected, Proof, verified_proof
 from jwtgate.core.target_uri import request_uri
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan
     from jwtgate.core.history import Marked
+    from jwtgate.core.possession_rules import PossessionRules
     from jwtgate.core.rules import Tally
     from jwtgate.messages import Credential, Request, Source
 
-__all__ = ["Bond", "Possession", "PossessionRules", "bond_of"]
+__all__ = ["Bond", "Possession", "bond_of"]
 
 GROUP = "dpop"
 
@@ -54,35 +54,6 @@ class Bond:
 
     key: str | None
     certificate: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PossessionRules:
-    """What the operator decided; see the settings of the same names.
-
-    Attributes:
-        dpop: whether its scheme is ours.
-        public_url: in normal form, without a slash at its end; under which clients reach us.
-        proofs: what they must be like.
-        certificates: where they are told.
-    """
-
-    dpop: Literal["off", "on", "required"] = "off"
-    public_url: str = ""
-    proofs: ProofRules = ProofRules((), 0.0)
-    certificates: Certificates = Certificates()
-
-    @property
-    def headers(self) -> tuple[bytes, ...]:
-        """Those that are read for all this, in lower case."""
-        wanted = () if self.dpop == "off" else (b"dpop",)
-        return wanted if self.certificates.header is None else (*wanted, self.certificates.header)
-
-    @property
-    def next_nonce(self) -> str | None:
-        """What the next proof is to carry (RFC 9449 §8); None: nothing."""
-        nonces = self.proofs.nonces
-        return None if nonces is None else nonces.current()
 
 
 def bond_of(cnf: object) -> Bond:

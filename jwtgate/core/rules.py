@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.core.possession import PossessionRules
+from jwtgate.core.possession_rules import PossessionRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

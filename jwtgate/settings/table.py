@@ -180,6 +180,7 @@ class Settings:
         None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
     )
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
+    partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
     dpop: Literal["off", "on", "required"] = _row(
         "off",
         Choice(("off", "on", "required")),
@@ -204,7 +205,6 @@ class Settings:
     trusted_proxies: Sequence[str] | None = _row(
         None, TRUSTED_PROXIES, "Addresses and networks of the connections on which that header is believed."
     )
-    partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
 
     policies: Mapping[str | None, IssuerPolicy] = field(init=False, compare=False)
     warnings: tuple[str, ...] = field(init=False, compare=False)

@@ -74,6 +74,13 @@ DEFAULTS = {
     "clients": None,
     "realm": "jwtgate",
     "partitions": 1,
+    "dpop": "off",
+    "dpop_algorithms": ("ES256", "EdDSA", "ES384", "ES512", "PS256", "RS256"),
+    "dpop_window": 60,
+    "dpop_nonce_secret": None,
+    "public_url": None,
+    "client_cert": "tls",
+    "trusted_proxies": None,
 }
 
 NUMBERS = (
@@ -92,9 +99,21 @@ NUMBERS = (
     "max_sessions",
     "refresh_grace",
     "rotate_after",
+    "dpop_window",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
+LISTS = (
+    "algorithms",
+    "audience",
+    "require",
+    "handles",
+    "locations",
+    "origins",
+    "exempt",
+    "clients",
+    "dpop_algorithms",
+    "trusted_proxies",
+)
 TEXTS = tuple(
     name
     for name in DEFAULTS
