@@ -196,7 +196,7 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     }
 
 
-def _request(scope: Scope, read: frozenset[bytes] | None) -> Request:
+def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:
     """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
     is_whole = read is None
     if read is None:

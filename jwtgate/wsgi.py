@@ -152,7 +152,7 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
     return raw.partition("?")[0].encode("utf-8", "replace")
 
 
-def _request(environ: WSGIEnvironment, read: tuple[tuple[str, bytes], ...] | None) -> Request:
+def _request(environ: WSGIEnvironment, read: tuple[tuple[str, bytes], ...] | None = HEADERS) -> Request:
     """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
     names = _all_headers(environ) if read is None else read
     headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in names if key in environ)
