@@ -71,7 +71,7 @@ def _normal_pattern(path: str) -> str:
 
 
 def _normal_public_url(url: str) -> str:
-    normal = None if "?" in url or "#" in url else normal_uri(url)
+    normal = None if re.search(r"[?#*]", url) else normal_uri(url)
     if normal is None:
         raise Unfit("is no http or https URL")
     return normal.rstrip("/")
