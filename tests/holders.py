@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import uuid
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,11 @@ REQUIRED = {"EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n"), "OKP": ("c
 def encoded(octets: bytes) -> str:
     """Base64url without padding."""
     return urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def decoded(text: str) -> bytes:
+    """The way back."""
+    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def segment(value: Any) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from holders import URL, Holder, encoded, segment
+from holders import URL, Holder, decoded, encoded, segment
 
 Made = Callable[[Holder, str], "str | list[str]"]
 
@@ -101,6 +101,12 @@ def _weak(holder: Holder, token: str) -> str:
 
 def _on_another_curve(holder: Holder, token: str) -> str:
     return Holder("ES384", ec.generate_private_key(ec.SECP384R1())).proof(token, header={"alg": "ES256"})
+
+
+def _zero_in_front(holder: Holder, token: str) -> str:
+    """The same number: another text for RFC 7638."""
+    modulus = encoded(b"\0" + decoded(holder.jwk["n"]))
+    return holder.proof(token, header={"jwk": {**holder.jwk, "n": modulus}})
 
 
 def _twin(parts: list[str]) -> list[str]:
@@ -197,6 +203,8 @@ BAD = [
     Row(7, "for encryption", _jwk(use="enc")),
     Row(7, "key_ops without verify", _jwk(key_ops=["encrypt"])),
     Row(7, "point not on the curve", _jwk(x=encoded(b"\1" * 32))),
+    Row(7, "x padded", lambda holder, token: holder.proof(token, header={"jwk": {**holder.jwk, "x": holder.jwk["x"] + "="}})),
+    Row(7, "n with a zero in front", _zero_in_front, algorithm="RS256"),
     Row(7, "huge x", _jwk(x="A" * 4000)),
     Row(7, "members of wrong types", _jwk(x=5, y=None, crv=["P-256"])),
     Row(7, "weak RSA", _weak),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError, read_jwk, thumbprint_of
+from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError, public_jwk_of, read_jwk, thumbprint_of
 from jwtgate.core.parsing import parse_proof
 from jwtgate.core.possession_errors import InvalidProof, NonceNeeded
 from jwtgate.core.target_uri import normal_uri
@@ -101,7 +101,10 @@ def verified_proof(lines: list[bytes], expected: Expected, rules: ProofRules) ->
     _check_header(parsed.header, rules)
     _check_claims(parsed.claims, expected, rules)
     key = _key_of(parsed.header)
-    thumbprint = thumbprint_of(key)
+    members = public_jwk_of(key)
+    if any(parsed.header["jwk"].get(name) != value for name, value in members.items()):
+        raise InvalidProof("jwk spells its key in another way than RFC 7518 does")  # or its thumbprint would be in doubt
+    thumbprint = thumbprint_of(members)
     if not hmac.compare_digest(thumbprint, expected.thumbprint):
         raise InvalidProof("its key is not the token's")  # 12
     _verify_signature(parsed, key)
