@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from hashlib import sha256
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from jwtgate.core.certificates import Certificates
+from jwtgate.core.challenge import Offer
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.nonces import Nonces
+from jwtgate.core.possession_rules import PossessionRules
+from jwtgate.core.proof import ProofRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
@@ -24,7 +32,18 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.settings import Settings
 
-__all__ = ["cookie_rules_of", "durability_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
+__all__ = [
+    "cookie_rules_of",
+    "durability_of",
+    "mounted",
+    "offer_of",
+    "policy_of_sessions",
+    "possession_of",
+    "reach_of",
+    "resource_of",
+    "rules_of",
+    "session_rules_of",
+]
 
 
 def mounted(
@@ -61,6 +80,10 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        events_authorization=None
+        if settings.events_authorization is None
+        else sha256(settings.events_authorization.encode("latin-1")).digest(),
+        policies=rules.policies,
     )
     return Endpoints(settings.endpoints, operations, known)
 
@@ -71,6 +94,25 @@ def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPol
         if policy.keys.signer is not None:
             return policy
     return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedResource | None:
+    """The metadata of ``RESOURCE`` (RFC 9728 §2); None where it is unset.
+
+    Args: settings: of the gate. policy: of the issuer to which its sessions belong, whose keys are published.
+    """
+    if settings.resource is None:
+        return None
+    issuers = [issuer for issuer in settings.policies if issuer is not None and issuer.startswith(("https://", "http://"))]
+    members = {
+        "authorization_servers": issuers,
+        "scopes_supported": settings.resource_scopes,
+        # Neither a cookie nor a WebSocket's subprotocol is a method of RFC 6750.
+        "bearer_methods_supported": ["header"] if "header" in settings.locations else [],
+    }
+    signer = None if policy is None else policy.keys.signer
+    is_published = settings.endpoints is not None and signer is not None and signer.public_jwk is not None
+    return ProtectedResource(settings.resource, members, f"{settings.endpoints}/jwks.json" if is_published else None)
 
 
 def session_rules_of(settings: Settings) -> SessionRules:
@@ -109,7 +151,31 @@ def reach_of(settings: Settings) -> float:
             return settings.lease
 
 
-def rules_of(settings: Settings) -> RequestRules:
+def possession_of(settings: Settings, clock: Clock) -> PossessionRules:
+    """What requests with sender-constrained tokens must show."""
+    secret, header = settings.dpop_nonce_secret, settings.client_cert
+    return PossessionRules(
+        dpop=settings.dpop,
+        public_url=settings.public_url or "",
+        proofs=ProofRules(
+            tuple(settings.dpop_algorithms),
+            settings.dpop_window,
+            None if secret is None else Nonces(secret.encode(), clock.wall),
+        ),
+        certificates=Certificates(
+            None if header == "tls" else header.encode(), tuple(map(ip_network, settings.trusted_proxies or ()))
+        ),
+    )
+
+
+def offer_of(settings: Settings) -> Offer | None:
+    """What challenges offer besides Bearer."""
+    if settings.dpop == "off":
+        return None
+    return Offer(" ".join(settings.dpop_algorithms), is_alone=settings.dpop == "required")
+
+
+def rules_of(settings: Settings, clock: Clock) -> RequestRules:
     """What holds for requests. The policies are copies: their keys change with those of one gate."""
     return RequestRules(
         policies={issuer: replace(policy) for issuer, policy in settings.policies.items()},
@@ -118,6 +184,7 @@ def rules_of(settings: Settings) -> RequestRules:
             settings.cookie,
             settings.max_token_bytes,
             refresh_cookie_name=settings.refresh_cookie,
+            reads_dpop=settings.dpop != "off",
         ),
         exemption=Exemption(tuple(settings.exempt or ())),
         csrf=settings.csrf,
@@ -127,6 +194,7 @@ def rules_of(settings: Settings) -> RequestRules:
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
+        possession=possession_of(settings, clock),
     )
 
 

@@ -60,16 +60,19 @@ class JWTGateMiddleware:
         self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
+        more = self.gate.decision.rules.possession.headers
+        self._read = (*HEADERS, *((f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in more))
         self._below = () if settings.endpoints is None else settings.endpoints + "/"
-        self._looks_at_path = bool(self._below) or not self._exemption.is_empty
+        self._resource = self.gate.plans.resource
+        self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
         entry = self._hit(environ) if self._is_header_only else None
         if entry is None:
-            request = _request(environ, is_whole=bool(self.gate.checks))
+            request = _request(environ, None if self.gate.checks else self._read)
             try:
-                answered = self._serve(request, environ) if self._below else None
+                answered = self._tell(request, environ) or (self._serve(request, environ) if self._below else None)
                 if answered is not None:
                     return _answer(environ, start_response, answered)
                 entry = self._examine(request)
@@ -78,6 +81,8 @@ class JWTGateMiddleware:
                 return _answer(environ, start_response, self.gate.answer(error))
             if entry is not None and self.gate.plans.is_renewal_due(entry, request):
                 start_response = _renewing(self.gate, entry, start_response)
+            if entry is not None and entry.bond is not None:
+                start_response = _with_nonce(self.gate, start_response)
         self._dress(environ, entry)
         return self.app(environ, start_response)
 
@@ -94,7 +99,15 @@ class JWTGateMiddleware:
     def _is_special(self, environ: WSGIEnvironment) -> bool:
         """Exempt, or perhaps an endpoint's."""
         path = _path(environ)
+        if self._resource is not None and self._resource.path in (path, _whole_path(environ)):
+            return True
         return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
+
+    def _tell(self, request: Request, environ: WSGIEnvironment) -> Response | None:
+        """The resource's metadata, if it is they that are asked for."""
+        if self._resource is None or not self._resource.is_at(request, _whole_path(environ)):
+            return None
+        return self._resource.answer(request, _text(environ, "SCRIPT_NAME") or "")
 
     def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
         """The answer of an endpoint; None: the request is the application's."""
@@ -103,7 +116,7 @@ class JWTGateMiddleware:
         if endpoint is None:
             return None
         gate.start()
-        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        body = bodies.read(request, environ) if endpoint.takes_body else b""
         return blocking.run(endpoint.answer(body), gate.performer)
 
     def _examine(self, request: Request) -> Admitted | None:
@@ -135,8 +148,18 @@ def _remote_user(token: Token) -> str:
 
 
 def _path(environ: WSGIEnvironment) -> str | None:
+    return _text(environ, "PATH_INFO")
+
+
+def _whole_path(environ: WSGIEnvironment) -> str | None:
+    """With the place where the application is mounted."""
+    root, path = _text(environ, "SCRIPT_NAME"), _path(environ)
+    return None if root is None or path is None else root + path
+
+
+def _text(environ: WSGIEnvironment, key: str) -> str | None:
     try:
-        return str(environ.get("PATH_INFO", "")).encode("latin-1").decode()
+        return str(environ.get(key, "")).encode("latin-1").decode()
     except UnicodeError:
         return None
 
@@ -148,14 +171,15 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
     return raw.partition("?")[0].encode("utf-8", "replace")
 
 
-def _request(environ: WSGIEnvironment, *, is_whole: bool) -> Request:
-    """Args: is_whole: checks of the application look at it, so they get all there is."""
-    names = _all_headers(environ) if is_whole else HEADERS
+def _request(environ: WSGIEnvironment, read: tuple[tuple[str, bytes], ...] | None = HEADERS) -> Request:
+    """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
+    names = _all_headers(environ) if read is None else read
     headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in names if key in environ)
-    client = environ.get("REMOTE_ADDR") if is_whole else None
+    client = environ.get("REMOTE_ADDR") if read is None else None
     # A handshake reaches a WSGI application as a request like any other.
     is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
-    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket, client or None)
+    method = environ["REQUEST_METHOD"]
+    return Request(method, _path(environ), _raw_path(environ), headers, is_websocket, client or None, environ)
 
 
 def _all_headers(environ: WSGIEnvironment) -> list[tuple[str, bytes]]:
@@ -179,6 +203,20 @@ def _renewing(gate: Gate, entry: Admitted, start_response: StartResponse) -> Sta
         return start_response(status, headers if renewed is None else renewed.added_to(headers), *exc_info)
 
     return start_renewing
+
+
+def _with_nonce(gate: Gate, start_response: StartResponse) -> StartResponse:
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2); where there is none nothing changes."""
+    nonce = gate.decision.rules.possession.next_nonce
+    if nonce is None:
+        return start_response
+
+    def start_with_nonce(
+        status: str, headers: list[tuple[str, str]], *exc_info: OptExcInfo | None
+    ) -> Callable[[bytes], object]:
+        return start_response(status, [*headers, ("DPoP-Nonce", nonce)], *exc_info)
+
+    return start_with_nonce
 
 
 def _answer(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:

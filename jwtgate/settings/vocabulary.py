@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
+from jwtgate.core.target_uri import normal_uri
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
-from jwtgate.settings.urls import JOURNALS_ALLOWED, STORES_ALLOWED, normal_journal, normal_key_url, normal_origin, normal_store
+from jwtgate.settings.urls import (
+    JOURNALS_ALLOWED,
+    STORES_ALLOWED,
+    normal_journal,
+    normal_key_url,
+    normal_origin,
+    normal_resource,
+    normal_store,
+)
 
 __all__ = [
     "ALGORITHMS",
     "ANY_TEXT",
     "AUDIENCE",
     "CLIENTS",
+    "CLIENT_CERT",
     "CLIENT_ID",
     "COOKIE_NAME",
+    "DPOP_ALGORITHMS",
     "DURABILITY",
     "ENDPOINTS",
+    "EVENTS_AUTHORIZATION",
     "EXEMPT",
     "HANDLES",
     "ISSUER",
@@ -24,14 +37,20 @@ __all__ = [
     "LEEWAY",
     "LOCATIONS",
     "MAX_TTL",
+    "NONCE_SECRET",
     "ORIGINS",
+    "OUR_NAMES",
     "PEM",
     "PREFIX",
+    "PUBLIC_URL",
     "REALM",
     "REQUIRE",
+    "RESOURCE",
+    "RESOURCE_SCOPES",
     "SECRET",
     "STORE",
     "TEN_YEARS_SECONDS",
+    "TRUSTED_PROXIES",
     "TYP",
     "VERSION_CLAIM",
 ]
@@ -40,7 +59,10 @@ TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
 RESERVED_HANDLES = frozenset(
-    ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat")
+    (
+        *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat"),
+        *("salt", "sub_without_sid", "statement"),
+    )
 )
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 
@@ -63,6 +85,27 @@ def _normal_pattern(path: str) -> str:
     return path
 
 
+def _normal_public_url(url: str) -> str:
+    normal = None if re.search(r"[?#*]", url) else normal_uri(url)
+    if normal is None:
+        raise Unfit("is no http or https URL")
+    return normal.rstrip("/")
+
+
+def _normal_certificate_header(name: str) -> str:
+    """Not one that says something else already."""
+    if name.lower() in ("authorization", "cookie", "dpop", "host", "origin", "content-type", "content-length"):
+        raise Unfit(f"is {name!r}")
+    return name.lower()
+
+
+def _normal_network(network: str) -> str:
+    try:
+        return str(ip_network(network))
+    except ValueError:
+        raise Unfit("is no address or network") from None
+
+
 SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False)
 PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
 PRIVATE_KEYS = Text("the path of a JWK Set file with private keys, or of a folder of such files", is_shown=False, is_path=True)
@@ -80,7 +123,19 @@ ALGORITHMS = Texts(
 )
 ISSUER = Text("text of at most 1024 characters, as in the claim iss", re.compile(r"[^\x00-\x1f\x7f]{1,1024}"))
 AUDIENCE = Texts(Text("audiences, as in the claim aud; or * alone, which accepts all"), most=100, alone="*")
-TYP = Text("a media type such as at+jwt", re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"))
+OUR_NAMES = Texts(
+    Text("what a provider calls us, as in aud: our client ids; no * that takes all", re.compile(r"[^\x00-\x1f\x7f*]+")),
+    most=100,
+)
+EVENTS_AUTHORIZATION = Text(
+    "an Authorization value of 16 to 4096 printable ASCII characters, such as Bearer and a random text",
+    re.compile(r"[!-~][ -~]{14,4094}[!-~]"),
+    is_shown=False,
+)
+TYP = Text(
+    "a media type such as at+jwt, and not that of logout or security event tokens",
+    re.compile(r"(?!(?i:(?:application/)?(?:logout|secevent)\+jwt)\Z)[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"),
+)
 LEEWAY = Number(0, 3600)
 MAX_TTL = Number(1, TEN_YEARS_SECONDS)
 
@@ -108,6 +163,10 @@ ENDPOINTS = Text(
     "a path such as /auth: segments of letters, digits and - . _ ~, without a slash at its end",
     re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}"),
 )
+RESOURCE = Text(
+    "an https URL without query and fragment, its path of plain segments (http for localhost alone)", normal=normal_resource
+)
+RESOURCE_SCOPES = Texts(Text("scope tokens (RFC 6749 §3.3)", re.compile(r"[!#-\[\]-~]{1,256}")), most=256)
 CLIENT_ID = Text("1 to 128 printable ASCII characters without colon (RFC 7617 §2)", re.compile(r"[!-9;-~]{1,128}"))
 CLIENTS = Texts(
     Text(
@@ -126,4 +185,18 @@ PREFIX = Text(
 REALM = Text(
     "1 to 128 printable ASCII characters without quote and backslash (RFC 9110 §5.6.4)",
     re.compile(r"[ !#-\[\]-~]{1,128}"),
+)
+
+DPOP_ALGORITHMS = Texts(
+    Choice(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")),
+)
+NONCE_SECRET = Text("text of at least 32 characters", re.compile(r"(?s).{32,}"), is_shown=False)
+PUBLIC_URL = Text("an http or https URL without a query, such as https://api.example.com", normal=_normal_public_url)
+CLIENT_CERT = Text(
+    "tls, or the name of a header that is not used for anything else",
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    normal=_normal_certificate_header,
+)
+TRUSTED_PROXIES = Texts(
+    Text("addresses and networks such as 10.0.0.7 and 10.1.0.0/16, without host bits", normal=_normal_network)
 )
