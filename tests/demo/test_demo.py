@@ -15,8 +15,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from jwtgate.settings import variables
-
 pytestmark = [
     pytest.mark.server,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment in /proc"),
@@ -96,10 +94,6 @@ def test_demo_shows_every_revocation_and_the_outage_and_ends_with_0(start):
     assert re.search(r"Held: \d+ requests to four workers", printed)
 
 
-@pytest.mark.skipif(
-    "JWTGATE_LOGOUT_AUDIENCE" not in {each.name for each in variables()},
-    reason="NOT TESTED: back-channel logout is not in this tree",
-)
 def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worker(start):
     demo = start("--idp", "--once")
     printed = demo.end()

@@ -18,10 +18,10 @@ console.info = console.error; // oidc-provider prints notices there, and standar
 const { Provider, errors } = await import('oidc-provider');
 
 // web: confidential, RS256, access and logout tokens with sid. mobile: public, ES256, neither with sid. desktop: public,
-// RS256, sid in logout tokens alone, as some providers do. service, certified: machines; the latter binds to the certificate
-// in Client-Cert (RFC 9440), any may bind to DPoP.
+// RS256, sid in logout tokens alone, as some providers do. neighbour: people's too, of another application. service, certified:
+// machines; the latter binds to the certificate in Client-Cert (RFC 9440), any may bind to DPoP.
 const { lifetimes, accounts, resources, clients } = JSON.parse(readFileSync(new URL('world.json', import.meta.url)));
-for (const client of [clients.web, clients.mobile, clients.desktop]) {
+for (const client of [clients.web, clients.mobile, clients.desktop, clients.neighbour]) {
   client.backchannel_logout_uri = process.env.IDP_LOGOUT_URI;
 }
 lifetimes.AccessToken = Number(process.env.IDP_ACCESS_TTL ?? lifetimes.AccessToken);

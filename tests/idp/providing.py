@@ -28,6 +28,9 @@ PEOPLE = ("alice", "bob", "carol", "dave")
 CLIENTS = ("web", "mobile", "desktop")
 """web: sid in access and logout tokens. mobile: in neither. desktop: in logout tokens alone."""
 
+NEIGHBOUR = "neighbour"
+"""A client of another application."""
+
 
 class IdentityProvider:
     """One provider.
@@ -120,7 +123,7 @@ class IdentityProvider:
 
     def send_logouts_to(self, url: str) -> None:
         """The back-channel logout URI of every client that people use."""
-        self.lab(clients={client: {"backchannel_logout_uri": url} for client in CLIENTS})
+        self.lab(clients={client: {"backchannel_logout_uri": url} for client in (*CLIENTS, NEIGHBOUR)})
 
     def browser(self) -> Browser:
         """Somebody's, without cookies."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from idp.browsing import unverified
 from idp.providing import API, CLIENTS, OTHER_API, PEOPLE
-from idp.serving import AVAILABLE, LISTENING
+from idp.serving import LISTENING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.server
 
-SERVERS = ("uvicorn", "gunicorn")
+SERVERS = {"uvicorn": {}, "gunicorn": LISTENING}
+"""Each with its settings: none but issuer and audience, or those that the tests of logouts share."""
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -26,7 +27,7 @@ def test_everybody_who_has_logged_in_is_admitted_by_every_worker(
     provider: IdentityProvider, site_of: Callable[..., Site], server: str
 ) -> None:
     """Authorization code flow with PKCE; RS256 and ES256, confidential and public clients."""
-    site = site_of(server)
+    site = site_of(server, **SERVERS[server])
     for number, person in enumerate(PEOPLE):
         client = CLIENTS[number % len(CLIENTS)]
         token = provider.log_in(person, client)
@@ -46,7 +47,7 @@ def test_what_is_no_access_token_for_this_application_is_refused(
     provider: IdentityProvider, site_of: Callable[..., Site], server: str
 ) -> None:
     """RFC 9068 §4, RFC 8725 §3.11: ID tokens, opaque tokens, those for another API, and one altered by a bit."""
-    site = site_of(server)
+    site = site_of(server, **SERVERS[server])
     with provider.browser() as browser:
         answer = browser.log_in("alice")
         opaque = browser.ask_token("service", grant_type="client_credentials")["access_token"]
@@ -76,7 +77,6 @@ def test_machines_and_refreshed_tokens_are_admitted(provider: IdentityProvider, 
     assert site.subjects(machine) == [(200, "service")] * 2
 
 
-@pytest.mark.skipif("PRESET" not in AVAILABLE, reason="NOT TESTED: presets are not in this tree")
 def test_profile_of_rfc_9068_admits_what_the_provider_issues_for_this_application(
     provider: IdentityProvider, site_of: Callable[..., Site]
 ) -> None:

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from idp.browsing import unverified
-from idp.providing import CLIENTS
+from idp.providing import CLIENTS, NEIGHBOUR
 from idp.serving import LISTENING, Load
-
-from jwtgate.settings import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,13 +17,7 @@ if TYPE_CHECKING:
     from idp.providing import IdentityProvider
     from idp.serving import Site
 
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(
-        "JWTGATE_LOGOUT_AUDIENCE" not in {each.name for each in variables()},
-        reason="NOT TESTED: back-channel logout is not in this tree",
-    ),
-]
+pytestmark = pytest.mark.server
 
 AFTER_SECONDS = 1.0
 """How long the requests go on: a worker that had not heard would answer many of them."""
@@ -114,10 +106,9 @@ def test_logout_token_of_a_client_that_is_not_ours_changes_nothing(
     provider: IdentityProvider, site_of: Callable[..., Site]
 ) -> None:
     """§2.6: ``aud`` must hold a client id of ours; the provider hears 400."""
-    site = site_of("uvicorn", **{**LISTENING, "LOGOUT_AUDIENCE": "mobile"})
-    provider.send_logouts_to(f"{site.url}/auth/backchannel-logout")
+    site = listening_site(provider, site_of, "uvicorn")
     with provider.browser() as browser:
-        answer = browser.log_in("dave", "web")
+        answer = browser.log_in("dave", NEIGHBOUR)
         site.await_status(answer["access_token"], 200)
         browser.log_out(answer["id_token"])
     assert provider.lab()["answers"][-1]["status"] == 400

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from idp.browsing import unverified
 from idp.providing import wait_until
-from idp.serving import Load
+from idp.serving import LISTENING, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +27,20 @@ def signed_in(provider: IdentityProvider, generation: int) -> dict[str, str]:
     return {f"{person}-{generation}": provider.log_in(person, client) for person, client in people}
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+@pytest.mark.parametrize(("server", "settings"), [("uvicorn", {}), ("gunicorn", LISTENING)], ids=["uvicorn", "gunicorn"])
 def test_three_rotations_under_load_refuse_no_good_token_and_every_retired_key(
-    provider: IdentityProvider, site_of: Callable[..., Site], server: str, record_property: Callable[[str, object], None]
+    provider: IdentityProvider,
+    site_of: Callable[..., Site],
+    server: str,
+    settings: dict[str, str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Published before use, kept while its tokens live (OpenID Connect Core 1.0 §10.1.1); retired, its tokens are dead.
 
     Nothing is said to the application: it has to find out by itself, and no request pays for it. While nobody can know
     whether a key that is gone will come back, its tokens get 503.
     """
-    site = site_of(server)
+    site = site_of(server, **settings)
     tokens = signed_in(provider, 0)
     site.await_status(tokens["alice-0"], 200)
     with Load(site, tokens) as load:
