@@ -12,6 +12,8 @@ Invariants:
     than one lease. R3: ``view.admit`` refuses late fills.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
     what it says: ``cached`` what was admitted before, within the grace; ``admit`` what signature and expiry allow.
+  * A token whose status its issuer publishes passes only while that list, fetched in the background, says that it is valid;
+    it is asked last, of tokens that were verified entirely (``core.statuses.held``).
   * The application's checks see every request that shows a token, remembered or not; what they say is not remembered.
 
 Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp``, ``Ask`` and ``Pause``.
@@ -35,7 +37,7 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
-from jwtgate.core.keys import once_known
+from jwtgate.core.keys import Awaited, once_known
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Check
     from jwtgate.core.history import Facts
     from jwtgate.core.rules import Rules, Tally
+    from jwtgate.core.statuses.held import HeldList, Statuses
     from jwtgate.core.view import View
     from jwtgate.messages import Request, Source
 
@@ -148,7 +151,20 @@ class Decision(Recollection):
             return self._without_store(error, case, token, source)
         if not self.rules.verifies_first:
             self._verify(case)
+        if case.policy.statuses is not None:
+            return (yield from self._listed(case, case.policy.statuses, token, source, facts))
         return self._remember(case, self.key_of(token, source), source, facts)
+
+    def _listed(self, case: Case, statuses: Statuses, token: bytes, source: Source | None, facts: Known) -> Plan[Admitted]:
+        """What its issuer's status list says of a token that was verified; what was looked up before a wait is old."""
+        claims = case.parsed.claims
+        try:
+            held = statuses.read(claims)
+        except Awaited:
+            yield from once_known(lambda: statuses.read(claims), self.clock)
+            facts = self._from_memory(case) or (yield from self._from_store(case))
+            held = statuses.read(claims)
+        return self._remember(case, self.key_of(token, source), source, facts, held)
 
     # --- the parts of a decision
 
@@ -207,14 +223,18 @@ class Decision(Recollection):
                 self._headers.clear()
             self._headers[parsed.header_segment] = parsed.header
 
-    def _remember(self, case: Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
-        entry = self._entry(case, source, facts.ends_at)
+    def _remember(
+        self, case: Case, key: bytes, source: Source | None, facts: Known, listed: HeldList | None = None
+    ) -> Admitted:
+        entry = self._entry(case, source, facts.ends_at, listed)
         now = self.boot()
         if self.view.is_live(now):
-            self.view.admit(key, entry, facts, case.handles, now)
+            self.view.admit(key, entry, facts, case.handles, now, listed)
         return entry
 
-    def _entry(self, case: Case, source: Source | None, session_ends_at: float = inf) -> Admitted:
+    def _entry(
+        self, case: Case, source: Source | None, session_ends_at: float = inf, listed: HeldList | None = None
+    ) -> Admitted:
         """Turns every time bound into one deadline on the boot clock; read first, so that it never lies late."""
         now = self.boot()
         ends_at = expires_from(case.parsed.claims, case.policy)
@@ -222,6 +242,8 @@ class Decision(Recollection):
         wide = self.view.wide_handles
         token = to_token(case.parsed, source)
         handles = tuple(handle for handle in case.handles if handle not in wide)
+        if listed is not None:
+            deadline, handles = min(deadline, listed.usable_until), (*handles, listed.handle)
         return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
 
     # --- when the store cannot answer
@@ -232,7 +254,8 @@ class Decision(Recollection):
             self._refuse_what_is_known(error, case)
             if not self.rules.verifies_first:
                 self._verify(case)
-            return self._entry(case, source)
+            statuses = case.policy.statuses
+            return self._entry(case, source, listed=None if statuses is None else statuses.read(case.parsed.claims))
         entry = self._recall(self.key_of(token, source))
         if entry is None:
             raise error

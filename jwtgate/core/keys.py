@@ -13,20 +13,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Pause
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
-from jwtgate.errors import KeysUnavailable, UnknownKey
+from jwtgate.errors import KeysUnavailable, UnavailableError, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.effects import Clock, Plan
 
-__all__ = ["AWAITED_SECONDS", "Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
+__all__ = ["AWAITED_SECONDS", "Awaited", "Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
 
 T = TypeVar("T")
 
 
-class KeysAwaited(KeysUnavailable):
-    """The first ones are being fetched at this moment: whoever waits a little knows."""
+class Awaited(UnavailableError):
+    """What is missing is being fetched at this moment: whoever waits a little knows."""
+
+
+class KeysAwaited(KeysUnavailable, Awaited):
+    """The first ones are."""
 
 
 AWAITED_SECONDS = 2.0
@@ -36,15 +40,15 @@ PAUSE_SECONDS = 0.02
 
 
 def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
-    """What ``ask`` returns; a process that has just begun waits a little for the first keys that it fetches.
+    """What ``ask`` returns; a process that has just begun waits a little for what it fetches first.
 
-    Raises: what ``ask`` does; ``KeysAwaited``: they took too long.
+    Raises: what ``ask`` does; ``Awaited``: it took too long.
     """
     until = 0.0
     while True:
         try:
             return ask()
-        except KeysAwaited:
+        except Awaited:
             until = until or clock.boot() + AWAITED_SECONDS
             if clock.boot() >= until:
                 raise

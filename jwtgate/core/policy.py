@@ -9,6 +9,8 @@ from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
     from jwtgate.core.keys import KeyRing
+    from jwtgate.core.statuses.claim import ListRules
+    from jwtgate.core.statuses.held import Statuses
 
 __all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published"]
 
@@ -54,6 +56,8 @@ class IssuerPolicy:
         handle_claims: further claims that rulings may name.
         version_claim: integer claim compared with ``min_version``, or None.
         published: where more of its keys are published, or None: it has no others.
+        lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
+        statuses: those lists, once a process follows them.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """
@@ -69,6 +73,8 @@ class IssuerPolicy:
     handle_claims: tuple[str, ...]
     version_claim: str | None
     published: Published | None = None
+    lists: ListRules | None = None
+    statuses: Statuses | None = field(init=False, repr=False, default=None)
     prefixes: dict[str, bytes] = field(init=False, repr=False)
     everything: bytes = field(init=False, repr=False)
 
@@ -86,6 +92,10 @@ class IssuerPolicy:
     def turn_to(self, keys: KeyRing) -> None:
         """Other keys from now on. A request that has found its key goes on with it; the view refuses to remember it."""
         object.__setattr__(self, "keys", keys)
+
+    def follow(self, statuses: Statuses) -> None:
+        """Its status lists from now on."""
+        object.__setattr__(self, "statuses", statuses)
 
 
 def _netstrings(*texts: str) -> bytes:

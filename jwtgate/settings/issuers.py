@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, cast
 from jwtgate.core.keyring import build
 from jwtgate.core.keys import KeyRing
 from jwtgate.core.policy import IssuerPolicy, Published
+from jwtgate.core.statuses.claim import ListRules
 from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
 from jwtgate.settings.files import key_set_text, pem_text, read_text
+from jwtgate.settings.urls import origin_of
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     ANY_TEXT,
@@ -33,6 +35,7 @@ from jwtgate.settings.vocabulary import (
     PRIVATE_KEYS,
     REQUIRE,
     SECRET,
+    STATUS_FROM,
     TYP,
 )
 
@@ -47,6 +50,7 @@ MEMBERS: dict[str, Kind] = {
     "public_key": PEM,
     "jwks_file": JWKS_FILE,
     "jwks_url": JWKS_URL,
+    "status_from": STATUS_FROM,
     "audience": AUDIENCE,
     "algorithms": ALGORITHMS,
     "typ": TYP,
@@ -173,6 +177,7 @@ class Policies:
             handle_claims=rules.get("handles") or (),
             version_claim=rules.get("version_claim"),
             published=published,
+            lists=self._lists(rules, label),
         )
 
     def _published(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> Published | None:
@@ -189,6 +194,20 @@ class Policies:
             self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
         stale: float = rules["jwks_stale"]
         return Published(url, is_discovered, rules.get("algorithms"), label, stale, is_plain)
+
+    def _lists(self, rules: Mapping[str, Any], label: str) -> ListRules | None:
+        """Whose status lists are consulted about tokens of the issuer."""
+        wanted: Sequence[str] | None = rules.get("status_from")
+        if wanted is None:
+            return None
+        name = f"{label}.status_from" if label else "JWTGATE_STATUS_FROM"
+        origin = origin_of(str(rules.get("issuer")))
+        if "issuer" in wanted and origin is None:
+            self.mistakes.append(sentence(name, "says issuer, and the issuer is no URL", "the URLs of its lists"))
+        prefixes = tuple(origin or "" if each == "issuer" else each for each in wanted)
+        if not rules.get("jwks_http") and any(each.startswith("http://") for each in prefixes):
+            self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
+        return ListRules(prefixes, rules["jwks_stale"])
 
     def _ring(
         self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str, published: Published | None
@@ -242,4 +261,7 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
         policies.add({**rules, **entry}, {name: entry[name] for name in ENTRY_KEYS if name in entry}, _label(index))
     if not entries:
         policies.add(values, {name: values[name] for name in READERS if values.get(name) is not None})
+    if values.get("status_lists") and policies.by_issuer and not any(each.keys.signer for each in policies.by_issuer.values()):
+        allowed = "JWTGATE_SECRET, JWTGATE_PRIVATE_KEY or JWTGATE_PRIVATE_KEYS beside it"
+        policies.mistakes.append(sentence("JWTGATE_STATUS_LISTS", "is set, and no key signs", allowed))
     return policies
