@@ -61,6 +61,7 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        has_lists=settings.status_lists is not None,
     )
     return Endpoints(settings.endpoints, operations, known)
 

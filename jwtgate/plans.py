@@ -24,6 +24,8 @@ from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
+from jwtgate.core.statuses.published import StatusLists
+from jwtgate.core.statuses.registry import Registry
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.renewal import Renewed
+    from jwtgate.core.statuses.published import Published
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
     from jwtgate.settings import Settings
@@ -76,12 +79,18 @@ class Plans:
         self.policies = decision.rules.policies
         self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
+        registry = None
+        self.lists: StatusLists | None = None
+        if settings.status_lists is not None:
+            registry = Registry(settings.status_lists, clock, settings.partitions, secrets.randbelow)
+            self.lists = StatusLists(settings.status_lists, self._signing_policy, view, clock, settings.status_ttl)
         self.issuer = Issuer(
             self.policies,
             clock,
             default_ttl=settings.access_ttl,
             max_token_bytes=settings.max_token_bytes,
             draw_token_id=lambda: secrets.token_urlsafe(16),
+            registry=registry,
         )
         self.cookies = cookie_rules_of(settings)
         policy = policy_of_sessions(self.policies)
@@ -124,6 +133,17 @@ class Plans:
         """A token of no session."""
         self.freshen()
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
+
+    def status_list(self, name: str) -> Plan[Published | None]:
+        """One of our status lists; None: there is none of that name."""
+        lists = self.lists
+        if lists is None:
+            return None
+        self.freshen()
+        return (yield from self._ours(lists.published(name)))
+
+    def _signing_policy(self) -> IssuerPolicy:
+        return self.issuer.policy()
 
     def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
         """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     from jwtgate.core.keys import Signer
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.statuses.registry import Registry
 
 __all__ = ["Issuer", "is_utf8", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"})
+
+RESERVED_WITH_LISTS = RESERVED | {"status"}
 
 LONGEST_STAMP = f"{'A' * 11}:{10**14 - 1}"
 """Stands for a stamp that is not known yet: no real one is longer."""
@@ -45,12 +48,15 @@ class Issuer:
         default_ttl: float,
         max_token_bytes: int,
         draw_token_id: Callable[[], str],
+        registry: Registry | None = None,
     ) -> None:
+        """Args: registry: where each token gets an entry in a status list; None: in none."""
         self.policies = policies
         self.clock = clock
         self.default_ttl = default_ttl
         self.max_token_bytes = max_token_bytes
         self.draw_token_id = draw_token_id
+        self.registry = registry
         self._signature_bytes: dict[Signer, int] = {}
 
     def issue(
@@ -75,7 +81,9 @@ class Issuer:
         facts = looked.facts
         if suspends(facts.rulings[0]):
             raise SubjectSuspended("the subject is suspended")
-        return self.signed(policy, payload, f"{facts.epoch.name}:{facts.end.position}")[0]
+        stamp = f"{facts.epoch.name}:{facts.end.position}"
+        payload = yield from self.listed(policy, payload, stamp)
+        return self.signed(policy, payload, stamp)[0]
 
     def policy(self) -> IssuerPolicy:
         """The issuer that signs. Raises: SettingsError: none does."""
@@ -90,13 +98,12 @@ class Issuer:
             raise ValueError(f"ttl must be seconds above 0 and at most {policy.max_ttl_seconds:g} (JWTGATE_MAX_TTL)")
         return seconds
 
-    @staticmethod
-    def own_claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
+    def own_claims(self, claims: Mapping[str, Any] | None) -> dict[str, Any]:
         """The application's claims, without those that are the gate's to set. Raises: ValueError: there are some."""
         own: dict[str, Any] = dict(claims or {})
         if not all(isinstance(name, str) for name in own):
             raise ValueError("claims must have texts for names")
-        taken = RESERVED.intersection(own)
+        taken = (RESERVED if self.registry is None else RESERVED_WITH_LISTS).intersection(own)
         if taken:
             raise ValueError(f"claims may not set {', '.join(sorted(taken))}: the gate does")
         return own
@@ -118,6 +125,12 @@ class Issuer:
         payload |= {"sub": sub, "iat": now, "exp": exp, "jti": self.draw_token_id()}
         return payload
 
+    def listed(self, policy: IssuerPolicy, payload: dict[str, Any], stamp: str) -> Plan[dict[str, Any]]:
+        """With the claim ``status``, where there are status lists; one round trip more. Raises: StoreUnavailable."""
+        if self.registry is None:
+            return payload
+        return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+
     def signed(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> tuple[str, ParsedToken]:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use.
 
@@ -135,6 +148,8 @@ class Issuer:
         if signer not in self._signature_bytes:
             self._signature_bytes[signer] = len(signer.sign(b""))
         claims = {**payload, "jgp": LONGEST_STAMP}
+        if self.registry is not None:
+            claims["status"] = self.registry.longest_claim
         with _as_json():
             draft = unsigned(signer, claims, policy.typ or "at+jwt", self._signature_bytes[signer])
         return draft.decode(), self._held_against_our_rules(draft)

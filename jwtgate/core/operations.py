@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.lru import Admitted
+    from jwtgate.core.statuses.published import Published
     from jwtgate.messages import Receipt, Request, Session, TokenPair
 
 __all__ = ["Operations"]
@@ -69,6 +70,10 @@ class Operations(Protocol):
 
     def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
         """Ends the session that a refresh token belongs to, used or not; None: it is of no session that is known."""
+        ...
+
+    def status_list(self, name: str) -> Plan[Published | None]:
+        """One of our status lists; None: there is none of that name."""
         ...
 
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:

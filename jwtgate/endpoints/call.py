@@ -44,6 +44,7 @@ class Rules:
         policy: of the issuer to which the sessions belong; None where there can be none.
         find_credential: the access token in a request, as the gate itself finds it; None where there is none.
         cookies: None: no cookie is read, set or cleared.
+        has_lists: whether status lists are published.
     """
 
     policy: IssuerPolicy | None
@@ -54,6 +55,7 @@ class Rules:
     client_id: str | None
     max_token_bytes: int
     cookies: Cookies | None
+    has_lists: bool = False
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
@@ -74,7 +76,7 @@ class Call:
 
     Attributes:
         form: the fields of its body; empty where the endpoint takes none.
-        sid: the last segment of the path where the endpoint's path has one.
+        sid: the last segment of the path where the endpoint's path has one: of a session, or the name of a status list.
     """
 
     request: Request

@@ -21,6 +21,7 @@ from jwtgate.endpoints.own_sessions import end_own_session, list_own_sessions
 from jwtgate.endpoints.refresh import refresh
 from jwtgate.endpoints.refusals import WrongMethod
 from jwtgate.endpoints.revocation import revoke
+from jwtgate.endpoints.status_lists import status_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "Endpoint", "Endpoints", "Row"]
 
 ANY_SID = "/sessions/{sid}"
+ANY_LIST = "/status/{list}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Row:
         plan: answers it.
         takes_form: its body is read; no other is.
         is_for_clients: it is there only where ``CLIENTS`` are configured, and they authenticate.
+        is_for_lists: it is there only where ``STATUS_LISTS`` is set.
     """
 
     method: str
@@ -52,6 +55,7 @@ class Row:
     plan: Callable[[Call], Plan[Response]]
     takes_form: bool = False
     is_for_clients: bool = False
+    is_for_lists: bool = False
 
 
 TABLE = (
@@ -63,6 +67,7 @@ TABLE = (
     Row("POST", "/introspect", introspect, takes_form=True, is_for_clients=True),
     Row("POST", "/revoke", revoke, takes_form=True, is_for_clients=True),
     Row("GET", "/jwks.json", jwk_set),
+    Row("GET", ANY_LIST, status_list, is_for_lists=True),
 )
 """One method a path."""
 
@@ -110,7 +115,11 @@ class Endpoints:
         self._start = prefix + "/"
         self._operations = operations
         self._rules = rules
-        self._rows = {row.path: row for row in TABLE if rules.clients or not row.is_for_clients}
+        self._rows = {
+            row.path: row
+            for row in TABLE
+            if (rules.clients or not row.is_for_clients) and (rules.has_lists or not row.is_for_lists)
+        }
 
     def find(self, request: Request) -> Endpoint | None:
         """The endpoint that answers this request; None: it is the application's."""
@@ -127,6 +136,8 @@ class Endpoints:
         parent, _, sid = path.rpartition("/")
         if parent == "/sessions":
             return (self._rows[ANY_SID], sid) if sid else (None, "")
+        if parent == "/status" and ANY_LIST in self._rows and sid:
+            return self._rows[ANY_LIST], sid
         return self._rows.get(path), ""
 
 

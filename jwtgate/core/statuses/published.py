@@ -1,0 +1,242 @@
+"""Our status lists as others get them: computed from what is kept of our tokens and the rulings, and signed.
+
+Each entry is judged as the one decision judges a token: ``SUSPENDED`` where nothing but the suspension of its subject kills
+it, which may be lifted, else ``INVALID``; what belongs to nobody is valid. A list is made at most once in ``fresh_seconds`` in
+each process, whoever asks, and what is made may be a little old: receipts do not speak of those who read lists.
+
+Fails closed: a list of another epoch, or one that no token ever came to, is unknown (404), never one that calls all valid. It
+is judged by one epoch from its first mark to its last; what cannot be read, or of a history that heals, is ``StoreUnavailable``.
+
+Rulings come from the view while it is live and complete, else from look-ups; R1: what is known here counts in any case. One
+page of marks is judged between two effects, so an event loop is never held up for longer than that.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from jwtgate.core.effects import Looked, LookUp, Marks, Pause, Plan
+from jwtgate.core.judgement import readable
+from jwtgate.core.signing import sign
+from jwtgate.core.statuses.registry import SIZE, SPANS, ListName, Registered, UnreadableMark, group_of, index_of
+from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
+from jwtgate.core.token_types import STATUS_LIST_TYPE
+from jwtgate.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jwtgate.core.effects import Clock
+    from jwtgate.core.history import MarkPage
+    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.rulings import Ruling
+    from jwtgate.core.view import View
+
+__all__ = ["Published", "StatusLists"]
+
+BITS = 2
+
+KEPT_SECONDS = 3600.0
+"""How long a list outlives its ``ttl`` while we cannot be reached."""
+
+MAX_FRESH_SECONDS = 5.0
+TTL_SHARE = 6
+"""A list is fresh for a sixth of its ttl, so who asks again at four fifths of it knows within one ttl."""
+
+MAX_MADE = 16
+"""Lists kept as they were made: at 2**20 entries seldom over 100 KB each."""
+
+PAGE, CHUNK = 1000, 500
+"""Marks judged between two effects, some three milliseconds; handles of one look-up."""
+
+MAKING_SECONDS = 15.0
+PAUSE_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A list as it is served.
+
+    Attributes:
+        token: the Status List Token.
+        tag: of its octets, for ``ETag``.
+        fresh_until: boot-clock seconds until which it may be served.
+    """
+
+    token: str = field(repr=False)
+    tag: str
+    fresh_until: float
+
+
+class StatusLists:
+    """Of one gate in one process."""
+
+    def __init__(self, url: str, policy: Callable[[], IssuerPolicy], view: View, clock: Clock, ttl_seconds: float) -> None:
+        """Args: url: under which the lists stand. policy: of the issuer that signs."""
+        self.url = url
+        self.policy = policy
+        self.view = view
+        self.clock = clock
+        self.ttl_seconds = ttl_seconds
+        self.fresh_seconds = min(MAX_FRESH_SECONDS, ttl_seconds / TTL_SHARE)
+        self._made: OrderedDict[str, Published] = OrderedDict()
+        self._making: set[str] = set()
+
+    def published(self, text: str) -> Plan[Published | None]:
+        """The list of that name; None: there is none. Who comes while it is made waits for it.
+
+        Raises: StoreUnavailable: nobody can know what stands in it, or it took too long.
+        """
+        name = ListName.read(text)
+        if name is None or self._is_out_of_time(name):
+            return None
+        until = self.clock.boot() + MAKING_SECONDS
+        while text in self._making:
+            if self.clock.boot() >= until:
+                raise StoreUnavailable("a status list takes too long")
+            yield Pause(PAUSE_SECONDS)
+        made = self._made.get(text)
+        if made is not None and self.clock.boot() < made.fresh_until:
+            return made
+        self._making.add(text)
+        try:
+            return (yield from self._make(text, name, until))
+        finally:
+            self._making.discard(text)
+
+    def _is_out_of_time(self, name: ListName) -> bool:
+        """Whether no token of it can be alive, or none was issued yet: nobody need ask the store then."""
+        now, policy = self.clock.wall(), self.policy()
+        longest = SPANS["h"] if name.span == "h" else policy.max_ttl_seconds
+        begins_at, slack = name.ends_at - SPANS[name.span], policy.leeway_seconds + SPANS["h"]
+        return not begins_at - slack <= now <= name.ends_at + longest + slack
+
+    def _make(self, text: str, name: ListName, until: float) -> Plan[Published | None]:
+        policy, asked_at = self.policy(), self.clock.boot()
+        judge = _Judge(policy, self.view, name.epoch)
+        if not (yield from self._is_current(policy, name)):
+            return None
+        values: dict[int, int] = {}
+        count, after = 0, None
+        while True:
+            page: MarkPage = yield Marks(group_of(policy.namespace, name), after, PAGE)
+            if page.marks and page.epoch.name != name.epoch:
+                return None
+            yield from judge.prepare(page, is_live=self.view.is_live(self.clock.boot()))
+            values |= judge.judged(page)
+            count += len(page.marks)
+            after = page.after
+            if after is None:
+                break
+            if self.clock.boot() >= until:
+                raise StoreUnavailable("a status list takes too long")
+        if not count or not (yield from self._is_current(policy, name)):
+            return None
+        yield Pause(0.0)
+        made = self._signed(policy, text, values, asked_at)
+        self._made[text] = made
+        self._made.move_to_end(text)
+        while len(self._made) > MAX_MADE:
+            self._made.popitem(last=False)
+        return made
+
+    def _is_current(self, policy: IssuerPolicy, name: ListName) -> Plan[bool]:
+        """Whether the store's history is the one that the list is of. Raises: StoreUnavailable: it heals."""
+        looked: Looked = yield LookUp((policy.everything,))
+        if looked.facts.epoch.name != name.epoch:
+            return False
+        if not looked.facts.epoch.is_healed:
+            raise StoreUnavailable("the store's history is healing")
+        return True
+
+    def _signed(self, policy: IssuerPolicy, text: str, values: Mapping[int, int], asked_at: float) -> Published:
+        """It is as fresh as the first thing that was asked for it."""
+        signer = policy.keys.signer
+        if signer is None:
+            raise StoreUnavailable("no key signs at the moment")
+        now = int(self.clock.wall() - (self.clock.boot() - asked_at))
+        claims = {
+            **({} if policy.issuer is None else {"iss": policy.issuer}),
+            "sub": f"{self.url}/{text}",
+            "iat": now,
+            "exp": now + int(self.ttl_seconds + KEPT_SECONDS),
+            "ttl": int(self.ttl_seconds) if self.ttl_seconds.is_integer() else self.ttl_seconds,
+            "status_list": StatusList.of(SIZE, values.items(), BITS).encode(),
+        }
+        token = sign(signer, claims, STATUS_LIST_TYPE)
+        return Published(token, sha256(token.encode()).hexdigest()[:32], asked_at + self.fresh_seconds)
+
+
+class _Judge:
+    """Of one list: whether rulings let its tokens live."""
+
+    def __init__(self, policy: IssuerPolicy, view: View, epoch: str) -> None:
+        self._policy = policy
+        self._view = view
+        self._epoch = epoch
+        self._looked: dict[bytes, bytes | None] = {}
+        self._read: dict[bytes, Ruling] = {}
+        self._is_from_memory = False
+
+    def prepare(self, page: MarkPage, *, is_live: bool) -> Plan[None]:
+        """Looks up what the view cannot vouch for, once for each handle of the list. Raises: StoreUnavailable."""
+        self._is_from_memory = is_live and self._view.is_complete and self._view.parts[0].epoch == self._epoch
+        if self._is_from_memory:
+            return
+        handles = dict.fromkeys((self._policy.everything, *(each for _, value, _ in page.marks for each in _kept(value).handles)))
+        missing = [each for each in handles if each not in self._looked]
+        for start in range(0, len(missing), CHUNK):
+            chunk = tuple(missing[start : start + CHUNK])
+            looked: Looked = yield LookUp(chunk)
+            if looked.facts.epoch.name != self._epoch or not looked.facts.epoch.is_healed:
+                raise StoreUnavailable("the store's history is another one")
+            self._looked.update(zip(chunk, looked.facts.rulings, strict=True))
+
+    def judged(self, page: MarkPage) -> dict[int, int]:
+        """The entries of a page that are not valid. Raises: StoreUnavailable: something cannot be read."""
+        found: dict[int, int] = {}
+        known = self._view.rulings
+        for mark, value, _ in page.marks:
+            status = self._status(_kept(value), known)
+            if status != VALID:
+                try:
+                    found[index_of(mark)] = status
+                except UnreadableMark as error:
+                    raise StoreUnavailable("a registered token cannot be read") from error
+        if self._is_from_memory and not known.is_complete:
+            raise StoreUnavailable("memory was full a moment ago")
+        return found
+
+    def _status(self, kept: Registered, known: Mapping[bytes, bytes]) -> int:
+        texts = [text for handle in (*kept.handles, self._policy.everything) if (text := known.get(handle)) is not None]
+        if self._looked:
+            looked = (self._looked.get(handle) for handle in (*kept.handles, self._policy.everything))
+            texts += (text for text in looked if text is not None)
+        if not texts:
+            return VALID
+        rulings = [self._ruling(text) for text in texts]
+        leeway = self._policy.leeway_seconds
+        if not any(ruling.kills(kept.issued, self._epoch, leeway) for ruling in rulings):
+            return VALID
+        suspending = {known.get(kept.handles[0]), self._looked.get(kept.handles[0])}
+        rest = [replace(r, toggle=None) if text in suspending else r for r, text in zip(rulings, texts, strict=True)]
+        return INVALID if any(ruling.kills(kept.issued, self._epoch, leeway) for ruling in rest) else SUSPENDED
+
+    def _ruling(self, text: bytes) -> Ruling:
+        """Rulings on many tokens are read once."""
+        ruling = self._read.get(text)
+        if ruling is None:
+            (ruling,) = readable((text,))
+            assert ruling is not None, "there is a text"
+            self._read[text] = ruling
+        return ruling
+
+
+def _kept(value: bytes) -> Registered:
+    try:
+        return Registered.decode(value)
+    except UnreadableMark as error:
+        raise StoreUnavailable("a registered token cannot be read") from error
