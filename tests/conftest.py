@@ -16,6 +16,9 @@ from jwtgate import Gate, Settings
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Migrating
+from jwtgate.stores.sql import mysql, postgresql
+from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.engine import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,8 +161,22 @@ def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
     return emptied(name, request.getfixturevalue("running_servers")).url
 
 
+@pytest.fixture
+def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL servers wait for us for ten times as long: on a busy machine a test may stand still between two statements.
+
+    Its server would rightly throw it out; what is asked here is what a store answers, not when.
+    """
+    monkeypatch.setitem(Lines.ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
+    monkeypatch.setitem(Lines.ask_own.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
+    for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
+        monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
+    for name in ("LOCK_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(mysql, name, 10 * getattr(mysql, name))
+
+
 @pytest.fixture(params=["memory", *SERVERS, *GROUPS, "sqlite", *SQL_SERVERS])
-def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, unhurried_sql: None) -> Iterator[Store]:  # noqa: ARG001
     """An empty store of each kind."""
     url = emptied_url(request.param, request)
     store = open_store(url, prefix="jwtgate", watch=WATCH)

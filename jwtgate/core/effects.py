@@ -30,6 +30,8 @@ __all__ = [
     "LookUp",
     "Looked",
     "Lose",
+    "Mark",
+    "Marks",
     "NextPage",
     "OpenJournal",
     "OpenPages",
@@ -99,6 +101,26 @@ class Write:
     now: float
     sessions: tuple[SessionChange, ...] = ()
     guard: Guard = Guard()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Keep what may be used once. Answer: ``Marked``. Args as of ``Store.mark``."""
+
+    group: str
+    name: bytes
+    value: bytes
+    until: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Ask for the marks of a group. Answer: ``MarkPage``. Args as of ``Store.marks``."""
+
+    group: str
+    after: str | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +242,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Ask | Roster | Pause | AskClaims
+Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims
 FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

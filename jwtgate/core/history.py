@@ -20,6 +20,8 @@ __all__ = [
     "Facts",
     "JournalUnavailable",
     "LogEnd",
+    "MarkPage",
+    "Marked",
     "NotDurable",
     "Renewal",
     "Repair",
@@ -102,6 +104,38 @@ class Facts:
     def home(self, place: int = 0) -> Epoch:
         """The epoch of the history in which a session that was asked for stands, or is missing."""
         return self.homes[place] if self.homes else self.epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What came of a mark, all of one atomic step.
+
+    Attributes:
+        is_new: nothing was kept under this name.
+        epoch: of the partition that keeps it.
+        at: the store's clock, NumericDate.
+        since: by the same clock: what was marked before may be lost.
+    """
+
+    is_new: bool
+    epoch: Epoch
+    at: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class MarkPage:
+    """Some marks of a group.
+
+    Attributes:
+        epoch: of the partition that keeps them.
+        marks: name, value and until of each; may be empty.
+        after: where the next page begins; None: this was the last.
+    """
+
+    epoch: Epoch
+    marks: tuple[tuple[bytes, bytes, float], ...]
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-__all__ = ["SELECTOR_BYTES", "partition_of", "partition_of_session", "partition_of_user", "selector"]
+__all__ = ["SELECTOR_BYTES", "partition_of", "partition_of_mark", "partition_of_session", "partition_of_user", "selector"]
 
 SELECTOR_BYTES = 2
 
@@ -35,6 +35,11 @@ def partition_of(digest: bytes, partitions: int) -> int:
 def partition_of_session(sid: str, partitions: int) -> int:
     """Where a session stands: with the ruling on its ``sid``."""
     return int.from_bytes(selector("sid", sid)) % partitions
+
+
+def partition_of_mark(name: bytes, partitions: int) -> int:
+    """Where a mark is kept, whatever its group."""
+    return int.from_bytes(sha256(name).digest()[:SELECTOR_BYTES]) % partitions
 
 
 def partition_of_user(user: bytes, partitions: int) -> int:

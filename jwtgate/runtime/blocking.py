@@ -5,7 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, Effect, ListSessions, Looked, LookUp, Pause, Plan, Roster, Write
+from jwtgate.core.effects import (
+    Ask,
+    AskClaims,
+    Effect,
+    ListSessions,
+    Looked,
+    LookUp,
+    Mark,
+    Marks,
+    Pause,
+    Plan,
+    Roster,
+    Write,
+)
 from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.runtime.asking import ask, ask_claims
 
@@ -13,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jwtgate.core.effects import Clock
-    from jwtgate.core.history import Facts
+    from jwtgate.core.history import Epoch, Facts, Marked, MarkPage
     from jwtgate.runtime.health import Health
     from jwtgate.stores.contract import Store
 
@@ -39,6 +52,8 @@ class Performer:
                 return self.look_up(digests, sids)
             case ListSessions(user):
                 return self._looked(lambda: self.store.sessions_of(user))
+            case Mark() | Marks():
+                return self._through(lambda: self._marked(effect), lambda told: told.epoch)
             case Write(changes, now, sessions, guard):
                 return self.store.write(changes, now, sessions, guard)
             case Ask():
@@ -50,21 +65,30 @@ class Performer:
             case Pause(seconds):
                 return time.sleep(seconds)
 
+    def _marked(self, effect: Mark | Marks) -> Marked | MarkPage:
+        if isinstance(effect, Marks):
+            return self.store.marks(effect.group, effect.after, effect.limit)
+        return self.store.mark(effect.group, effect.name, effect.value, effect.until, effect.now)
+
     def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
         """One look-up through the circuit."""
         return self._looked(lambda: self.store.look_up(digests, sids))
 
     def _looked(self, ask: Callable[[], Facts]) -> Looked:
         """R2: the time is taken before it is sent."""
-        self.health.check()
         sent_at = self.clock.boot()
+        return Looked(self._through(ask, lambda facts: facts.epoch), sent_at)
+
+    def _through(self, ask: Callable[[], T], epoch_of: Callable[[T], Epoch]) -> T:
+        """Through the circuit."""
+        self.health.check()
         try:
-            facts = ask()
+            told = ask()
         except StoreUnavailable as error:
             self.health.failed(error)
             raise
-        self.health.answered(is_healed=facts.epoch.is_healed)
-        return Looked(facts, sent_at)
+        self.health.answered(is_healed=epoch_of(told).is_healed)
+        return told
 
 
 def run(plan: Plan[T], performer: Performer) -> T:

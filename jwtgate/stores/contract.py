@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Worker, Written
+    from jwtgate.core.history import (
+        Entry,
+        Epoch,
+        Facts,
+        LogEnd,
+        Marked,
+        MarkPage,
+        Renewal,
+        Repair,
+        Worker,
+        Written,
+    )
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
 
@@ -211,6 +222,33 @@ class Store(Protocol):
 
         Returns: None: the guard does not hold, or a session to be put is not as ``expected``, and nothing was written.
         Raises: NotDurable: it is written, and fewer are known to have it than was asked for (``JWTGATE_DURABILITY``).
+        """
+        ...
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """Keeps ``value`` under ``name``, unless what is kept there is not past its end; one atomic step (H1).
+
+        No part of the change log: nobody is told, no journal remembers it. Each call forgets a few of its group that are
+        over, or followers do.
+
+        Args:
+            group: of names that have to do with each other: 1 to 32 of a-z, 0-9, - and _.
+            name: 1 to 64 octets. The least of them to choose is what nobody can make come twice, such as a digest.
+            value: at most 64 KiB.
+            until: NumericDate, finite; it is over once the store's clock and ``now`` are both past it.
+            now: as of ``write``.
+        """
+        ...
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """Marks of a group that are not past their end, by the store's clock: those that end first come first.
+
+        Nothing is left out that is there from the first page to the last.
+
+        Args:
+            group: as of ``mark``.
+            after: as the page before told; None: from the beginning.
+            limit: at most so many.
         """
         ...
 

@@ -22,7 +22,7 @@ from jwtgate.stores.contract import Weakness
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jwtgate.core.history import Epoch, Facts, LogEnd, Worker, Written
+    from jwtgate.core.history import Epoch, Facts, LogEnd, Marked, MarkPage, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
     from jwtgate.stores.contract import Feed, Journal, Store
@@ -77,6 +77,14 @@ class JournaledStore:
     def sessions_of(self, user: bytes) -> Facts:
         """The store's."""
         return self.store.sessions_of(user)
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """The store's alone: what may be used once is soon over."""
+        return self.store.mark(group, name, value, until, now)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """The store's."""
+        return self.store.marks(group, after, limit)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """The store's."""

@@ -11,15 +11,15 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
-from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Written
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Marked, MarkPage, Renewal, Written
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
+from jwtgate.stores.memory_marks import Ends, MarkTable
 from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ __all__ = ["MemoryFeed", "MemoryStore"]
 KEPT_SECONDS, KEPT_ENTRIES = 120.0, 100_000
 """Of the log: a follower that is further behind reloads."""
 
-SWEPT_PER_WRITE = 16
-"""More than a write adds, and bounded."""
-
 
 class MemoryStore:
     """A ``Store`` under one lock."""
@@ -44,11 +41,11 @@ class MemoryStore:
     def __init__(self, *, watch: Watch) -> None:
         self._watch = watch
         self._rulings: dict[bytes, bytes] = {}
-        self._until: dict[bytes, float] = {}
-        self._ends: list[tuple[float, bytes]] = []
+        self._ends = Ends()
         self._log: deque[tuple[float, Entry]] = deque(maxlen=KEPT_ENTRIES)
         self._end = LogEnd(0, secrets.token_urlsafe(8), "0")
         self._sessions = SessionTable()
+        self._marks = MarkTable()
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
@@ -58,7 +55,7 @@ class MemoryStore:
 
     def _open_epoch(self, *, is_healed: bool) -> None:
         lease, reach = self._watch.lease_seconds, self._watch.reach_seconds
-        self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed)
+        self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed, time.time())
         self._workers: dict[str, Worker] = {}
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
@@ -84,11 +81,10 @@ class MemoryStore:
     ) -> Written | None:
         """W1, by holding the lock."""
         with self._changed:
-            here = time.time()
-            if not abs(here - now) <= MAX_SKEW_SECONDS:
-                raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
+            here = _now_beside(now)
             at = max(here, now)
-            self._sweep(min(here, now))
+            for digest in self._ends.passed(min(here, now)):
+                del self._rulings[digest]
             if not self._holds(guard or Guard(), here) or not all(
                 self._sessions.is_as_expected(each, here) for each in sessions
             ):
@@ -135,20 +131,18 @@ class MemoryStore:
             self._log.popleft()
         self._end = LogEnd(position, link, entry.cursor)
         self._rulings[digest] = ruling
-        if until is None:
-            self._until.pop(digest, None)
-        elif self._until.get(digest) != until:
-            self._until[digest] = until
-            heappush(self._ends, (until, digest))
+        self._ends.put(digest, until)
 
-    def _sweep(self, now: float) -> None:
-        """Forgets a few rulings past their end. An end that was moved since it was noted counts no more."""
-        for _ in range(SWEPT_PER_WRITE):
-            if not self._ends or self._ends[0][0] >= now:
-                return
-            until, digest = heappop(self._ends)
-            if self._until.get(digest) == until:
-                del self._until[digest], self._rulings[digest]
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """Under the lock."""
+        with self._changed:
+            here = _now_beside(now)
+            return Marked(self._marks.mark(group, name, value, until, min(here, now)), self._epoch, here, self._epoch.birth)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """A glance under the lock."""
+        with self._changed:
+            return MarkPage(self._epoch, *self._marks.page(group, after, limit, time.time()))
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """A glance under the lock."""
@@ -244,6 +238,14 @@ class MemoryStore:
                 reach = self._epoch.reach_seconds
                 self._open_epoch(is_healed=False)
                 self._epoch = replace(self._epoch, reach_seconds=max(reach, self._epoch.reach_seconds))
+
+
+def _now_beside(now: float) -> float:
+    """The clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
+    here = time.time()
+    if not abs(here - now) <= MAX_SKEW_SECONDS:
+        raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
+    return here
 
 
 class MemoryFeed:

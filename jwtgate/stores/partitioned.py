@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Facts, NotDurable
-from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
+from jwtgate.core.partitioning import partition_of, partition_of_mark, partition_of_session, partition_of_user
 from jwtgate.core.rulings import UnreadableRuling, is_revoked
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
@@ -25,7 +25,7 @@ from jwtgate.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+    from jwtgate.core.history import Epoch, LogEnd, Marked, MarkPage, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange, StoredSession
     from jwtgate.stores.contract import Feed, Store, Weakness
@@ -171,6 +171,21 @@ class PartitionedStore:
 
     def _of(self, digest: bytes) -> int:
         return partition_of(digest, len(self.parts))
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """In the one partition that the name selects."""
+        return self.parts[partition_of_mark(name, len(self.parts))].mark(group, name, value, until, now)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """One partition after the other; a page is of one."""
+        index, _, rest = (after or "0:").partition(":")
+        if not index.isdecimal() or int(index) >= len(self.parts):
+            raise StoreUnavailable("the cursor is of another store")
+        here = int(index)
+        page = self.parts[here].marks(group, rest or None, limit)
+        if page.after is not None:
+            return replace(page, after=f"{here}:{page.after}")
+        return replace(page, after=f"{here + 1}:" if here + 1 < len(self.parts) else None)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Those of partition 0."""

@@ -17,7 +17,7 @@ from jwtgate.stores.contract import UNANSWERED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from jwtgate.core.history import Epoch, Facts, LogEnd, Worker, Written
+    from jwtgate.core.history import Epoch, Facts, LogEnd, Marked, MarkPage, Worker, Written
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import Guard, SessionChange
     from jwtgate.stores.contract import Feed, Store, Weakness
@@ -105,6 +105,14 @@ class StrictStore:
     ) -> Written | None:
         """Once it is safe."""
         return self._safe().write(changes, now, sessions, guard)
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """Once it is safe."""
+        return self._safe().mark(group, name, value, until, now)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """Once it is safe."""
+        return self._safe().marks(group, after, limit)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Once it is safe."""

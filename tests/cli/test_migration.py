@@ -21,14 +21,14 @@ def test_tables_are_made_once(tmp_path: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "made" in first.stdout and "already" in second.stdout
     told = run("migrate", "--json", STORE=url)
-    assert json.loads(told.stdout) == {"before": 1, "after": 1}
+    assert json.loads(told.stdout) == {"before": 2, "after": 2}
     assert run("revoke", "--sub", "alice", STORE=url).returncode == 0
 
 
 def test_json_tells_that_there_was_nothing(tmp_path: Path) -> None:
     """``before`` is null."""
     told = run("migrate", "--json", STORE=f"sqlite:///{tmp_path}/store.db", PREFIX="other.app")
-    assert (told.returncode, json.loads(told.stdout)) == (0, {"before": None, "after": 1})
+    assert (told.returncode, json.loads(told.stdout)) == (0, {"before": None, "after": 2})
 
 
 def test_newer_layout_is_one_clear_line(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from jwtgate.core.effects import (
     ListSessions,
     LookUp,
     Lose,
+    Mark,
+    Marks,
     NextPage,
     OpenJournal,
     OpenPages,
@@ -28,10 +30,23 @@ from jwtgate.core.effects import (
     Saw,
     Write,
 )
-from jwtgate.core.history import Entry, Epoch, Facts, JournalUnavailable, LogEnd, Renewal, Watch, Worker, Written
+from jwtgate.core.history import (
+    Entry,
+    Epoch,
+    Facts,
+    JournalUnavailable,
+    LogEnd,
+    Marked,
+    MarkPage,
+    Renewal,
+    Watch,
+    Worker,
+    Written,
+)
 from jwtgate.core.rulings import Ruling, supersede
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.memory_marks import MarkTable
 from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
@@ -100,6 +115,7 @@ class ScriptedServer:
         self.record: Record | None = None
         self.registered: dict[str, Worker] = {}
         self.sessions = SessionTable()
+        self.marks = MarkTable()
 
     def now(self) -> float:
         return self.time.now + self.skew
@@ -160,7 +176,7 @@ class ScriptedServer:
         if self.end is None:
             self.log = []
             self.end = LogEnd(0, self.link(), self.cursor(0))
-        self.record = Record(Epoch(name, watch.lease_seconds, reach, is_born_whole, is_born_whole), self.identity)
+        self.record = Record(Epoch(name, watch.lease_seconds, reach, is_born_whole, is_born_whole, self.now()), self.identity)
 
     def link(self) -> str:
         return f"link{next(self.serial)}"
@@ -253,6 +269,18 @@ class ScriptedStore:
             server.put(change.digest, texts[-1], ruling.until)
         server.sessions.change(sessions, f"{record.epoch.name}:{_end(server).position}", here)
         return Written(record.epoch, _end(server), at, tuple(texts), server.workers_now())
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        server, record = self.step()
+        here = server.now()
+        if not abs(here - now) <= MAX_SKEW_SECONDS:
+            raise StoreUnavailable("the clocks of the store and the caller are over 60 s apart")
+        is_new = server.marks.mark(group, name, value, until, min(here, now))
+        return Marked(is_new, record.epoch, here, record.epoch.birth)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        server, record = self.step()
+        return MarkPage(record.epoch, *server.marks.page(group, after, limit, server.now()))
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         server, record = self.step()
@@ -365,6 +393,10 @@ def perform(store: ScriptedStore, effect: Any) -> Any:
             return store.sessions_of(user)
         case Write(changes, now, sessions, guard):
             return store.write(changes, now, sessions, guard)
+        case Mark(group, name, value, until, now):
+            return store.mark(group, name, value, until, now)
+        case Marks(group, after, limit):
+            return store.marks(group, after, limit)
         case Saw(sids):
             return store.saw(sids)
         case Roster():

@@ -237,10 +237,10 @@ def test_each_missing_command_is_named(good: Server, client: Any, command: str) 
     assert ("problem", "ACL", f"ACL SETUSER gate +{command.lower()}") in told(url)
 
 
-@pytest.mark.parametrize("name", ["rulings", "until", "log", "workers", "s:*", "g:*", "u:*"])
+@pytest.mark.parametrize("name", ["rulings", "until", "log", "workers", "s:*", "g:*", "u:*", "m:*", "e:*"])
 def test_each_missing_kind_of_key_is_noticed(good: Server, name: str) -> None:
     """Patterns may be written out one by one."""
-    kinds = ["rulings", "until", "log", "workers", "s:*", "g:*", "u:*"]
+    kinds = ["rulings", "until", "log", "workers", "s:*", "g:*", "u:*", "m:*", "e:*"]
     url = as_gate(good, "+@all", *(f"~{{jwtgate:0}}:{kind}" for kind in kinds if kind != name))
     assert ("problem", "ACL", "ACL SETUSER gate ~{jwtgate:*}:*") in told(url)
 

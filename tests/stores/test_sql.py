@@ -241,7 +241,7 @@ def test_tables_are_made_by_many_at_once(database_url: str) -> None:
 
 def drop(url: str, prefix: str) -> None:
     """Takes the tables away."""
-    names = ("meta", "rulings", "log", "workers", "sessions", "boot")
+    names = ("meta", "rulings", "log", "workers", "sessions", "marks", "boot")
     execute(url, *[f"DROP TABLE IF EXISTS {prefix}_{name}" for name in names])
 
 
@@ -257,7 +257,7 @@ def test_newer_layout_is_refused(sql_store: SqlStore, database_url: str) -> None
             revoke(store, A)
     with pytest.raises(StoreUnavailable, match="99"):
         begun.migrate()
-    execute(database_url, "UPDATE jwtgate_meta SET version = 1")
+    execute(database_url, f"UPDATE jwtgate_meta SET version = {VERSION}")
     assert revoke(sql_store, A) == 1, "the refused migration holds nothing"
     begun.close()
 

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Worker, Written
+from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Marked, MarkPage, Renewal, Worker, Written
 from jwtgate.core.sessions.stored import StoredSession
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "entries",
     "facts",
     "info",
+    "marked",
+    "marks",
     "members",
     "moment",
     "nothing",
@@ -104,6 +106,23 @@ def renewal(answer: Any) -> Renewal:
     """Of renew.lua."""
     epoch, end, was_registered, workers = answer
     return Renewal(_epoch(epoch), _end(end), was_registered == 1, _workers(workers))
+
+
+def marked(answer: Any) -> Marked:
+    """Of mark.lua."""
+    text, is_new, at, since = answer
+    epoch = _epoch(text)
+    return Marked(is_new == 1, epoch, float(at), max(float(since), epoch.birth))
+
+
+def marks(answer: Any) -> MarkPage:
+    """Of marks.lua."""
+    epoch, flat, behind = answer
+    page: list[tuple[bytes, bytes, float]] = []
+    for name, text in zip(flat[::2], flat[1::2], strict=True):
+        until, _, value = text.partition(b" ")
+        page.append((bytes.fromhex(name.decode()), value, float(until)))
+    return MarkPage(_epoch(epoch), tuple(page), behind.decode() if behind else None)
 
 
 def members(answer: Any) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:

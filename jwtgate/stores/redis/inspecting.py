@@ -46,7 +46,7 @@ LATER = frozenset({"restored"})
 
 LOG_FIELDS = [b"link", b"previous", b"digest", b"ruling"]
 SINGLE_TYPES = {"rulings": "hash", "until": "zset", "log": "stream", "workers": "hash"}
-OUR_TYPES = SINGLE_TYPES | {"s": "hash", "g": "string", "u": "zset"}
+OUR_TYPES = SINGLE_TYPES | {"s": "hash", "g": "string", "u": "zset", "m": "hash", "e": "zset"}
 """Name of a key, up to its second colon, to what it is."""
 
 PLAIN = re.compile(rb"[\w.:{}@/+=-]+")

@@ -57,6 +57,11 @@ PROBES: tuple[tuple[str, ...], ...] = (
     ("ZREMRANGEBYSCORE", "u:?", "1", "0"),
     ("PTTL", "u:?"),
     ("PEXPIREAT", "u:?", "no number"),
+    ("HMGET", "m:?", NOBODY),
+    ("HLEN", "m:?"),
+    ("ZCOUNT", "e:?", "1", "0"),
+    ("ZRANK", "e:?", NOBODY),
+    ("ZSCORE", "e:?", NOBODY),
 )
 """Command, key behind ``{prefix:0}:``, arguments: what the scripts call, at least once on each kind of key."""
 
@@ -69,7 +74,7 @@ WIRE: tuple[tuple[str, ...], ...] = (
 """What is sent besides scripts, and how those are sent, with a number of keys that no script takes."""
 
 NAMES = ("rulings", "until", "log", "workers")
-NAMED = re.compile(r"rulings|until|log|workers|[sgu]:\?")
+NAMED = re.compile(r"rulings|until|log|workers|[sgume]:\?")
 
 
 @dataclass(frozen=True, slots=True)

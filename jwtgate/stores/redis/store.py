@@ -10,6 +10,7 @@ Keys, layout version 1, those of partition N all on the slot of ``{prefix:N}`` (
     {prefix:0}:s:<sid>  hash, expiring: a session, see ``scripts/sessions.lua``
     {prefix:0}:g:<sid>  string, expiring: its sealed successors
     {prefix:0}:u:<user> sorted set, expiring: sid -> when the session ends
+    {prefix:0}:m:<group> hash: name in hex -> "<until> <value>", what may be used once; ``e:<group>`` sorted set: names by end
 
 The rules stand in ``scripts/*.lua``; here arguments are packed, in ``answers`` the answers are read.
 """
@@ -23,6 +24,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import StoreUnavailable
+from jwtgate.stores.cursors import place_of
 from jwtgate.stores.redis import answers, packing
 from jwtgate.stores.redis.auditing import Auditing
 from jwtgate.stores.redis.cluster import ClusterPlace, slot_of
@@ -37,7 +39,19 @@ from jwtgate.stores.redis.wire import Answer, Line, Lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Renewal, Repair, Watch, Worker, Written
+    from jwtgate.core.history import (
+        Entry,
+        Epoch,
+        Facts,
+        LogEnd,
+        Marked,
+        MarkPage,
+        Renewal,
+        Repair,
+        Watch,
+        Worker,
+        Written,
+    )
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import KeptSession, SessionChange
     from jwtgate.stores.contract import Durability, Weakness
@@ -50,6 +64,7 @@ RENEW, WORKERS, REPAIR, LOSE, FORGET = map(Script.load, ("renew", "workers", "re
 LOOK_UP, SESSIONS_OF, WRITE, SAW, RESTORE_SESSIONS = [
     Script.load(name, "sessions") for name in ("look_up", "sessions_of", "write", "saw", "restore_sessions")
 ]
+MARK, MARKS = [Script.load(name, "marking") for name in ("mark", "marks")]
 
 MAX_DURABLE_LINES = 64
 """Of their own: each waits for up to a second or two, and no look-up may wait behind them for a connection."""
@@ -104,6 +119,17 @@ class RedisStore:
         with self._durable.line() as line:
             written = line.ask(command, answers.written, source=WRITE.source, names_keys=False)
             return None if written is None else confirmed(line, written, self._durability)
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """One script. Never retried, as ``write``."""
+        command = self._layout.call(MARK, group, name.hex(), value, repr(float(until)), repr(now))
+        return self._lines.ask(command, answers.marked, source=MARK.source, names_keys=False)
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """One script."""
+        until, name = ("", b"") if after is None else place_of(after)
+        command = self._layout.call(MARKS, group, repr(until) if after else "", name.hex(), limit)
+        return self._lines.ask(command, answers.marks, source=MARKS.source, names_keys=False)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Epoch, end and workers."""

@@ -54,6 +54,9 @@ class Purging:
             select(tables.log.c.position, tables.log.c.at).order_by(tables.log.c.position).limit(1)
         ).first() or (0, None)
         oldest_session = line.run(select(tables.sessions.c.ends_at).order_by(tables.sessions.c.ends_at).limit(1)).scalar()
+        oldest_mark = line.run(select(tables.marks.c.until).order_by(tables.marks.c.until).limit(1)).scalar()
+        if state.is_known and _is_before(oldest_mark, state.at - MARGIN_SECONDS):
+            self._purge_marks(line, state)
         is_old = (
             _is_before(state.first_until, state.at - MARGIN_SECONDS)
             or (position <= state.end.position - KEPT_ENTRIES and _is_before(written_at, state.at - KEPT_SECONDS))
@@ -71,6 +74,14 @@ class Purging:
         digests = line.run(select(rulings.c.digest).where(over).order_by(rulings.c.until).limit(ROWS_PER_PURGE)).scalars().all()
         if digests:
             line.run(delete(rulings).where(rulings.c.digest.in_(digests)))
+
+    def _purge_marks(self, line: Line, state: State) -> None:
+        """Not of who holds the log's end: nobody waits. One that was put anew meanwhile is over no more."""
+        marks = self.steps.tables.marks.c
+        is_over = marks.until < state.at - MARGIN_SECONDS
+        keys = line.run(select(marks.group, marks.name).where(is_over).order_by(marks.until).limit(ROWS_PER_PURGE)).all()
+        for group, name in keys:
+            line.run(delete(self.steps.tables.marks).where((marks.group == group) & (marks.name == name) & is_over))
 
     def _purge_sessions(self, line: Line, state: State) -> None:
         sessions = self.steps.tables.sessions

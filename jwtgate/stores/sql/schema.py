@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.engine import Line
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["STEPS", "migrate", "prepare", "refuse_newer"]
+__all__ = ["MADE", "STEPS", "migrate", "prepare", "refuse_newer"]
 
 STEPS: dict[int, tuple[str, ...]] = {}
 """Layout version -> the statements that bring it to the next; ``{meta}`` and so on stand for the tables' names."""
 
+MADE: dict[int, tuple[str, ...]] = {1: ("marks",)}
+"""Layout version -> the tables that the next one adds."""
 
 CREATION_SECONDS = 5.0
 """Once in a database's life a call may take so long: were it cut off, it would be begun again and again."""
@@ -68,7 +70,9 @@ def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
                 _create(line, table)
         line.run(line.dialect.insert_missing(tables.meta), _UNBORN)
     for version in range(before or VERSION, VERSION):
-        for text in STEPS[version]:
+        for name in MADE.get(version, ()):
+            _create(line, tables.all()[name])
+        for text in STEPS.get(version, ()):
             line.say(text.format(**{name: table.name for name, table in tables.all().items()}))
         line.run(tables.meta.update().values(version=version + 1, mark=line.dialect.mark()))
     for text in end:

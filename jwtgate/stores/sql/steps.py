@@ -85,7 +85,7 @@ class Steps:
         meta = self.tables.meta.c
         return (
             *(meta.version, meta.epoch.label("current"), meta.lease, meta.reach.label("reach_of_record")),
-            *(meta.is_healed, meta.is_settled, meta.position, meta.link.label("end_link")),
+            *(meta.is_healed, meta.is_settled, meta.position, meta.link.label("end_link"), meta.born_at),
             case((self.dialect.is_same(self.tables), 1), else_=0).label("is_known"),
             self.dialect.clock().label("clock"),
         )
@@ -165,7 +165,9 @@ class Steps:
         """H1. Of the row's holder only. Rulings stay; what of the log lies beyond its end is of a history that is over."""
         meta = self.tables.meta
         reach = max(old.epoch.reach_seconds, self.watch.reach_seconds)
-        epoch = Epoch(secrets.token_urlsafe(8), self.watch.lease_seconds, reach, is_healed=False, is_settled=False)
+        epoch = Epoch(
+            secrets.token_urlsafe(8), self.watch.lease_seconds, reach, is_healed=False, is_settled=False, birth=old.at
+        )
         end = old.end
         if not end.link:
             end = replace(end, link=secrets.token_urlsafe(8))
@@ -276,7 +278,7 @@ class Steps:
 
 def _state(row: Row) -> State:
     reach = math.inf if row.reach_of_record >= FOREVER else row.reach_of_record
-    epoch = Epoch(bytes(row.current).decode(), row.lease, reach, bool(row.is_healed), bool(row.is_settled))
+    epoch = Epoch(bytes(row.current).decode(), row.lease, reach, bool(row.is_healed), bool(row.is_settled), row.born_at)
     end = LogEnd(row.position, bytes(row.end_link).decode(), cursor_of(row.position))
     return State(epoch, end, bool(row.is_known), float(row.clock))
 

@@ -21,6 +21,7 @@ from jwtgate.stores.skew import clock_told
 from jwtgate.stores.sql import schema
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.feed import SqlFeed
+from jwtgate.stores.sql.marks import MarkRows
 from jwtgate.stores.sql.rehearsing import rehearsed
 from jwtgate.stores.sql.sessions import SessionRows, handles_of, is_as_expected
 from jwtgate.stores.sql.steps import ATTEMPTS, Steps
@@ -29,7 +30,7 @@ from jwtgate.stores.sql.tables import tables_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jwtgate.core.history import Epoch, LogEnd, Watch, Worker
+    from jwtgate.core.history import Epoch, LogEnd, Marked, MarkPage, Watch, Worker
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Weakness
@@ -55,6 +56,7 @@ class SqlStore:
         self._lines = Lines(dialect, lambda line: schema.prepare(line, self._tables))
         self._steps = Steps(self._tables, dialect, watch)
         self._sessions = SessionRows(self._steps)
+        self._marks = MarkRows(self._steps)
         self._poll_seconds = poll_seconds
 
     # --- looking
@@ -187,6 +189,16 @@ class SqlStore:
         digests = list(line.run(expired).scalars())
         line.put(delete(rulings).where(rulings.c.digest.in_(digests)))
         return frozenset(map(bytes, digests))
+
+    # --- what may be used once
+
+    def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
+        """Never retried, as ``write``."""
+        return self._lines.ask(lambda line: self._marks.mark(line, group, name, value, until, now))
+
+    def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
+        """Two statements."""
+        return self._lines.ask(lambda line: self._marks.page(line, group, after, limit))
 
     # --- the rest
 

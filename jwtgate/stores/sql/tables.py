@@ -1,10 +1,11 @@
-"""The tables, layout version 1: what a program in another language would find.
+"""The tables, layout version 2: what a program in another language would find.
 
     <prefix>_meta      one row: the version of this layout, the epoch record, where the log ends
     <prefix>_rulings   digest of a handle -> ruling as JSON, and when it may be forgotten
     <prefix>_log       the change log: position -> link, previous link, digest, ruling, when it was written
     <prefix>_workers   name -> reach, acknowledged position, beat, healing; only rows of the current epoch count
     <prefix>_sessions  sid -> the session's texts and what the store must know of it
+    <prefix>_marks     group and name -> what may be used once, and until when; ``by`` is of the call that put it there
     <prefix>_boot      MySQL and MariaDB only: one row in memory, which a restart takes away
 
 Names and texts are octets throughout: no collation takes two of them for one, none adds or drops a blank.
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FOREVER", "ON_DISK", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
 
-VERSION = 1
-"""Of the layout. The version that changes it adds a step to ``schema.STEPS``."""
+VERSION = 2
+"""Of the layout. The version that changes it adds to ``schema.STEPS`` or ``schema.MADE``."""
 
 FOREVER = 1e300
 """A reach without bound: MySQL knows no infinity."""
@@ -76,6 +77,7 @@ class Tables:
     log: Table
     workers: Table
     sessions: Table
+    marks: Table
     boot: Table
 
     def all(self) -> dict[str, Table]:
@@ -122,6 +124,7 @@ def tables_of(prefix: str) -> Tables:
             **ON_DISK,
         ),
         sessions=_sessions(metadata, begin),
+        marks=_marks(metadata, begin),
         boot=Table(
             f"{begin}_boot",
             metadata,
@@ -169,5 +172,19 @@ def _sessions(metadata: MetaData, begin: str) -> Table:
         Column("successors_until", Double, nullable=False),
         Index(f"{begin}_sessions_user", "user", "ends_at"),
         Index(f"{begin}_sessions_ends", "ends_at"),
+        **ON_DISK,
+    )
+
+
+def _marks(metadata: MetaData, begin: str) -> Table:
+    return Table(
+        f"{begin}_marks",
+        metadata,
+        Column("group", _octets(64), primary_key=True),
+        Column("name", _octets(DIGEST_BYTES), primary_key=True),
+        Column("value", _long(), nullable=False),
+        Column("until", Double, nullable=False),
+        Column("by", _octets(16), nullable=False),
+        Index(f"{begin}_marks_until", "until"),
         **ON_DISK,
     )

@@ -12,9 +12,18 @@ local CANDIDATE = {name = ARGV[1], link = ARGV[2], lease = tonumber(ARGV[3]), re
 local PARTITIONS = SPREAD == '' and '1' or string.sub(SPREAD, 2)
 local KEPT_MS = 120000 -- of the log: many leases, so that only a follower paused for minutes must reload
 
+local MAX_SKEW_SECONDS = 60
+
 local function server_time()
   local time = redis.call('TIME')
   return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function check_clocks(time, now)
+  if not (math.abs(time - now) <= MAX_SKEW_SECONDS) then
+    error({err = string.format(
+      'CLOCK the clocks of the store and the caller are over %d s apart: %.3f and %.3f', MAX_SKEW_SECONDS, time, now)})
+  end
 end
 
 -- Fewest digits that bring the double back: cjson prints 14, which would bend a time in microseconds.

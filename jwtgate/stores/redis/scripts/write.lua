@@ -7,15 +7,11 @@
 -- W1: rulings, log entries, sessions and the reading of the workers are this one step. A write that only puts sessions
 -- has nothing that a worker must hear: it sweeps no rulings, moves no end and tells no workers.
 -- Returns epoch, end, at, rulings, workers; nil: the guard or an expectation does not hold, and nothing was written.
-local MAX_SKEW_SECONDS = 60
 local TICK_SECONDS = 0.000001 -- between two toggles of one handle
 local SWEPT = 16 -- per write: more than a write adds, and bounded
 
 local now, time = tonumber(ARGV[5]), server_time()
-if not (math.abs(time - now) <= MAX_SKEW_SECONDS) then
-  return redis.error_reply(string.format(
-    'CLOCK the clocks of the store and the caller are over %d s apart: %.3f and %.3f', MAX_SKEW_SECONDS, time, now))
-end
+check_clocks(time, now)
 local at = math.max(time, now)
 
 local cursor = 5
