@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
+from jwtgate.core.cookies import CookieRules, check_size, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
+from jwtgate.core.statuses.published import StatusLists
+from jwtgate.core.statuses.registry import Registry
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.operations import Operations
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.view import View
+    from jwtgate.messages import TokenPair
     from jwtgate.settings import Settings
 
-__all__ = ["cookie_rules_of", "durability_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
+__all__ = [
+    "cookie_rules_of",
+    "durability_of",
+    "lists_of",
+    "mounted",
+    "policy_of_sessions",
+    "reach_of",
+    "registry_of",
+    "rules_of",
+    "session_rules_of",
+    "size_check_of",
+]
 
 
 def mounted(
@@ -97,6 +113,23 @@ def cookie_rules_of(settings: Settings) -> CookieRules:
         refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
         has_csrf=settings.csrf == "double-submit",
     )
+
+
+def size_check_of(settings: Settings, cookies: CookieRules) -> Callable[[TokenPair], None]:
+    """What raises ValueError for a pair that no cookie holds; where no cookie carries it any size will do."""
+    return partial(check_size, cookies) if "cookie" in settings.locations else lambda _: None
+
+
+def registry_of(settings: Settings, clock: Clock, draw: Callable[[int], int]) -> Registry | None:
+    """Where each token that is issued gets an entry of a status list; None: in none."""
+    if settings.status_lists is None:
+        return None
+    return Registry(settings.status_lists, clock, settings.partitions, draw)
+
+
+def lists_of(settings: Settings, policy: Callable[[], IssuerPolicy], view: View, clock: Clock) -> StatusLists:
+    """The lists that are served; without ``STATUS_LISTS`` no endpoint asks for any."""
+    return StatusLists(settings.status_lists or "", policy, view, clock, settings.status_ttl)
 
 
 def reach_of(settings: Settings) -> float:

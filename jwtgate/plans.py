@@ -8,12 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, session_rules_of
+from jwtgate import configuring
 from jwtgate.core import cross_site
-from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.keys import once_known
@@ -24,8 +22,6 @@ from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
-from jwtgate.core.statuses.published import StatusLists
-from jwtgate.core.statuses.registry import Registry
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
 
 if TYPE_CHECKING:
@@ -34,7 +30,6 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan, Provider
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.renewal import Renewed
     from jwtgate.core.statuses.published import Published
@@ -79,40 +74,36 @@ class Plans:
         self.policies = decision.rules.policies
         self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
-        registry = None
-        self.lists: StatusLists | None = None
-        if settings.status_lists is not None:
-            registry = Registry(settings.status_lists, clock, settings.partitions, secrets.randbelow)
-            self.lists = StatusLists(settings.status_lists, self._signing_policy, view, clock, settings.status_ttl)
         self.issuer = Issuer(
             self.policies,
             clock,
             default_ttl=settings.access_ttl,
             max_token_bytes=settings.max_token_bytes,
             draw_token_id=lambda: secrets.token_urlsafe(16),
-            registry=registry,
+            registry=configuring.registry_of(settings, clock, secrets.randbelow),
         )
-        self.cookies = cookie_rules_of(settings)
-        policy = policy_of_sessions(self.policies)
+        self.lists = configuring.lists_of(settings, self.issuer.policy, view, clock)
+        self.cookies = configuring.cookie_rules_of(settings)
+        policy = configuring.policy_of_sessions(self.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker, is_journaled=settings.journal is not None)
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
             self._login = Login(
-                session_rules_of(settings),
+                configuring.session_rules_of(settings),
                 self.issuer,
                 self.standing,
                 draw=os.urandom,
                 draw_text=lambda: secrets.token_urlsafe(16),
-                check_size=partial(check_size, self.cookies) if "cookie" in settings.locations else _check_nothing,
+                check_size=configuring.size_check_of(settings, self.cookies),
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
-        self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
+        self.endpoints = configuring.mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
 
@@ -136,14 +127,8 @@ class Plans:
 
     def status_list(self, name: str) -> Plan[Published | None]:
         """One of our status lists; None: there is none of that name."""
-        lists = self.lists
-        if lists is None:
-            return None
         self.freshen()
-        return (yield from self._ours(lists.published(name)))
-
-    def _signing_policy(self) -> IssuerPolicy:
-        return self.issuer.policy()
+        return self._ours(self.lists.published(name))
 
     def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
         """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""
@@ -253,7 +238,7 @@ class Plans:
         """See ``Sessions.end``."""
 
         def plan() -> Plan[Receipt]:
-            policy = self._policy()
+            policy = self._standing().policy
             change = self.targets.session(policy, sid, self.clock.wall())
             return (yield from self.endings.by_sid(policy, change, sid, is_end_known=True, wait=wait))
 
@@ -265,7 +250,7 @@ class Plans:
         def plan() -> Plan[Receipt]:
             if keep is not None:
                 return (yield from self.endings.all_but(sub, keep, wait=wait))
-            policy = self._policy()
+            policy = self._standing().policy
             changes = self.targets.subject(policy, sub, self.clock.wall())
             return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
 
@@ -279,9 +264,6 @@ class Plans:
         if self.standing is None:
             raise SettingsError(NO_SESSIONS)
         return self.standing
-
-    def _policy(self) -> IssuerPolicy:
-        return self._standing().policy
 
     # --- the rest
 
@@ -314,7 +296,3 @@ class Plans:
 
 
 NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
-
-
-def _check_nothing(_pair: TokenPair) -> None:
-    """Where no cookie carries it any size will do."""

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.statuses.claim"),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "configuring": ("core", "endpoints", "settings", "stores.contract"),
+    "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),

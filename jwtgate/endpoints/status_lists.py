@@ -1,4 +1,4 @@
-"""``GET /status/{list}``: whether tokens of ours still live, for everybody to read (draft-ietf-oauth-status-list §8.1 and §8.2).
+"""``GET /status/{list}``: whether our tokens still live, for everybody to read (draft-ietf-oauth-status-list §8.1).
 
 It says nothing of anybody: entries are drawn at random, and which token has which only its holder can tell. A browser may read
 it from any page. What cannot be known is 503 and what is unknown 404, without a list: whoever consumes one refuses then.
@@ -25,8 +25,9 @@ def status_list(call: Call) -> Plan[Response]:
     published = yield from call.operations.status_list(call.sid)
     if published is None:
         raise NoSuchList("no status list of that name")
-    tag, max_age = f'"{published.tag}"', call.rules.seconds_until(published.fresh_until)
-    fresh = (("cache-control", f"public, max-age={max_age}"), ("etag", tag), ("access-control-allow-origin", "*"))
+    tag = f'"{published.tag}"'
+    lasting = ("cache-control", f"public, max-age={published.max_age_seconds}")
+    fresh = (lasting, ("etag", tag), ("access-control-allow-origin", "*"))
     lines = [value.decode("latin-1") for name, value in call.request.headers if name == b"if-none-match"]
     if any(each.strip().removeprefix("W/") in (tag, "*") for line in lines for each in line.split(",")):
         return Response(304, fresh, b"")

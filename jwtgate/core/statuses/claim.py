@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from jwtgate.errors import MalformedToken
 
@@ -73,12 +73,16 @@ def reference_of(claims: Mapping[str, Any], rules: ListRules) -> Reference | Non
         if "status" in claims:
             raise MalformedToken("status is null")
         return None
-    entry = status.get("status_list") if isinstance(status, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of JSON
-    if not isinstance(entry, dict):
-        raise MalformedToken("status names no status_list")
-    index, uri = entry.get("idx"), entry.get("uri")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - of JSON
+    entry = _members(_members(status).get("status_list"))
+    index, uri = entry.get("idx"), entry.get("uri")
     if type(index) is not int or not 0 <= index < MOST_ENTRIES:
         raise MalformedToken("idx is no index")
     if not isinstance(uri, str) or not rules.allow(uri):
         raise MalformedToken("uri is under none of the addresses of JWTGATE_STATUS_FROM")
     return Reference(uri, index)
+
+
+def _members(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedToken("status names no status_list")
+    return cast("Mapping[str, Any]", value)

@@ -4,8 +4,9 @@ Each entry is judged as the one decision judges a token: ``SUSPENDED`` where not
 it, which may be lifted, else ``INVALID``; what belongs to nobody is valid. A list is made at most once in ``fresh_seconds`` in
 each process, whoever asks, and what is made may be a little old: receipts do not speak of those who read lists.
 
-Fails closed: a list of another epoch, or one that no token ever came to, is unknown (404), never one that calls all valid. It
-is judged by one epoch from its first mark to its last; what cannot be read, or of a history that heals, is ``StoreUnavailable``.
+Fails closed: a list of another epoch, one that lost a mark, or that no token ever came to, is unknown (404), never one that
+calls all valid. It is judged by one epoch from its first mark to its last; what cannot be read, or is of a history that heals,
+is ``StoreUnavailable``.
 
 Rulings come from the view while it is live and complete, else from look-ups; R1: what is known here counts in any case. One
 page of marks is judged between two effects, so an event loop is never held up for longer than that.
@@ -18,22 +19,34 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jwtgate.core.effects import Looked, LookUp, Marks, Pause, Plan
+from jwtgate.core.effects import Looked, LookUp, Mark, Marks, Pause, Plan
 from jwtgate.core.judgement import readable
 from jwtgate.core.signing import sign
-from jwtgate.core.statuses.registry import SIZE, SPANS, ListName, Registered, UnreadableMark, group_of, index_of
+from jwtgate.core.statuses.registry import (
+    SIZE,
+    SPANS,
+    ListName,
+    Registered,
+    UnreadableMark,
+    group_of,
+    index_of,
+    is_whole,
+    mark_of,
+)
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
 from jwtgate.core.token_types import STATUS_LIST_TYPE
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from jwtgate.core.effects import Clock
-    from jwtgate.core.history import MarkPage
+    from jwtgate.core.history import Marked, MarkPage
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.rulings import Ruling
     from jwtgate.core.view import View
+
+    Entry = tuple[int, bytes]
 
 __all__ = ["Published", "StatusLists"]
 
@@ -63,12 +76,14 @@ class Published:
     Attributes:
         token: the Status List Token.
         tag: of its octets, for ``ETag``.
-        fresh_until: boot-clock seconds until which it may be served.
+        fresh_until: boot-clock seconds until which it is served.
+        max_age_seconds: how long that is from the moment it was asked for.
     """
 
     token: str = field(repr=False)
     tag: str
     fresh_until: float
+    max_age_seconds: int = 0
 
 
 class StatusLists:
@@ -99,20 +114,23 @@ class StatusLists:
                 raise StoreUnavailable("a status list takes too long")
             yield Pause(PAUSE_SECONDS)
         made = self._made.get(text)
-        if made is not None and self.clock.boot() < made.fresh_until:
-            return made
-        self._making.add(text)
-        try:
-            return (yield from self._make(text, name, until))
-        finally:
-            self._making.discard(text)
+        if made is None or self.clock.boot() >= made.fresh_until:
+            self._making.add(text)
+            try:
+                made = yield from self._make(text, name, until)
+            finally:
+                self._making.discard(text)
+        if made is None:
+            self._made.pop(text, None)
+            return None
+        return replace(made, max_age_seconds=max(0, int(made.fresh_until - self.clock.boot())))
 
     def _is_out_of_time(self, name: ListName) -> bool:
         """Whether no token of it can be alive, or none was issued yet: nobody need ask the store then."""
         now, policy = self.clock.wall(), self.policy()
         longest = SPANS["h"] if name.span == "h" else policy.max_ttl_seconds
-        begins_at, slack = name.ends_at - SPANS[name.span], policy.leeway_seconds + SPANS["h"]
-        return not begins_at - slack <= now <= name.ends_at + longest + slack
+        slack = policy.leeway_seconds + SPANS["h"]
+        return not name.begins_at - slack <= now <= name.ends_at + longest + slack
 
     def _make(self, text: str, name: ListName, until: float) -> Plan[Published | None]:
         policy, asked_at = self.policy(), self.clock.boot()
@@ -120,20 +138,23 @@ class StatusLists:
         if not (yield from self._is_current(policy, name)):
             return None
         values: dict[int, int] = {}
+        group, tag = group_of(policy.namespace, name), name.tag
         count, after = 0, None
         while True:
-            page: MarkPage = yield Marks(group_of(policy.namespace, name), after, PAGE)
-            if page.marks and page.epoch.name != name.epoch:
+            page: MarkPage = yield Marks(group, after, PAGE)
+            entries = [(index_of(mark), value) for mark, value, _ in page.marks if mark.startswith(tag)]
+            entries = [entry for entry in entries if entry[0] < SIZE]
+            if entries and page.epoch.name != name.epoch:
                 return None
-            yield from judge.prepare(page, is_live=self.view.is_live(self.clock.boot()))
-            values |= judge.judged(page)
-            count += len(page.marks)
+            yield from judge.prepare(entries, is_live=self.view.is_live(self.clock.boot()))
+            values |= judge.judged(entries)
+            count += len(entries)
             after = page.after
             if after is None:
                 break
             if self.clock.boot() >= until:
                 raise StoreUnavailable("a status list takes too long")
-        if not count or not (yield from self._is_current(policy, name)):
+        if not count or not (yield from self._is_whole(name, group)) or not (yield from self._is_current(policy, name)):
             return None
         yield Pause(0.0)
         made = self._signed(policy, text, values, asked_at)
@@ -151,6 +172,13 @@ class StatusLists:
         if not looked.facts.epoch.is_healed:
             raise StoreUnavailable("the store's history is healing")
         return True
+
+    def _is_whole(self, name: ListName, group: str) -> Plan[bool]:
+        """Asked with a mark that stands for no entry, and only of a list that has some: strangers make no groups."""
+        now = self.clock.wall()
+        witness = mark_of(name, SIZE, len(self.view.parts))
+        marked: Marked = yield Mark(group, witness, b"-", now + SPANS["h"], now)
+        return marked.epoch.name == name.epoch and is_whole(marked, name)
 
     def _signed(self, policy: IssuerPolicy, text: str, values: Mapping[int, int], asked_at: float) -> Published:
         """It is as fresh as the first thing that was asked for it."""
@@ -181,12 +209,13 @@ class _Judge:
         self._read: dict[bytes, Ruling] = {}
         self._is_from_memory = False
 
-    def prepare(self, page: MarkPage, *, is_live: bool) -> Plan[None]:
+    def prepare(self, entries: Sequence[Entry], *, is_live: bool) -> Plan[None]:
         """Looks up what the view cannot vouch for, once for each handle of the list. Raises: StoreUnavailable."""
         self._is_from_memory = is_live and self._view.is_complete and self._view.parts[0].epoch == self._epoch
         if self._is_from_memory:
             return
-        handles = dict.fromkeys((self._policy.everything, *(each for _, value, _ in page.marks for each in _kept(value).handles)))
+        named = (each for _, value in entries for each in _kept(value).handles)
+        handles = dict.fromkeys((self._policy.everything, *named))
         missing = [each for each in handles if each not in self._looked]
         for start in range(0, len(missing), CHUNK):
             chunk = tuple(missing[start : start + CHUNK])
@@ -195,17 +224,14 @@ class _Judge:
                 raise StoreUnavailable("the store's history is another one")
             self._looked.update(zip(chunk, looked.facts.rulings, strict=True))
 
-    def judged(self, page: MarkPage) -> dict[int, int]:
-        """The entries of a page that are not valid. Raises: StoreUnavailable: something cannot be read."""
+    def judged(self, entries: Sequence[Entry]) -> dict[int, int]:
+        """Those that are not valid. Raises: StoreUnavailable: something cannot be read."""
         found: dict[int, int] = {}
         known = self._view.rulings
-        for mark, value, _ in page.marks:
+        for index, value in entries:
             status = self._status(_kept(value), known)
             if status != VALID:
-                try:
-                    found[index_of(mark)] = status
-                except UnreadableMark as error:
-                    raise StoreUnavailable("a registered token cannot be read") from error
+                found[index] = status
         if self._is_from_memory and not known.is_complete:
             raise StoreUnavailable("memory was full a moment ago")
         return found

@@ -4,27 +4,29 @@ The entry is drawn at random, so that neither its place nor the order of places 
 nobody has it, until no token of the list is left: an entry is never used twice. What is kept is what rulings may name the
 token by, as digests, and when it was issued: enough to judge it, and no claim of it.
 
-A list is named ``<epoch>.<span><number>.<serial>``: after lost history every list from before is unknown, whatever is left
-of it; what the store forgot would count as valid. Tokens of up to an hour share the lists of one hour, others those of a day,
-so that a list ends soon after its last token; a list that fills up is followed by the next in turn.
+A list is named ``<epoch>.<span><its beginning>.<serial>``: after lost history every list from before is unknown, whatever is
+left of it; what the store forgot would count as valid. Where only marks were lost, the store tells since when it has all, and
+a list that began before is unknown from then on. Tokens of up to an hour share the lists of one hour, others those of a day,
+so that a list ends soon after its last token; one that fills up is followed by the next in turn.
 
-Does no I/O: it yields ``Mark``. Draws nothing.
+Lists take turns in a few groups of marks, so that whoever adds to one forgets what has passed there. Does no I/O: it yields
+``Mark``. Draws nothing.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
-from struct import Struct
-from struct import error as NotThatLong
+from struct import Struct, error
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jwtgate.core.effects import Mark, Plan
 from jwtgate.core.partitioning import partition_of_mark
 from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import DIGEST_BYTES, Issued, digest_of
+from jwtgate.core.rulings import DIGEST_BYTES, MAX_SKEW_SECONDS, Issued, digest_of
 from jwtgate.core.verification import claim_handles, read_stamp
 from jwtgate.errors import StoreUnavailable
 
@@ -35,12 +37,17 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Marked
     from jwtgate.core.policy import IssuerPolicy
 
-__all__ = ["SIZE", "ListName", "Registered", "Registry", "UnreadableMark", "group_of", "index_of"]
+__all__ = ["SIZE", "ListName", "Registered", "Registry", "UnreadableMark", "group_of", "index_of", "is_whole", "mark_of"]
 
 SIZE = 2**20
 """Entries of a list: most of them never belong to anybody, and cost nothing once compressed."""
 
 SPANS = {"h": 3600, "d": 86400}
+
+TURNS = {"h": 4, "d": 64}
+"""Groups of marks of one span: when its turn comes again, all in it has passed, unless tokens live over a month."""
+
+SERIAL_TURNS = 8
 
 TRIES, MOST_TAKEN = 16, 4
 """Of the last so many draws, more than a quarter met an entry that was taken: so full is the list, and the next begins."""
@@ -49,7 +56,11 @@ ATTEMPTS = 64
 
 LONGEST_SERIAL = 999_999
 
-_NAME = re.compile(r"([A-Za-z0-9_-]{11})\.([hd])(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,5})")
+_NAME = re.compile(r"([A-Za-z0-9_-]{11})\.([hd])([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,5})")
+
+TAG_BYTES = 6
+EPSILON_SECONDS = 0.001
+"""The store tells two times of one moment, each rounded in its own way."""
 
 _HEAD = Struct(">BdQq11s")
 """Form, iat, position and epoch of the stamp, version."""
@@ -69,11 +80,11 @@ class ListName(NamedTuple):
 
     epoch: str
     span: str
-    number: int
+    begins_at: int
     serial: int
 
     def __str__(self) -> str:
-        return f"{self.epoch}.{self.span}{self.number}.{self.serial}"
+        return f"{self.epoch}.{self.span}{self.begins_at}.{self.serial}"
 
     @classmethod
     def read(cls, text: str) -> ListName | None:
@@ -84,28 +95,36 @@ class ListName(NamedTuple):
     @property
     def ends_at(self) -> float:
         """NumericDate from which on no token comes to it."""
-        return (self.number + 1) * SPANS[self.span]
+        return (self.begins_at // SPANS[self.span] + 1) * SPANS[self.span]
+
+    @property
+    def tag(self) -> bytes:
+        """What the names of its marks begin with."""
+        return sha256(str(self).encode()).digest()[:TAG_BYTES]
 
 
 def group_of(namespace: str, name: ListName) -> str:
-    """Where a list's marks stand: those of another issuer are others, and the store's names of groups are short."""
-    return f"sl-{sha256(f'{namespace} {name}'.encode()).hexdigest()[:28]}"
+    """Where a list's marks are kept, with those of a few others of the same issuer."""
+    turn = name.begins_at // SPANS[name.span] % TURNS[name.span]
+    return f"sl-{sha256(namespace.encode()).hexdigest()[:12]}-{name.span}{turn}-{name.serial % SERIAL_TURNS}"
 
 
-def mark_of(index: int, partitions: int) -> bytes:
+def mark_of(name: ListName, index: int, partitions: int) -> bytes:
     """The name of an entry's mark: such that all are kept in partition 0, whose history is that of the list."""
-    nonce = 0
-    while partition_of_mark(name := index.to_bytes(4) + nonce.to_bytes(2), partitions):
+    start, nonce = name.tag + index.to_bytes(4), 0
+    while partition_of_mark(mark := start + nonce.to_bytes(4), partitions):
         nonce += 1
-    return name
+    return mark
 
 
 def index_of(mark: bytes) -> int:
-    """The entry that a mark's name stands for. Raises: UnreadableMark."""
-    index = int.from_bytes(mark[:4])
-    if len(mark) != 6 or index >= SIZE:
-        raise UnreadableMark
-    return index
+    """The entry that a mark's name stands for."""
+    return int.from_bytes(mark[TAG_BYTES : TAG_BYTES + 4])
+
+
+def is_whole(marked: Marked, name: ListName) -> bool:
+    """Whether the store has all that was ever marked for a list; the clocks of those who marked are off by a minute at most."""
+    return marked.since <= max(marked.epoch.birth, name.begins_at - MAX_SKEW_SECONDS) + EPSILON_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +170,8 @@ class Registered:
             if form != FORM or rest % DIGEST_BYTES or not rest:
                 raise UnreadableMark
             stamp = None if not epoch.strip(b"\0") else (epoch.decode("ascii"), position)
-        except (NotThatLong, UnicodeDecodeError) as error:
-            raise UnreadableMark from error
+        except (error, UnicodeDecodeError) as unreadable:
+            raise UnreadableMark from unreadable
         handles = tuple(value[start : start + DIGEST_BYTES] for start in range(_HEAD.size, len(value), DIGEST_BYTES))
         return cls(Issued(stamp, at, None if number == NO_VERSION else number), handles)
 
@@ -172,7 +191,7 @@ class Registry:
     @property
     def longest_claim(self) -> dict[str, Any]:
         """Stands for a claim ``status`` that is not known yet: no real one is longer."""
-        return self._claim(ListName("A" * 11, "h", 10**10 - 1, LONGEST_SERIAL), SIZE - 1)
+        return self._claim(ListName("A" * 11, "h", 10**12 - 1, LONGEST_SERIAL), SIZE - 1)
 
     def claim(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> Plan[dict[str, Any]]:
         """The claim ``status`` of a token that is about to be signed; its entry is kept from here on. One round trip, mostly.
@@ -188,10 +207,13 @@ class Registry:
             name = self._current(epoch, span)
             index = self.draw(SIZE)
             group, until = group_of(policy.namespace, name), max(ends_at, name.ends_at)
-            mark = mark_of(index, self.partitions)
+            mark = mark_of(name, index, self.partitions)
             marked: Marked = yield Mark(group, mark, kept, until, self.clock.wall())
             if marked.epoch.name != epoch:  # history was lost meanwhile: that list is unknown already
                 epoch = marked.epoch.name
+                continue
+            if not is_whole(marked, name):
+                self._place[span] = ListName(epoch, span, math.ceil(marked.since + MAX_SKEW_SECONDS), name.serial)
                 continue
             self._taken.append(not marked.is_new)
             if marked.is_new:
@@ -200,10 +222,9 @@ class Registry:
 
     def _current(self, epoch: str, span: str) -> ListName:
         """The list that tokens of this span come to now."""
-        number = int(self.clock.wall() // SPANS[span])
-        name = self._place.get(span)
-        if name is None or name[:3] != (epoch, span, number):
-            name = ListName(epoch, span, number, 0)
+        now, name = self.clock.wall(), self._place.get(span)
+        if name is None or name.epoch != epoch or now >= name.ends_at:
+            name = ListName(epoch, span, int(now // SPANS[span]) * SPANS[span], 0)
             self._taken.clear()
         elif sum(self._taken) > MOST_TAKEN:
             name = name._replace(serial=min(name.serial + 1, LONGEST_SERIAL))
