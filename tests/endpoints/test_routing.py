@@ -38,22 +38,26 @@ METHODS = {
     "/introspect": "POST",
     "/revoke": "POST",
     "/jwks.json": "GET",
+    "/status/x": "GET",
 }
 FOR_CLIENTS = ("/introspect", "/revoke")
+FOR_LISTS = ("/status/x",)
 
 
 def find(method: str, path: str | None, *headers: tuple[str, str], raw_path: bytes | None = None, **more: Any) -> Any:
     """The endpoint of a request, or None."""
-    return endpoints_of(ScriptedOperations(), **more).find(request_of(method, path, *headers, raw_path=raw_path))
+    return endpoints_of(ScriptedOperations(), **{"has_lists": True, **more}).find(request_of(method, path, *headers, raw_path=raw_path))
 
 
 def test_table_is_what_the_interface_lists() -> None:
     """One method a path; forms where something is posted; clients where RFC 7009 and RFC 7662 ask for them."""
-    assert {row.path.replace("{sid}", "x"): row.method for row in TABLE} == METHODS
+    paths = {row: row.path.replace("{sid}", "x").replace("{list}", "x") for row in TABLE}
+    assert {paths[row]: row.method for row in TABLE} == METHODS
     assert len(TABLE) == len(METHODS)
     for row in TABLE:
         assert row.takes_form == (row.method == "POST")
-        assert row.is_for_clients == (row.path in FOR_CLIENTS)
+        assert row.is_for_clients == (paths[row] in FOR_CLIENTS)
+        assert row.is_for_lists == (paths[row] in FOR_LISTS)
 
 
 @pytest.mark.parametrize("path", METHODS)
