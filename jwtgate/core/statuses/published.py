@@ -15,6 +15,7 @@ page of marks is judged between two effects, so an event loop is never held up f
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from jwtgate.core.statuses.registry import (
     Registered,
     UnreadableMark,
     group_of,
+    handles_in,
     index_of,
     is_whole,
     mark_of,
@@ -38,7 +40,7 @@ from jwtgate.core.token_types import STATUS_LIST_TYPE
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.history import Marked, MarkPage
@@ -64,6 +66,9 @@ MAX_MADE = 16
 
 PAGE, CHUNK = 1000, 500
 """Marks judged between two effects, some three milliseconds; handles of one look-up."""
+
+COST_SHARE = 4
+"""What took a second to make is fresh for four: no number of tokens keeps a process busy with lists alone."""
 
 MAKING_SECONDS = 15.0
 PAUSE_SECONDS = 0.02
@@ -195,7 +200,8 @@ class StatusLists:
             "status_list": StatusList.of(SIZE, values.items(), BITS).encode(),
         }
         token = sign(signer, claims, STATUS_LIST_TYPE)
-        return Published(token, sha256(token.encode()).hexdigest()[:32], asked_at + self.fresh_seconds)
+        fresh_seconds = max(self.fresh_seconds, COST_SHARE * (self.clock.boot() - asked_at))
+        return Published(token, sha256(token.encode()).hexdigest()[:32], asked_at + fresh_seconds)
 
 
 class _Judge:
@@ -214,8 +220,8 @@ class _Judge:
         self._is_from_memory = is_live and self._view.is_complete and self._view.parts[0].epoch == self._epoch
         if self._is_from_memory:
             return
-        named = (each for _, value in entries for each in _kept(value).handles)
-        handles = dict.fromkeys((self._policy.everything, *named))
+        with _readable_marks():
+            handles = dict.fromkeys((self._policy.everything, *(each for _, value in entries for each in handles_in(value))))
         missing = [each for each in handles if each not in self._looked]
         for start in range(0, len(missing), CHUNK):
             chunk = tuple(missing[start : start + CHUNK])
@@ -228,21 +234,23 @@ class _Judge:
         """Those that are not valid. Raises: StoreUnavailable: something cannot be read."""
         found: dict[int, int] = {}
         known = self._view.rulings
-        for index, value in entries:
-            status = self._status(_kept(value), known)
-            if status != VALID:
-                found[index] = status
+        with _readable_marks():
+            for index, value in entries:
+                status = self._status(value, known)
+                if status != VALID:
+                    found[index] = status
         if self._is_from_memory and not known.is_complete:
             raise StoreUnavailable("memory was full a moment ago")
         return found
 
-    def _status(self, kept: Registered, known: Mapping[bytes, bytes]) -> int:
-        texts = [text for handle in (*kept.handles, self._policy.everything) if (text := known.get(handle)) is not None]
+    def _status(self, value: bytes, known: Mapping[bytes, bytes]) -> int:
+        handles = (*handles_in(value), self._policy.everything)
+        texts = [known[handle] for handle in handles if handle in known]
         if self._looked:
-            looked = (self._looked.get(handle) for handle in (*kept.handles, self._policy.everything))
-            texts += (text for text in looked if text is not None)
+            texts += (text for handle in handles if (text := self._looked.get(handle)) is not None)
         if not texts:
             return VALID
+        kept = Registered.decode(value)
         rulings = [self._ruling(text) for text in texts]
         leeway = self._policy.leeway_seconds
         if not any(ruling.kills(kept.issued, self._epoch, leeway) for ruling in rulings):
@@ -261,8 +269,10 @@ class _Judge:
         return ruling
 
 
-def _kept(value: bytes) -> Registered:
+@contextmanager
+def _readable_marks() -> Generator[None]:
+    """Raises: StoreUnavailable: what a mark would say cannot be known."""
     try:
-        return Registered.decode(value)
+        yield
     except UnreadableMark as error:
         raise StoreUnavailable("a registered token cannot be read") from error

@@ -20,7 +20,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
-from struct import Struct, error
+from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jwtgate.core.effects import Mark, Plan
@@ -37,7 +37,18 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Marked
     from jwtgate.core.policy import IssuerPolicy
 
-__all__ = ["SIZE", "ListName", "Registered", "Registry", "UnreadableMark", "group_of", "index_of", "is_whole", "mark_of"]
+__all__ = [
+    "SIZE",
+    "ListName",
+    "Registered",
+    "Registry",
+    "UnreadableMark",
+    "group_of",
+    "handles_in",
+    "index_of",
+    "is_whole",
+    "mark_of",
+]
 
 SIZE = 2**20
 """Entries of a list: most of them never belong to anybody, and cost nothing once compressed."""
@@ -164,16 +175,21 @@ class Registered:
     @classmethod
     def decode(cls, value: bytes) -> Registered:
         """Raises: UnreadableMark."""
+        handles = handles_in(value)
         try:
-            form, at, position, number, epoch = _HEAD.unpack_from(value)
-            rest = len(value) - _HEAD.size
-            if form != FORM or rest % DIGEST_BYTES or not rest:
-                raise UnreadableMark
+            _, at, position, number, epoch = _HEAD.unpack_from(value)
             stamp = None if not epoch.strip(b"\0") else (epoch.decode("ascii"), position)
-        except (error, UnicodeDecodeError) as unreadable:
+        except UnicodeDecodeError as unreadable:
             raise UnreadableMark from unreadable
-        handles = tuple(value[start : start + DIGEST_BYTES] for start in range(_HEAD.size, len(value), DIGEST_BYTES))
         return cls(Issued(stamp, at, None if number == NO_VERSION else number), handles)
+
+
+def handles_in(value: bytes) -> tuple[bytes, ...]:
+    """Those of what is kept of a token, without reading the rest: few tokens meet a ruling. Raises: UnreadableMark."""
+    rest = len(value) - _HEAD.size
+    if rest <= 0 or rest % DIGEST_BYTES or value[0] != FORM:
+        raise UnreadableMark
+    return tuple(value[start : start + DIGEST_BYTES] for start in range(_HEAD.size, len(value), DIGEST_BYTES))
 
 
 class Registry:
