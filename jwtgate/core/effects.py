@@ -23,6 +23,7 @@ __all__ = [
     "AskClaims",
     "Check",
     "Clock",
+    "Compute",
     "Effect",
     "FeedEffect",
     "Forget",
@@ -121,6 +122,13 @@ class Marks:
     group: str
     after: str | None
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Do what would hold up an event loop; it waits for nobody. Answer: what it returns."""
+
+    work: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +250,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims
+Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | Compute
 FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jwtgate.core.effects import (
     Ask,
     AskClaims,
+    Compute,
     Effect,
     ListSessions,
     Looked,
@@ -62,6 +63,8 @@ class Performer:
                 return ask_claims(effect)
             case Roster(partition):
                 return self.parts[partition].workers()
+            case Compute(work):
+                return work()
             case Pause(seconds):
                 return time.sleep(seconds)
 

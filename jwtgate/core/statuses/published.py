@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jwtgate.core.effects import Looked, LookUp, Mark, Marks, Pause, Plan
+from jwtgate.core.effects import Compute, Looked, LookUp, Mark, Marks, Pause, Plan
 from jwtgate.core.judgement import readable
 from jwtgate.core.signing import sign
 from jwtgate.core.statuses.registry import (
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 __all__ = ["Published", "StatusLists"]
 
 BITS = 2
+
+LEVEL = 6
+"""Of compression: at 100,000 entries that are not valid 70 ms for 127 KB in base64, where the highest takes 720 for 120."""
 
 KEPT_SECONDS = 3600.0
 """How long a list outlives its ``ttl`` while we cannot be reached."""
@@ -161,8 +165,7 @@ class StatusLists:
                 raise StoreUnavailable("a status list takes too long")
         if not count or not (yield from self._is_whole(name, group)) or not (yield from self._is_current(policy, name)):
             return None
-        yield Pause(0.0)
-        made = self._signed(policy, text, values, asked_at)
+        made: Published = yield Compute(partial(self._signed, policy, text, values, asked_at))
         self._made[text] = made
         self._made.move_to_end(text)
         while len(self._made) > MAX_MADE:
@@ -197,7 +200,7 @@ class StatusLists:
             "iat": now,
             "exp": now + int(self.ttl_seconds + KEPT_SECONDS),
             "ttl": int(self.ttl_seconds) if self.ttl_seconds.is_integer() else self.ttl_seconds,
-            "status_list": StatusList.of(SIZE, values.items(), BITS).encode(),
+            "status_list": StatusList.of(SIZE, values.items(), BITS).encode(LEVEL),
         }
         token = sign(signer, claims, STATUS_LIST_TYPE)
         fresh_seconds = max(self.fresh_seconds, COST_SHARE * (self.clock.boot() - asked_at))

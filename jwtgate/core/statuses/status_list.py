@@ -71,9 +71,9 @@ class StatusList:
             raise IndexError
         return self.octets[at >> 3] >> (at & 7) & ((1 << self.bits) - 1)
 
-    def encode(self) -> dict[str, Any]:
-        """The claim ``status_list`` (§4.2)."""
-        return {"bits": self.bits, "lst": urlsafe_b64encode(zlib.compress(self.octets, 9)).decode().rstrip("=")}
+    def encode(self, level: int = 9) -> dict[str, Any]:
+        """The claim ``status_list`` (§4.2). Args: level: of the compression; the highest takes ten times as long as 6."""
+        return {"bits": self.bits, "lst": urlsafe_b64encode(zlib.compress(self.octets, level)).decode().rstrip("=")}
 
     @classmethod
     def decode(cls, claim: object) -> StatusList:
