@@ -26,7 +26,13 @@ URL = "https://api.example/auth/status"
 
 def gate_of(**settings: Any) -> Gate:
     """That publishes."""
-    given = {"secret": "a-secret-for-tests-of-the-lists-0123", "endpoints": "/auth", "status_lists": URL, "status_ttl": 1, **settings}
+    given = {
+        "secret": "a-secret-for-tests-of-the-lists-0123",
+        "endpoints": "/auth",
+        "status_lists": URL,
+        "status_ttl": 1,
+        **settings,
+    }
     return Gate(Settings(**{"lease": 0.25, **given}))
 
 
@@ -155,7 +161,10 @@ def test_renewed_token_has_an_entry_of_its_own() -> None:
 
 def test_application_sets_no_status_where_lists_are_published(gate: Gate) -> None:
     """It would name another entry; without lists the claim is its own, as before."""
-    for make in (lambda: gate.issue("alice", claims={"status": "x"}), lambda: gate.sessions.start("alice", claims={"status": "x"})):
+    for make in (
+        lambda: gate.issue("alice", claims={"status": "x"}),
+        lambda: gate.sessions.start("alice", claims={"status": "x"}),
+    ):
         with pytest.raises(ValueError, match="status"):
             make()
     with closing(Gate(Settings(secret="a-secret-for-tests-of-the-lists-0123"))) as plain:
@@ -165,6 +174,7 @@ def test_application_sets_no_status_where_lists_are_published(gate: Gate) -> Non
 
 def test_claim_counts_for_the_size_of_a_cookie() -> None:
     """Better refused at login than by a browser."""
+
     def fits(size: int, **settings: Any) -> bool:
         with closing(gate_of(locations=("cookie",), **settings)) as gate:
             try:
@@ -209,7 +219,11 @@ def test_list_out_of_its_time_costs_no_round_trip(gate: Gate) -> None:
     """Nor does a text that names none."""
     name = ListName.read(place_of(gate.issue("alice"))[0])
     assert name is not None
-    for text in ("x", str(name._replace(begins_at=name.begins_at - 10**7)), str(name._replace(begins_at=name.begins_at + 10**7))):
+    for text in (
+        "x",
+        str(name._replace(begins_at=name.begins_at - 10**7)),
+        str(name._replace(begins_at=name.begins_at + 10**7)),
+    ):
         with pytest.raises(StopIteration):
             next(gate.plans.status_list(text))
 
@@ -257,7 +271,9 @@ def failing(kind: type) -> Callable[[Any, Any], Any]:
 
 
 @pytest.mark.parametrize(
-    "change", [unhealed, unreadable, failing(LookUp), failing(Marks), failing(Mark)], ids=["unhealed", "unreadable", "1", "2", "3"]
+    "change",
+    [unhealed, unreadable, failing(LookUp), failing(Marks), failing(Mark)],
+    ids=["unhealed", "unreadable", "1", "2", "3"],
 )
 def test_what_cannot_be_known_is_503(gate: Gate, change: Callable[[Any, Any], Any]) -> None:
     """A history that heals, a mark that nobody wrote, a store that is silent in any step: no list, and none is kept."""

@@ -46,7 +46,7 @@ class Performer:
         self.clock = clock
         self.health = health
 
-    def perform(self, effect: Effect) -> Any:
+    def perform(self, effect: Effect) -> Any:  # noqa: PLR0911 - a dispatcher, one case an effect
         """Answers one effect. Raises: ``StoreUnavailable``; for ``Ask`` what the check refuses with, and no other error."""
         match effect:
             case LookUp(digests, sids):

@@ -46,7 +46,9 @@ FOR_LISTS = ("/status/x",)
 
 def find(method: str, path: str | None, *headers: tuple[str, str], raw_path: bytes | None = None, **more: Any) -> Any:
     """The endpoint of a request, or None."""
-    return endpoints_of(ScriptedOperations(), **{"has_lists": True, **more}).find(request_of(method, path, *headers, raw_path=raw_path))
+    return endpoints_of(ScriptedOperations(), **{"has_lists": True, **more}).find(
+        request_of(method, path, *headers, raw_path=raw_path)
+    )
 
 
 def test_table_is_what_the_interface_lists() -> None:

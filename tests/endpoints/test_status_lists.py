@@ -61,7 +61,9 @@ def test_other_methods_are_not_allowed(method: str) -> None:
     assert told.status == 405 and told.values("allow") == ("GET, HEAD",)
 
 
-@pytest.mark.parametrize(("path", "has_lists"), [(f"/status/{LIST}", False), ("/status/", True), ("/status", True), (f"/status/a/{LIST}", True)])
+@pytest.mark.parametrize(
+    ("path", "has_lists"), [(f"/status/{LIST}", False), ("/status/", True), ("/status", True), (f"/status/a/{LIST}", True)]
+)
 def test_path_is_the_applications_where_nothing_is_published(path: str, has_lists: bool) -> None:  # noqa: FBT001
     """And so is one that names no list."""
     assert endpoints_of(ScriptedOperations(), has_lists=has_lists).find(request_of("GET", f"/auth{path}")) is None

@@ -8,8 +8,8 @@ Fails closed: a list of another epoch, one that lost a mark, or that no token ev
 calls all valid. It is judged by one epoch from its first mark to its last; what cannot be read, or is of a history that heals,
 is ``StoreUnavailable``.
 
-Rulings come from the view while it is live and complete, else from look-ups; R1: what is known here counts in any case. One
-page of marks is judged between two effects, so an event loop is never held up for longer than that.
+Rulings come from the view while it is live and complete, else from look-ups; R1: what is known here counts in any case. To
+judge and to pack takes long where there are many tokens, so no event loop does.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ MAX_MADE = 16
 """Lists kept as they were made: at 2**20 entries seldom over 100 KB each."""
 
 PAGE, CHUNK = 1000, 500
-"""Marks judged between two effects, some three milliseconds; handles of one look-up."""
+"""Marks judged in one go, three to twenty milliseconds; handles of one look-up."""
 
 COST_SHARE = 4
 """What took a second to make is fresh for four: no number of tokens keeps a process busy with lists alone."""
@@ -156,7 +156,7 @@ class StatusLists:
             if entries and page.epoch.name != name.epoch:
                 return None
             yield from judge.prepare(entries, is_live=self.view.is_live(self.clock.boot()))
-            values |= judge.judged(entries)
+            values |= yield Compute(partial(judge.judged, entries))
             count += len(entries)
             after = page.after
             if after is None:

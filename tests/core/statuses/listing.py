@@ -31,7 +31,14 @@ def list_token(
     *dead: int, secret: str = SECRET, typ: str | None = "statuslist+jwt", alg: str = "HS256", size: int = 64, **claims: Any
 ) -> bytes:
     """Signed by the issuer; a claim that is None is left out."""
-    body = {"sub": URI, "iat": int(START), "exp": int(START) + 600, "ttl": 60, "status_list": listed(*dead, size=size), **claims}
+    body = {
+        "sub": URI,
+        "iat": int(START),
+        "exp": int(START) + 600,
+        "ttl": 60,
+        "status_list": listed(*dead, size=size),
+        **claims,
+    }
     told = {name: value for name, value in body.items() if value is not None}
     return jwt.encode(told, secret, alg, headers={"typ": typ}).encode()
 
@@ -39,6 +46,14 @@ def list_token(
 def token(index: int = 7, *, uri: str = URI, secret: str = SECRET, **claims: Any) -> bytes:
     """An access token whose status stands in the list."""
     status = {"status_list": {"idx": index, "uri": uri}}
-    body = {"iss": ISSUER, "sub": "alice", "jti": f"t{index}", "iat": START - 60, "exp": START + 6000, "status": status, **claims}
+    body = {
+        "iss": ISSUER,
+        "sub": "alice",
+        "jti": f"t{index}",
+        "iat": START - 60,
+        "exp": START + 6000,
+        "status": status,
+        **claims,
+    }
     told = {name: value for name, value in body.items() if value is not None}
     return jwt.encode(told, secret, "HS256").encode()

@@ -78,7 +78,9 @@ def test_index_is_a_number_from_zero(idx: object) -> None:
         reference_of(entry(idx=idx), RULES)
 
 
-@pytest.mark.parametrize("status", [None, "active", 0, [], {}, {"identifier_list": {}}, {"status_list": []}, {"status_list": {}}])
+@pytest.mark.parametrize(
+    "status", [None, "active", 0, [], {}, {"identifier_list": {}}, {"status_list": []}, {"status_list": {}}]
+)
 def test_status_that_cannot_be_looked_at_is_refused(status: object) -> None:
     """Another mechanism, or another shape: it is not taken for a good one."""
     with pytest.raises(MalformedToken):

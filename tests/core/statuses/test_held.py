@@ -326,7 +326,7 @@ def test_nothing_is_remembered_longer_than_its_list_is_usable(ttl: float, ends_i
     gate.ready(ttl=ttl, ends_in=ends_in)
     began = gate.time.now
     assert gate.decide(token(7, exp=START + 9000)) == "admitted"
-    (_, entry), = gate.view.admitted.under(gate.statuses.handle_of(URI))
+    ((_, entry),) = gate.view.admitted.under(gate.statuses.handle_of(URI))
     assert entry.deadline == pytest.approx(began + seconds)
     gate.time.now = began + seconds - 0.5
     gate.live()

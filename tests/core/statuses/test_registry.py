@@ -84,7 +84,7 @@ def test_entry_is_kept_before_it_is_told() -> None:
     store = Store()
     name, index = Issuing(store).claim()
     assert (name, index) == (ListName(EPOCH, "h", HOUR, 0), 100)
-    ((group, mark), kept), = store.kept.items()
+    (((group, mark), kept),) = store.kept.items()
     assert (group, mark) == (group_of("", name), mark_of(name, 100, 1))
     assert kept.until >= max(START + 900 + 3600, name.ends_at) and kept.now == START
     assert store.asked == 1 and Registered.decode(kept.value).issued == Issued((EPOCH, 5), START)
@@ -150,6 +150,7 @@ def test_marks_that_are_lost_end_the_list() -> None:
 
 def test_no_entry_to_be_had_is_no_token() -> None:
     """Rather than one that nobody could revoke."""
+
     class Taken(Store):
         def mark(self, effect: Mark) -> Marked:
             return replace(super().mark(effect), is_new=False)
@@ -216,7 +217,16 @@ def test_what_no_jwtgate_wrote_is_not_read(value: bytes) -> None:
 
 def test_rulings_name_it_as_they_name_the_token() -> None:
     """The handles of the decision itself, and no claim in clear."""
-    gate_claims = {"sub": "alice", "jti": "7", "sid": "s1", "client_id": "web", "tenant": ["a", "b"], "iat": 5, "exp": 9, "ver": 3}
+    gate_claims = {
+        "sub": "alice",
+        "jti": "7",
+        "sid": "s1",
+        "client_id": "web",
+        "tenant": ["a", "b"],
+        "iat": 5,
+        "exp": 9,
+        "ver": 3,
+    }
     kept = Registered.of(POLICY, gate_claims, f"{EPOCH}:5")
     from jwtgate.core.issuance import Issuer
     from jwtgate.core.parsing import parse
