@@ -324,6 +324,13 @@ class Gate:
         """Kills the subject's tokens whose version claim is lower or absent. Raises: ValueError. StoreUnavailable."""
         return blocking.run(self.plans.require_version(sub, version, issuer, wait=wait), self.performer)
 
+    def renew_key(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """Gives the subject another key under ``DERIVED_KEYS``, and retires the one it had: its access tokens die.
+
+        Sessions go on, and their next refresh is signed under the new key. Raises: ValueError. StoreUnavailable.
+        """
+        return blocking.run(self.plans.renew_key(sub, issuer, wait=wait), self.performer)
+
     def set_cookies(self, response: CookieResponse, pair: TokenPair) -> None:
         """Puts a login's tokens into the cookies of a response (RFC 6265bis §4.1).
 
@@ -431,6 +438,10 @@ class AsyncGate:
     async def require_version(self, sub: str, version: int, *, issuer: str | None = None, wait: bool = False) -> Receipt:
         """See ``Gate.require_version``."""
         return await self._run(self._gate.plans.require_version(sub, version, issuer, wait=wait))
+
+    async def renew_key(self, sub: str, *, issuer: str | None = None, wait: bool = False) -> Receipt:
+        """See ``Gate.renew_key``."""
+        return await self._run(self._gate.plans.renew_key(sub, issuer, wait=wait))
 
     async def ready(self, timeout: float = 5.0) -> bool:  # noqa: ASYNC109 - the fixed public argument
         """See ``Gate.ready``."""

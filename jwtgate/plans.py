@@ -183,6 +183,15 @@ class Plans:
         """See ``Gate.require_version``."""
         return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
 
+    def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
+        """See ``Gate.renew_key``."""
+        self.freshen()
+
+        def plan() -> Plan[Receipt]:
+            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
+
+        return self._ours(plan())
+
     # --- sessions
 
     def start_session(self, sub: str, **more: Any) -> Plan[TokenPair]:
@@ -295,4 +304,4 @@ class Plans:
             raise
 
 
-NO_SESSIONS = "JWTGATE_SECRET or JWTGATE_PRIVATE_KEY: of several issuers none signs, so there are no sessions"
+NO_SESSIONS = "JWTGATE_ISSUERS: no entry has a private_key, private_keys or secret to sign with, so there are no sessions"

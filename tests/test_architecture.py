@@ -56,6 +56,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
     "core.key_material": frozenset({"jwt", "cryptography"}),
     "core.sessions.refresh_tokens": frozenset({"cryptography"}),
     "core.signing": frozenset({"jwt"}),
+    "core.subject_keys": frozenset({"cryptography"}),
 }
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 

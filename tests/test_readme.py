@@ -22,15 +22,32 @@ from jwtgate.settings import variables
 README = Path(__file__).parent.parent / "README.md"
 
 
+GROUPS = {
+    "SECRET": "keys",
+    "ISSUER": "tokens",
+    "STORE": "store",
+    "VALIDITY": "decision",
+    "LOCATIONS": "where tokens are",
+    "MODE": "requests",
+    "LEASE": "view and lease",
+    "ACCESS_TTL": "sessions",
+    "ENDPOINTS": "endpoints",
+}
+"""The first setting of each row of the README's table."""
+
+
 def settings_table() -> str:
     """The table as the README must show it; later versions' settings are left out."""
-    rows = ["| variable `JWTGATE_…` | default | meaning |", "|---|---|---|"]
+    cells: dict[str, list[str]] = {}
+    group = ""
     for each in variables():
+        name = each.name.removeprefix("JWTGATE_")
+        group = GROUPS.get(name, group)
         if each.is_available:
-            name = each.name.removeprefix("JWTGATE_")
-            default = f"`{each.default}`" if each.default else "–"
-            rows.append(f"| `{name}` | {default} | {each.meaning.replace('|', chr(92) + '|')} |")
-    return "\n".join(rows)
+            default = f" = `{each.default}`" if each.default else ""
+            cells.setdefault(group, []).append(f"`{name}`{default}: {each.meaning.replace('|', chr(92) + '|')}")
+    rows = [f"| {group} | {'<br>'.join(lines)} |" for group, lines in cells.items()]
+    return "\n".join(["| | variable `JWTGATE_…` = default: meaning |", "|---|---|", *rows])
 
 
 def test_readme_shows_every_setting_with_its_default_and_meaning() -> None:

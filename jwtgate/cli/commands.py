@@ -13,7 +13,7 @@ import typer
 from jwtgate.cli.answering import USAGE, answering
 from jwtgate.cli.doctor import doctor
 from jwtgate.cli.environment import env
-from jwtgate.cli.keys import list_keys, new, retire, rotate
+from jwtgate.cli.keys import list_keys, new, renew, retire, rotate
 from jwtgate.cli.migration import migrate
 from jwtgate.cli.revocation import revoke
 from jwtgate.cli.sessions import sessions
@@ -107,5 +107,6 @@ own_keys.command()(new)
 own_keys.command("list")(list_keys)
 own_keys.command()(rotate)
 own_keys.command()(retire)
+own_keys.command()(renew)
 app.add_typer(tokens, name="token")
 app.add_typer(own_keys, name="keys")

@@ -6,6 +6,7 @@ that of any process would.
 
 from __future__ import annotations
 
+import json
 import logging
 import shlex
 import stat
@@ -20,6 +21,7 @@ from jwtgate.cli.gates import Visitor
 from jwtgate.cli.printing import span
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.settings import Settings
+from jwtgate.settings.issuers import SIGNING_KEYS
 from jwtgate.settings.urls import mask_url
 from jwtgate.stores.contract import Weakness
 
@@ -82,15 +84,23 @@ def examine(environ: Mapping[str, str]) -> Examination:
 
 def _exposed_keys(settings: Settings) -> Generator[Weakness]:
     """Files with private keys that others of this machine may read, or change."""
-    for name in ("private_key", "private_keys"):
-        value = str(getattr(settings, name) or "")
-        if not value or "-----BEGIN" in value:
+    for variable, value in _private_keys(settings):
+        if "-----BEGIN" in value:
             continue
         for path in (Path(value), *Path(value).glob("*.json")):
             with suppress(OSError):
                 if path.is_file() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                     problem = f"{path} holds a private key, and not only its owner may read it: who can sign admits anybody."
-                    yield Weakness(problem, f"chmod 600 {shlex.quote(str(path))}", about=f"JWTGATE_{name.upper()}")
+                    yield Weakness(problem, f"chmod 600 {shlex.quote(str(path))}", about=variable)
+
+
+def _private_keys(settings: Settings) -> Generator[tuple[str, str]]:
+    """The settings that hold keys that sign, by name."""
+    entries = json.loads(str(settings.issuers or "[]"))
+    for name in SIGNING_KEYS:
+        found = {f"JWTGATE_{name.upper()}": getattr(settings, name)}
+        found.update({f"JWTGATE_ISSUERS[{index}].{name}": entry.get(name) for index, entry in enumerate(entries)})
+        yield from ((variable, str(value)) for variable, value in found.items() if value is not None)
 
 
 def _examination(findings: tuple[Weakness, ...], condition: str) -> Examination:

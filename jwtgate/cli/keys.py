@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Receipt
 
-__all__ = ["list_keys", "new", "retire", "rotate"]
+__all__ = ["list_keys", "new", "renew", "retire", "rotate"]
 
 File = Annotated[
     Path | None,
@@ -73,13 +73,13 @@ def list_keys(*, file: File = None, as_json: Json = False) -> int:
 def rotate(*, file: File = None, alg: Algorithm = None, as_json: Json = False) -> int:
     """Add the next key: published now, it signs in ten minutes; the one before verifies until its tokens have expired."""
     path = _named(file)
-    settings = Settings.from_env()
+    token_seconds = max(each.max_ttl_seconds + each.leeway_seconds for each in Settings.from_env().policies.values())
     with locked(path):
         files = KeyFiles(path)
         keys = _keys_in(files)
         last = signing(keys, _now()) or keys[-1]
         added = new_key(_algorithm(alg or last.algorithm))
-        keys = rotated(keys, added, _now(), token_seconds=settings.max_ttl + settings.leeway)
+        keys = rotated(keys, added, _now(), token_seconds=token_seconds)
         files.write(keys)
     (starts,) = (key.signs_from for key in keys if key.kid == added.kid)
     return _tell(keys, f"The next key is published and signs from {until(starts)} on.", as_json=as_json)
@@ -107,11 +107,23 @@ def retire(
         except StoreUnavailable as error:
             error.add_note("Whether the ruling was written is not known; workers that read the file turn to it. Ask again.")
             raise
-    if as_json:
-        dump(asdict(receipt))
-    else:
-        _tell_receipt(receipt)
-    return 0 if receipt.effective_everywhere else FAILED
+    return _tell_receipt(receipt, as_json=as_json)
+
+
+@answering
+def renew(
+    *,
+    sub: Annotated[str, typer.Option("--sub", help="The subject.")],
+    issuer: Annotated[str | None, typer.Option(help="A configured issuer; needed where several are.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Give a subject another key under JWTGATE_DERIVED_KEYS; the access tokens it has die everywhere. Waits for the receipt."""
+    with opened("renew a subject's key") as gate:
+        try:
+            receipt = blocking.run(gate.plans.renew_key(sub, issuer, wait=True), gate.performer)
+        except ValueError as error:
+            raise Misuse(f"{error}. Nothing was changed.") from None
+    return _tell_receipt(receipt, as_json=as_json)
 
 
 def _retired_in_file(path: Path, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
@@ -205,10 +217,14 @@ def _row(keys: Sequence[OwnKey], key: OwnKey, now: float) -> tuple[str, ...]:
     return plain(key.kid), key.algorithm, _state(keys, key, now), until(key.signs_from), end
 
 
-def _tell_receipt(receipt: Receipt) -> None:
-    if receipt.effective_everywhere:
-        say("Retired: no token under it is admitted anywhere from now on.", "green")
+def _tell_receipt(receipt: Receipt, *, as_json: bool) -> int:
+    if as_json:
+        dump(asdict(receipt))
     else:
-        say("Retired, but not everybody may have heard of it yet.", "yellow")
-    workers = f"{receipt.workers} worker{'' if receipt.workers == 1 else 's'}"
-    say(f"{workers} acknowledged it; waited {span(receipt.waited_seconds)}.")
+        if receipt.effective_everywhere:
+            say("Retired: no token under it is admitted anywhere from now on.", "green")
+        else:
+            say("Retired, but not everybody may have heard of it yet.", "yellow")
+        workers = f"{receipt.workers} worker{'' if receipt.workers == 1 else 's'}"
+        say(f"{workers} acknowledged it; waited {span(receipt.waited_seconds)}.")
+    return 0 if receipt.effective_everywhere else FAILED

@@ -140,9 +140,12 @@ class Decision(Recollection):
     ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
-        case = yield from once_known(lambda: self._screened(token), self.clock)
+        try:
+            case = self._screened(token)
+        except Awaited:
+            case = yield from once_known(lambda: self._screened(token), self.clock)
         if before:
-            yield from ask(before, to_unverified_token(case.parsed, source), request)
+            yield from ask(before, to_unverified_token(case.parsed, source, case.policy.profile), request)
         if self.rules.verifies_first:
             self._verify(case)
         try:
@@ -172,7 +175,10 @@ class Decision(Recollection):
         """Everything that is refused for free, before any call to the store."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
-        return Case(parsed, policy, key, (*handles_of(parsed, policy), key.handle))
+        handles = handles_of(parsed, policy)
+        if key.subject_handle is not None:
+            handles = (*handles, key.subject_handle)
+        return Case(parsed, policy, key, (*handles, key.handle))
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.
@@ -240,8 +246,8 @@ class Decision(Recollection):
         ends_at = expires_from(case.parsed.claims, case.policy)
         deadline = now if ends_at is None else min(now + (ends_at - self.clock.wall()), session_ends_at)
         wide = self.view.wide_handles
-        token = to_token(case.parsed, source)
-        handles = tuple(handle for handle in case.handles if handle not in wide)
+        token = to_token(case.parsed, source, case.policy.profile)
+        handles = tuple([handle for handle in case.handles if handle not in wide])
         if listed is not None:
             deadline, handles = min(deadline, listed.usable_until), (*handles, listed.handle)
         return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))

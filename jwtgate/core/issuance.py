@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import UnreadableRuling, digest_of, is_revoked
+from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of, is_revoked
 from jwtgate.core.signing import sign, unsigned
+from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.verification import check_claims, handles_of, screen
 from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, SubjectSuspended
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.statuses.registry import Registry
 
-__all__ = ["Issuer", "is_utf8", "scope_text", "suspends"]
+__all__ = ["Issuer", "is_utf8", "salt_of", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
-RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"})
+RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope", SALT_CLAIM})
 
 RESERVED_WITH_LISTS = RESERVED | {"status"}
 
@@ -77,13 +78,25 @@ class Issuer:
         if scope is not None:
             own["scope"] = scope_text(scope)
         payload = self.payload(policy, sub, own, self.clock.wall() + math.ceil(seconds))
-        looked: Looked = yield LookUp((digest_of(policy.namespace, "sub", sub),))
+        signer = self._signer(policy)
+        salts = (salt_handle(policy.namespace, sub),) if signer.derives else ()
+        looked: Looked = yield LookUp((digest_of(policy.namespace, "sub", sub), *salts))
         facts = looked.facts
         if suspends(facts.rulings[0]):
             raise SubjectSuspended("the subject is suspended")
+        if signer.derives:
+            payload[SALT_CLAIM] = salt_of(facts.rulings[1])
         stamp = f"{facts.epoch.name}:{facts.end.position}"
         payload = yield from self.listed(policy, payload, stamp)
         return self.signed(policy, payload, stamp)[0]
+
+    def salted(self, claims: Mapping[str, Any], sub: str) -> Plan[Mapping[str, Any]]:
+        """Claims of a session's tokens, with the number of the subject's key where it has one: one look-up, then."""
+        policy = self.policy()
+        if not self._signer(policy).derives:
+            return claims
+        looked: Looked = yield LookUp((salt_handle(policy.namespace, sub),))
+        return {**claims, SALT_CLAIM: salt_of(looked.facts.rulings[0])}
 
     def policy(self) -> IssuerPolicy:
         """The issuer that signs. Raises: SettingsError: none does."""
@@ -157,6 +170,8 @@ class Issuer:
     def sign(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> str:
         """Signs what was held against the rules before. Raises: ValueError: it is not JSON."""
         signer = self._signer(policy)
+        if signer.derives:
+            signer = signer.of_subject(payload["sub"], payload.get(SALT_CLAIM, 0))
         with _as_json():
             return sign(signer, {**payload, "jgp": stamp}, policy.typ or "at+jwt")
 
@@ -182,6 +197,14 @@ def suspends(ruling: bytes | None) -> bool:
     """Whether the ruling on a subject refuses it. Raises: StoreUnavailable: it cannot be read."""
     try:
         return is_revoked(ruling)
+    except UnreadableRuling as error:
+        raise StoreUnavailable("a ruling cannot be read") from error
+
+
+def salt_of(ruling: bytes | None) -> int:
+    """The number of a subject's key, by the ruling on its ``salt``. Raises: StoreUnavailable: it cannot be read."""
+    try:
+        return 0 if ruling is None else Ruling.decode(ruling).min_version or 0
     except UnreadableRuling as error:
         raise StoreUnavailable("a ruling cannot be read") from error
 

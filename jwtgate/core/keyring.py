@@ -70,6 +70,7 @@ def build(  # noqa: PLR0913 - one source of keys each
     namespace: str = "",
     label: str = "",
     is_fetched: bool = False,
+    key_issuers: frozenset[str] | None = None,
 ) -> Built:
     """Make the ring that these settings ask for.
 
@@ -83,13 +84,13 @@ def build(  # noqa: PLR0913 - one source of keys each
         algorithms: the allow-list; None: from the keys.
         namespace: to which the handles of the keys belong.
         label: how the settings are called in sentences, ``JWTGATE_ISSUERS[0]``; empty: ``JWTGATE_…``.
-        is_fetched: the set comes, or will come, from ``JWKS_URL``: no secret may be in it, and an algorithm whose key
-            has not come yet is no mistake.
+        is_fetched: the set comes from ``JWKS_URL``: no secret may be in it, and an algorithm may wait for its key.
+        key_issuers: what the member ``issuer`` of a key in the set may say, if it says anything; None: nobody asks.
 
     Returns:
         The ring with every mistake and warning, none of which holds key material.
     """
-    bench = _Bench(namespace, label, is_fetched=is_fetched)
+    bench = _Bench(namespace, label, is_fetched=is_fetched, key_issuers=key_issuers)
     bench.allow(algorithms)
     if private_key is not None:
         bench.add_private_key(private_key)
@@ -114,10 +115,11 @@ class _Serving(NamedTuple):
 class _Bench:
     """Where a ring is put together: keys and sentences gather until ``finish``."""
 
-    def __init__(self, namespace: str, label: str, *, is_fetched: bool) -> None:
+    def __init__(self, namespace: str, label: str, *, is_fetched: bool, key_issuers: frozenset[str] | None) -> None:
         self.namespace = namespace
         self.label = label
         self.is_fetched = is_fetched
+        self.key_issuers = key_issuers
         self.allowed: tuple[str, ...] | None = None
         self.private_key: PrivateKey | None = None
         self.own: _Serving | None = None
@@ -216,10 +218,12 @@ class _Bench:
         if not self.listed and not lists_own:
             self.mistakes.append(f"{name}: holds no usable key; {'; '.join(self.warnings)}")
 
-    def read(self, member: object) -> Material:
+    def read(self, member: Any) -> Material:
         material = read_jwk(member)
         if self.is_fetched and isinstance(material.key, bytes):
             raise UnusableKeyError("a secret in a published set is none")
+        if self.key_issuers is not None and member.get("issuer") not in (None, *self.key_issuers):
+            raise UnusableKeyError("it is a key of another issuer")
         return material
 
     def drop_rivals(self, name: str) -> None:

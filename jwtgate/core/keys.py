@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Pause
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
+from jwtgate.core.subject_keys import derived_key, key_handle, salt_in
 from jwtgate.errors import KeysUnavailable, UnavailableError, UnknownKey
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Key:
         is_own: we sign with it, so what a token under it says of our change log can be believed.
         handle: the digest of its handle ``key``, by what it is: the same under any kid and in any process. A ruling
             ``revoked`` on it retires the key.
+        deriving: None: it verifies itself; else it only gives each subject a key, whose handle is of this namespace.
+        subject_handle: of a subject's key its own handle, where ``handle`` is that of the key it comes from.
     """
 
     kid: str | None
@@ -77,6 +80,16 @@ class Key:
     is_own: bool
     handle: bytes
     _material: Any = field(repr=False)
+    deriving: str | None = None
+    subject_handle: bytes | None = None
+
+    def of_subject(self, claims: Mapping[str, Any]) -> Key:
+        """The key of a token's subject. Raises: UnknownKey: the token does not say whose, or under which number."""
+        sub, salt = claims.get("sub"), salt_in(claims)
+        if sub is None or salt is None or self.deriving is None:
+            raise UnknownKey("the token has no sub, or no jgs: under JWTGATE_DERIVED_KEYS each subject has its own key")
+        key = derived_key(self._material, self.algorithm, sub, salt)
+        return replace(self, _material=key, deriving=None, subject_handle=key_handle(self.deriving, key))
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether the signature is this key's (RFC 7515 §5.2), by PyJWT's algorithm."""
@@ -99,12 +112,18 @@ class Signer:
         algorithm: the ``alg`` of our tokens.
         kid: the ``kid`` of our tokens, or None: none is set.
         public_jwk: what a JWK Set endpoint may publish of it (RFC 7517 §4); None for a secret.
+        derives: it only gives each subject a key.
     """
 
     algorithm: str
     kid: str | None
     public_jwk: Mapping[str, str] | None
     _material: Any = field(repr=False)
+    derives: bool = False
+
+    def of_subject(self, sub: str, salt: int) -> Signer:
+        """The key of one subject, under a number."""
+        return replace(self, _material=derived_key(self._material, self.algorithm, sub, salt), derives=False)
 
     def sign(self, signing_input: bytes) -> bytes:
         """The signature over these bytes (RFC 7515 §5.1)."""
@@ -172,6 +191,22 @@ class KeyRing:
                     raise unavailable
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key
+
+    def foreign(self) -> KeyRing:
+        """These keys as somebody else's: they verify, sign nothing here, and what they sign has no stamp that is believed."""
+        keys = [replace(key, is_own=False) for key in self.keys]
+        return KeyRing(keys, None, self.changes_at, self.doubts, is_whole=self.is_whole)
+
+    def deriving(self, namespace: str) -> KeyRing:
+        """This ring, in which our own secrets only give each subject a key (``subject_keys``).
+
+        Args: namespace: to which the handles of those belong.
+        """
+        keys = [replace(k, deriving=namespace) if k.is_own and k.algorithm.startswith("HS") else k for k in self.keys]
+        signer = self.signer
+        if signer is not None and signer.public_jwk is None:
+            signer = replace(signer, derives=True)
+        return KeyRing(keys, signer, self.changes_at, self.doubts, is_whole=self.is_whole)
 
     def joined(self, other: KeyRing) -> KeyRing:
         """This ring with the keys of another, whose signer is not taken over.

@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-__all__ = ["SELECTOR_BYTES", "partition_of", "partition_of_mark", "partition_of_session", "partition_of_user", "selector"]
+__all__ = [
+    "NOT_SPREAD",
+    "SELECTOR_BYTES",
+    "SPREAD_KINDS",
+    "partition_of",
+    "partition_of_mark",
+    "partition_of_session",
+    "partition_of_user",
+    "selector",
+]
 
 SELECTOR_BYTES = 2
 

@@ -9,6 +9,7 @@ from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
     from jwtgate.core.keys import KeyRing
+    from jwtgate.core.profile import Profile
     from jwtgate.core.statuses.claim import ListRules
     from jwtgate.core.statuses.held import Statuses
 
@@ -29,6 +30,7 @@ class Published:
         label: of the issuer's entry in the settings; empty: it is the only one.
         stale_seconds: for how long a set outlives its lifetime.
         is_plain: whether http will do.
+        key_issuers: what the member ``issuer`` of a key may say, if it says anything; None: nobody asks.
     """
 
     url: str = field(repr=False)
@@ -37,6 +39,7 @@ class Published:
     label: str
     stale_seconds: float
     is_plain: bool
+    key_issuers: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +58,7 @@ class IssuerPolicy:
         max_ttl_seconds: a token that expires further ahead is refused.
         handle_claims: further claims that rulings may name.
         version_claim: integer claim compared with ``min_version``, or None.
+        profile: how its tokens differ from others', or None: they do not.
         published: where more of its keys are published, or None: it has no others.
         lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
         statuses: those lists, once a process follows them.
@@ -73,6 +77,7 @@ class IssuerPolicy:
     handle_claims: tuple[str, ...]
     version_claim: str | None
     published: Published | None = None
+    profile: Profile | None = None
     lists: ListRules | None = None
     statuses: Statuses | None = field(init=False, repr=False, default=None)
     prefixes: dict[str, bytes] = field(init=False, repr=False)

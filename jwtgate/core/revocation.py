@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jwtgate.core.effects import Looked, LookUp, Plan
+from jwtgate.core.issuance import salt_of
 from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
+from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
+from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,6 +95,25 @@ class Targets:
     def keys(handles: Iterable[bytes]) -> tuple[Change, ...]:
         """Every token that these keys have signed or will sign: a key that leaked forges for ever."""
         return tuple(Change(handle, revoked=True) for handle in handles)
+
+    def renewed_key(self, sub: str, issuer: str | None) -> Plan[tuple[Change, ...]]:
+        """The subject's own key retired, under every secret of ours, and its next number; after one look-up.
+
+        Raises: ValueError: no key of that issuer is derived. StoreUnavailable: which key it has now cannot be known.
+        """
+        policy = self.policy(issuer)
+        keys = [key for key in policy.keys.keys if key.deriving is not None]
+        if not keys:
+            raise ValueError("renew_key needs JWTGATE_DERIVED_KEYS and a secret that signs: no subject has a key of its own")
+        self.handle(policy, "sub", sub)
+        salt = salt_handle(policy.namespace, sub)
+        looked: Looked = yield LookUp((salt,))
+        if not looked.facts.epoch.is_healed:
+            raise StoreUnavailable("the store's history is healing: it may lack the number of the subject's key")
+        number = salt_of(looked.facts.rulings[0])
+        derived = [key.of_subject({"sub": sub, SALT_CLAIM: number}) for key in keys]
+        retired = self.keys(key.subject_handle for key in derived if key.subject_handle is not None)
+        return (*retired, Change(salt, min_version=number + 1))
 
     def suspended(self, sub: str, issuer: str | None) -> tuple[Change, ...]:
         """Refused until lifted: no end."""

@@ -35,10 +35,11 @@ __all__ = [
     "supersede",
 ]
 
-BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key")
+BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "salt")
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
 token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
-on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is."""
+on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is. ``salt`` is the
+subject whose own key is derived from our secret and from the number that ``min_version`` tells there."""
 
 DIGEST_BYTES = 16
 

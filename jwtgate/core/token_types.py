@@ -15,7 +15,7 @@ from jwtgate.errors import WrongType
 if TYPE_CHECKING:
     from jwtgate.claims import Claims
 
-__all__ = ["STATUS_LIST_TYPE", "check_type", "media_type_of"]
+__all__ = ["STATUS_LIST_TYPE", "check_id_token", "check_type", "media_type_of"]
 
 STATUS_LIST_TYPE = "statuslist+jwt"
 """draft-ietf-oauth-status-list §5.1. Anybody may fetch one, it has a subject, and the keys of access tokens sign it."""
@@ -27,8 +27,17 @@ OTHER_CLAIMS = frozenset({"events", "at_hash", "c_hash", "status_list"})
 """``events`` makes a security event or logout token (RFC 8417 §2.2), the hashes an id token (OpenID Connect Core
 §3.3.2.11), ``status_list`` a list of the status of others."""
 
+ACCESS_TOKEN_CLAIMS = frozenset({"scope", "scp", "client_id"})
+"""RFC 9068 §2.2: whom a token lets do what; an ID token lets nobody do anything."""
+
 TYPE_CLAIMS = ("type", "token_type", "token_use", "typ")
 """Where issuers say it instead: Keycloak typ, Cognito token_use, flask-jwt-extended type, simplejwt token_type."""
+
+ID_TOKEN_HASHES = frozenset({"at_hash", "c_hash"})
+"""What an ID token says of the tokens that came with it."""
+
+ID_TOKEN_CLAIMS = ("sub", "aud", "iat")
+"""OpenID Connect Core §2 requires them, beside iss and exp."""
 
 _ID_TOKEN_NAMES = frozenset({"id", "idtoken", "idjwt", "tokenid", "oidcidtoken", "openididtoken"})
 _COMMON_TYPES = frozenset({"JWT", "at+jwt", "application/at+jwt"})
@@ -65,6 +74,28 @@ def check_type(header: Claims, claims: Claims, typ: str | None) -> None:
     for name in TYPE_CLAIMS:
         if name in claims and _says_other(claims[name]):
             raise WrongType(f"{name} says refresh, id or logout")
+
+
+def check_id_token(header: Claims, claims: Claims, typ: str | None) -> None:
+    """Refuse what is no ID token, where those are what is admitted (OpenID Connect Core §2).
+
+    Args: as for ``check_type``.
+    Raises: WrongType: RFC 8725 §3.11.
+    """
+    found = header.get("typ", "JWT" if typ is None else "")
+    if media_type_of(found) != media_type_of(typ or "JWT"):
+        raise WrongType("typ is not that of an ID token")
+    if any(claims.get(name) is None for name in ID_TOKEN_CLAIMS):
+        raise WrongType("an ID token has sub, aud and iat")
+    if not ACCESS_TOKEN_CLAIMS.isdisjoint(claims) or not OTHER_CLAIMS.isdisjoint(claims.keys() - ID_TOKEN_HASHES):
+        raise WrongType("a claim of access, logout or security event tokens")
+    for name in TYPE_CLAIMS:
+        if name in claims and not _says_id(claims[name]):
+            raise WrongType(f"{name} says that it is no ID token")
+
+
+def _says_id(value: object) -> bool:
+    return isinstance(value, str) and _NOISE.sub("", re.split(r"[:/#]", value.lower())[-1]) in _ID_TOKEN_NAMES
 
 
 def _names_other(typ: str) -> bool:

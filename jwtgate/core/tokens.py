@@ -6,6 +6,7 @@ nothing is kept. Refuses nothing: that is ``verification``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from jwtgate.messages import Token
 if TYPE_CHECKING:
     from jwtgate.claims import Claims
     from jwtgate.core.parsing import ParsedToken
+    from jwtgate.core.profile import Profile
     from jwtgate.messages import Source
 
 __all__ = ["to_token", "to_unverified_token"]
@@ -25,22 +27,28 @@ _SHARED: dict[str, str] = {}
 _NO_SCOPE = frozenset({""})
 
 
-def to_token(parsed: ParsedToken, source: Source | None) -> Token:
+def to_token(parsed: ParsedToken, source: Source | None, profile: Profile | None = None) -> Token:
     """What the application receives; call it only once everything has been checked.
 
     Args:
         parsed: verified.
         source: where the token was found; None from ``Gate.verify``.
+        profile: of its issuer.
     """
     claims = parsed.claims
-    shared = claims_of([(_shared(name), value) for name, value in claims.items()])
+    known = _SHARED.get
+    shared = claims_of([(known(name) or _shared(name), value) for name, value in claims.items()])
+    if profile is not None:
+        return _profiled(parsed, shared, source, profile)
     scope = _scope_of(claims)
     scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
     return _token(parsed, shared, scopes, source)
 
 
-def to_unverified_token(parsed: ParsedToken, source: Source | None) -> Token:
+def to_unverified_token(parsed: ParsedToken, source: Source | None, profile: Profile | None = None) -> Token:
     """What a check is shown before anything has been verified: made for it, and gone with it."""
+    if profile is not None:
+        return _profiled(parsed, parsed.claims, source, profile)
     scope = _scope_of(parsed.claims)
     scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
     return _token(parsed, parsed.claims, scopes, source)
@@ -59,6 +67,17 @@ def _token(parsed: ParsedToken, claims: Claims, scopes: frozenset[str], source: 
         expires_at=get("exp"),
         source=source,
     )
+
+
+def _profiled(parsed: ParsedToken, claims: Claims, source: Source | None, profile: Profile) -> Token:
+    """Its names and scopes are where its issuer puts them; its claims stay what they are."""
+    if profile.scopes:
+        scopes = profile.scopes_of(claims)
+    else:
+        scope = _scope_of(claims)
+        scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
+    named = profile.named(claims)
+    return replace(_token(parsed, claims, scopes, source), token_id=named.get("jti"), session_id=named.get("sid"))
 
 
 def _scope_of(claims: Claims) -> str | list[str]:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.partitioning import SELECTOR_BYTES, selector
+from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
@@ -60,11 +60,18 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
         WrongIssuer: RFC 7519 §4.1.1, RFC 8725 §3.8: not a configured issuer.
         UnknownKey: RFC 8725 §3.1: no key of that issuer fits alg and kid.
     """
-    policy = policies.get(parsed.claims.get("iss")) or policies.get(None)
-    if policy is None:
-        raise WrongIssuer("iss is not a configured issuer")
+    policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or _spelt(parsed.claims.get("iss"), policies)
     header = parsed.header
-    return policy, policy.keys.candidates(header["alg"], header.get("kid"))
+    key = policy.keys.candidates(header["alg"], header.get("kid"))
+    return policy, key if key.deriving is None else key.of_subject(parsed.claims)
+
+
+def _spelt(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy:
+    """The issuer that spells itself so, too: it stays one issuer with one namespace. Raises: WrongIssuer."""
+    for policy in policies.values():
+        if policy.profile is not None and iss in policy.profile.spellings:
+            return policy
+    raise WrongIssuer("iss is not a configured issuer")
 
 
 def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now: float) -> tuple[IssuerPolicy, Key]:
@@ -83,13 +90,16 @@ def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now
         UnknownKey: no key of that issuer fits alg and kid.
         Expired: RFC 7519 §4.1.4.
         WrongType: RFC 8725 §3.11: not an access token.
-        MalformedToken: the version claim is no integer.
+        MalformedToken: the version claim is no integer, or a mapped claim of another type than what it stands for.
     """
     policy, key = select(parsed, policies)
     ends_at = expires_from(parsed.claims, policy)
     if ends_at is not None and ends_at <= now:
         raise Expired("exp is past")
-    check_type(parsed.header, parsed.claims, policy.typ)
+    if policy.profile is None:
+        check_type(parsed.header, parsed.claims, policy.typ)
+    else:
+        policy.profile.check(parsed, policy.typ)
     if policy.version_claim is not None and type(parsed.claims.get(policy.version_claim)) not in (int, NoneType):
         raise MalformedToken("the claim of JWTGATE_VERSION_CLAIM is not an integer")
     return policy, key
@@ -153,7 +163,10 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
         raise NotYetValid("nbf is in the future")
     if claims.get("iat", 0) > latest and stamp_of(parsed, key) is None:
         raise NotYetValid("iat is in the future")
-    _check_audience(claims.get("aud"), policy.audience)
+    audience = claims.get("aud")
+    if audience is None and policy.profile is not None:
+        audience = policy.profile.audience_of(claims)
+    _check_audience(audience, policy.audience)
 
 
 def _check_audience(found: str | list[str] | None, wanted: tuple[str, ...] | None) -> None:
@@ -195,16 +208,19 @@ def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
     The jti, or what stands in for it: the digest of the signing input, since one payload can carry two signatures.
 
     Raises:
-        MalformedToken: a configured claim that is no string, integer or list of up to 16 of those.
+        MalformedToken: a configured claim that is no string, integer or list of up to 16 of those; a mapped claim that is
+            no string.
     """
-    claims = parsed.claims
+    profile = policy.profile
+    claims: Mapping[str, Any] = parsed.claims if profile is None else profile.named(parsed.claims)
     prefixes = policy.prefixes
     jti = claims.get("jti")
     if jti is None:
         handles = [_digest(prefixes, "signing_input", sha256(parsed.signing_input).hexdigest())]
     else:
         handles = [_digest(prefixes, "jti", jti)]
-    return tuple(dict.fromkeys((*handles, *claim_handles(claims, policy))))  # a list may name a value twice
+    handles += claim_handles(claims, policy)
+    return tuple(dict.fromkeys(handles) if policy.handle_claims else handles)  # a list may name a value twice
 
 
 def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes]:
@@ -226,7 +242,8 @@ def _digest(prefixes: Mapping[str, bytes], kind: str, value: str) -> bytes:
     """The same as ``rulings.digest_of``, from what the policy knows."""
     part = value.encode()
     hashed = sha256(b"%b%d:%b," % (prefixes[kind], len(part), part)).digest()
-    return selector(kind, value) + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
+    start = sha256(part).digest()[:SELECTOR_BYTES] if kind in SPREAD_KINDS else NOT_SPREAD
+    return start + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
 
 
 def _values_of(value: object) -> list[str]:

@@ -217,6 +217,7 @@ class _Run:
             namespace=self._policy.namespace,
             label=self._published.label,
             is_fetched=True,
+            key_issuers=self._published.key_issuers,
         )
         if built.ring is None:
             raise Unusable("; ".join(built.mistakes))

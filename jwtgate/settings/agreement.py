@@ -113,6 +113,11 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
     signing = [f"JWTGATE_{name.upper()}" for name in ("secret", "private_key") if name in given]
     if "private_keys" in given and signing:
         yield sentence(" and ".join(signing), "is set beside JWTGATE_PRIVATE_KEYS", "one place for the keys that sign")
+    if values.get("derived_keys"):
+        if not {"secret", "private_keys", "issuers"} & set(given):
+            yield sentence("JWTGATE_DERIVED_KEYS", "is set, and no secret signs", "JWTGATE_SECRET, or oct keys in PRIVATE_KEYS")
+        if "private_key" in given:
+            yield sentence("JWTGATE_DERIVED_KEYS", "is set, and JWTGATE_PRIVATE_KEY signs", "JWTGATE_SECRET alone")
     if "jwks_file" in given and "jwks_url" in given:
         yield sentence("JWTGATE_JWKS_FILE", "is set beside JWTGATE_JWKS_URL", "one of the two")
     if "issuers" not in given:

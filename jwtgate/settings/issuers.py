@@ -42,11 +42,13 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
+__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
     "secret": SECRET,
+    "private_key": PEM,
+    "private_keys": PRIVATE_KEYS,
     "public_key": PEM,
     "jwks_file": JWKS_FILE,
     "jwks_url": JWKS_URL,
@@ -58,7 +60,10 @@ MEMBERS: dict[str, Kind] = {
     "leeway": LEEWAY,
     "max_ttl": MAX_TTL,
 }
-ENTRY_KEYS = ("secret", "public_key", "jwks_file")
+SIGNING_KEYS = ("private_key", "private_keys")
+"""An entry with one of these is ours: it signs, and the others only verify."""
+
+ENTRY_KEYS = ("secret", *SIGNING_KEYS, "public_key", "jwks_file")
 READERS: dict[str, Callable[[str], str]] = {
     "secret": str,
     "private_key": pem_text,
@@ -114,7 +119,17 @@ def checked_entries(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[dict[st
     for index, issuer in enumerate(issuers):
         if issuer is not None and issuer in issuers[:index]:
             mistakes.append(sentence(f"{_label(index)}.issuer", "is that of an earlier entry", "each issuer once"))
+    ours = _ours(entries)
+    if len(ours) > 1:
+        places = " and ".join(f"{_label(index)}.{name}" for index, name in ours.items())
+        mistakes.append(sentence(places, "are set", "one entry with keys that sign, the one whose tokens are issued here"))
     return checked, mistakes
+
+
+def _ours(entries: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """Which entries have keys that sign, and under which name."""
+    signing = {index: [name for name in SIGNING_KEYS if name in entry] for index, entry in enumerate(entries)}
+    return {index: names[0] for index, names in signing.items() if names}
 
 
 def _label(index: int) -> str:
@@ -131,6 +146,9 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
             checked[name] = MEMBERS[name].check(value)
         except Unfit as unfit:
             mistakes.append(sentence(f"{label}.{name}", unfit, MEMBERS[name].allowed))
+    rivals = [f"{label}.{name}" for name in ("secret", "private_key") if name in entry]
+    if "private_keys" in entry and rivals:
+        mistakes.append(sentence(" and ".join(rivals), "is set beside private_keys", "one place for the keys that sign"))
     if "jwks_file" in entry and "jwks_url" in entry:
         mistakes.append(sentence(f"{label}.jwks_file", "is set beside jwks_url", "one of the two"))
     if "issuer" not in entry:
@@ -158,8 +176,8 @@ class Policies:
         """Read-only, as the gate receives it."""
         return MappingProxyType(dict(self.by_issuer))
 
-    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "") -> None:
-        """Builds the keys of one issuer, and its policy if they are sound."""
+    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "", *, is_foreign: bool = False) -> None:
+        """Builds the keys of one issuer, and its policy if they are sound. ``is_foreign``: another issuer is ours."""
         issuer = rules.get("issuer")
         published = self._published(rules, keys, label)
         ring = KeyRing(()) if published is not None and not keys else self._ring(rules, keys, label, published)
@@ -168,7 +186,7 @@ class Policies:
         self.by_issuer[issuer] = IssuerPolicy(
             issuer=issuer,
             namespace=issuer or "",
-            keys=ring,
+            keys=ring.foreign() if is_foreign else ring,
             audience=rules.get("audience"),
             typ=rules.get("typ"),
             require=rules["require"],
@@ -231,7 +249,9 @@ class Policies:
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
         self.warnings += (_placed(warning, label) for warning in built.warnings)
-        return built.ring
+        ring, namespace = built.ring, rules.get("issuer") or ""
+        is_ours = not label or "private_keys" in keys  # an entry's secret is its issuer's as well
+        return ring.deriving(namespace) if ring is not None and is_ours and rules.get("derived_keys") else ring
 
     def _texts(self, keys: Mapping[str, str], label: str) -> dict[str, str]:
         texts: dict[str, str] = {}
@@ -257,11 +277,15 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     """
     policies = Policies()
     rules = {name: value for name, value in values.items() if name not in READERS}
+    ours = _ours(entries)
     for index, entry in enumerate(entries):
-        policies.add({**rules, **entry}, {name: entry[name] for name in ENTRY_KEYS if name in entry}, _label(index))
+        keys = {name: entry[name] for name in ENTRY_KEYS if name in entry}
+        policies.add({**rules, **entry}, keys, _label(index), is_foreign=bool(ours) and index not in ours)
     if not entries:
         policies.add(values, {name: values[name] for name in READERS if values.get(name) is not None})
-    if values.get("status_lists") and policies.by_issuer and not any(each.keys.signer for each in policies.by_issuer.values()):
-        allowed = "JWTGATE_SECRET, JWTGATE_PRIVATE_KEY or JWTGATE_PRIVATE_KEYS beside it"
-        policies.mistakes.append(sentence("JWTGATE_STATUS_LISTS", "is set, and no key signs", allowed))
+    signers = [each.keys.signer for each in policies.by_issuer.values() if each.keys.signer is not None]
+    if values.get("status_lists") and policies.by_issuer and (not signers or signers[0].derives):
+        found = "is set, and no key signs lists" if signers else "is set, and no key signs"
+        allowed = "a private key beside it, or a secret without JWTGATE_DERIVED_KEYS"
+        policies.mistakes.append(sentence("JWTGATE_STATUS_LISTS", found, allowed))
     return policies

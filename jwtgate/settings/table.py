@@ -89,6 +89,7 @@ class Settings:
     private_keys: str | os.PathLike[str] | None = _row(
         None, PRIVATE_KEYS, "Path of a JWK Set, or folder of sets, of keys that sign one after the other; see jwtgate keys."
     )
+    derived_keys: bool = _row(False, Flag(), "1: our secrets sign nothing; each subject's tokens have a key derived from them.")
     public_key: str | os.PathLike[str] | None = _row(
         None, PEM, "PEM text (\\n escapes accepted) or path; a certificate is a public key."
     )

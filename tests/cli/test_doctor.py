@@ -243,6 +243,16 @@ def test_private_keys_that_others_may_read_are_a_problem(sound: Server, good: di
     assert findings(**settings) == (0, [])
 
 
+def test_private_key_of_an_entry_is_looked_at(sound: Server, tmp_path: Path) -> None:
+    """The entry is named."""
+    path = tmp_path / "own.json"
+    assert run("keys", "new", SECRET="", PRIVATE_KEYS=str(path)).returncode == 0
+    path.chmod(0o640)
+    issuers = json.dumps([{"issuer": "https://ours", "private_keys": str(path), "audience": "api"}])
+    status, (finding,) = findings(SECRET="", ISSUERS=issuers, STORE=sound.url)
+    assert (status, finding["about"]) == (1, "JWTGATE_ISSUERS[0].private_keys")
+
+
 def test_hints_alone_pass(sound: Server) -> None:
     """They are advice."""
     status, found = findings(SECRET=RANDOM, AUDIENCE="api", STORE=sound.url)

@@ -77,6 +77,8 @@ def test_keys_of_partners_are_not_ours(pairs: dict[str, Pair]) -> None:
     own = {"issuer": "https://login.example", "secret": SECRET, "public_key": pairs["ed25519"].public_pem}
     assert [key["kty"] for key in published(issuers=[partner, own])] == ["OKP"]
     assert published(issuers=[partner, other]) == []
+    ours = {"issuer": "https://ours.example", "private_key": pairs["p256"].private_pem}
+    assert [key["kty"] for key in published(issuers=[own, partner, ours])] == ["EC"]
 
 
 def test_no_token_is_asked_for() -> None:

@@ -1,12 +1,19 @@
 """JWTGATE_ISSUERS: several issuers, each with its own keys."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
+from keymaking import make_pairs
 
+from jwtgate import Gate
+from jwtgate.cli.key_files import KeyFiles, new_key
+from jwtgate.configuring import policy_of_sessions
 from jwtgate.errors import SettingsError
+from jwtgate.runtime import rekeying
 from jwtgate.settings import Settings
 
 SECRET = "s3cr3t-Kq7-" * 8
@@ -59,9 +66,63 @@ def test_mistake_names_entry_and_member(member: str, value: object) -> None:
     assert mistake.startswith(f"JWTGATE_ISSUERS[1].{member} ") and "allowed: " in mistake
 
 
-def test_private_member_is_no_part_of_an_entry() -> None:
-    """A foreign issuer signs its tokens itself."""
-    assert "JWTGATE_ISSUERS[0].private_key is no member" in mistakes([A | {"private_key": "x"}])[0]
+def test_one_entry_may_sign_and_the_others_then_verify_alone(tmp_path: Path) -> None:
+    """Of one issuer alone can be said that its tokens are made here; a partner who has a secret says nothing of our log."""
+    path = tmp_path / "own.pem"
+    path.write_text(make_pairs()["p256"].private_pem)
+    settings = Settings(issuers=[A, {"issuer": "https://ours", "private_key": path}, B])
+    a, ours, b = settings.policies.values()
+    assert (a.keys.signer, b.keys.signer) == (None, None) and ours.keys.signer is not None
+    assert [key.is_own for policy in (a, ours, b) for key in policy.keys.keys] == [False, True, False]
+    assert policy_of_sessions(settings.policies) is ours
+    assert settings.key_files == (str(path),)
+
+
+def test_keys_in_turn_may_sign_in_an_entry(tmp_path: Path) -> None:
+    """As JWTGATE_PRIVATE_KEYS, and watched as it is."""
+    path = tmp_path / "own.json"
+    KeyFiles(path).write([new_key("ES256")])
+    settings = Settings(issuers=[{"issuer": "https://ours", "private_keys": str(path)}, A])
+    assert settings.policies["https://ours"].keys.signer is not None
+    assert settings.key_files == (str(path),)
+
+
+def test_secret_alone_signs_as_long_as_no_entry_is_ours() -> None:
+    """The first of them, as ever."""
+    policies = Settings(issuers=[A, B]).policies
+    assert policy_of_sessions(policies) is policies["https://a"]
+    assert all(policy.keys.signer is not None for policy in policies.values())
+
+
+def test_two_entries_that_sign_are_one_mistake_with_both_names() -> None:
+    """Whose tokens would ``issue`` make?"""
+    key = make_pairs()["p256"].private_pem
+    (mistake,) = mistakes([A | {"private_key": key}, B, {"issuer": "c", "private_key": key}])
+    assert mistake.startswith("JWTGATE_ISSUERS[0].private_key and JWTGATE_ISSUERS[2].private_key are set; allowed: one ")
+    assert key[30:60] not in mistake
+
+
+def test_keys_in_turn_stand_alone_in_an_entry(tmp_path: Path) -> None:
+    """Which of two would sign?"""
+    path = tmp_path / "own.json"
+    KeyFiles(path).write([new_key("ES256")])
+    (mistake,) = mistakes([A | {"private_keys": path}])
+    assert mistake.startswith("JWTGATE_ISSUERS[0].secret is set beside private_keys")
+
+
+def test_gate_of_several_issuers_issues_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens, sessions and the watch over the key file are those of the entry that signs."""
+    monkeypatch.setattr(rekeying, "LOOK_SECONDS", 0.0)
+    path = tmp_path / "own.json"
+    KeyFiles(path).write([new_key("ES256")])
+    entries = [A, {"issuer": "https://ours", "private_keys": str(path), "audience": ["api"]}]
+    with closing(Gate(Settings(issuers=entries, lease=0.2))) as gate:
+        before = jwt.get_unverified_header(gate.issue("alice"))["kid"]
+        path.unlink()
+        KeyFiles(path).write([new_key("ES256")])
+        assert jwt.get_unverified_header(gate.issue("alice"))["kid"] != before
+        for token in (gate.issue("alice"), gate.sessions.start("alice").access_token):
+            assert gate.verify(token).issuer == "https://ours"
 
 
 def test_entry_needs_issuer_and_key() -> None:

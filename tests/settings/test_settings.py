@@ -25,6 +25,7 @@ DEFAULTS = {
     "secret": None,
     "private_key": None,
     "private_keys": None,
+    "derived_keys": False,
     "public_key": None,
     "jwks_file": None,
     "jwks_url": None,
@@ -94,7 +95,11 @@ NUMBERS = (
     "partitions",
 )
 LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http"))
+TEXTS = tuple(
+    name
+    for name in DEFAULTS
+    if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys")
+)
 
 
 def mistakes(**given: object) -> tuple[str, ...]:

@@ -128,7 +128,8 @@ class Rotation:
         claims = yield from self._claims_of_today(live)
         ends_at = live.record.ends_at(facts.at)
         successor = shown.next(self.login.draw, facts.home().name, live.record.generation + 1, ends_at)
-        payload = self.login.payload(live.record, stored.sid, claims, ends_at)
+        salted = yield from self.issuer.salted(claims, live.record.subject)
+        payload = self.login.payload(live.record, stored.sid, salted, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")
         stamp = f"{facts.epoch.name}:{facts.end.position}"

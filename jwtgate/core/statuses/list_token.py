@@ -48,6 +48,8 @@ def read_list_token(
         if media_type_of(header.get("typ", "")) != STATUS_LIST_TYPE:
             raise UnreadableList("its typ is not statuslist+jwt")
         key = policy.keys.candidates(header["alg"], header.get("kid"))
+        if key.deriving is not None:
+            raise UnreadableList("its key signs nothing itself (JWTGATE_DERIVED_KEYS)")
         if not key.verify(parsed.signing_input, parsed.signature):
             raise UnreadableList("its signature does not verify")
         if is_dead(policy, Issued(None, claims.get("iat")), (ruled(key.handle),), ""):
@@ -65,7 +67,8 @@ def _check_claims(claims: Mapping[str, Any], uri: str, policy: IssuerPolicy, now
     """RFC 7519 §4.1; the clock of the publisher may be off by as much as those of our own processes."""
     if claims.get("sub") != uri:
         raise UnreadableList("its sub is not its address")
-    if policy.issuer is not None and claims.get("iss", policy.issuer) != policy.issuer:
+    spellings = (policy.issuer, *(() if policy.profile is None else policy.profile.spellings))
+    if policy.issuer is not None and claims.get("iss", policy.issuer) not in spellings:
         raise UnreadableList("its iss is another issuer")
     audience = claims.get("aud")
     named = (audience,) if isinstance(audience, str) else audience or ()
