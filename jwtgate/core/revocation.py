@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Targets"]
 
-MARGIN_SECONDS = 3600.0
-"""Rulings outlive the last token under them by an hour, for clocks that are off."""
-
 
 class Targets:
     """Makes changes from the arguments of ``Gate.revoke`` and its kin. Raises before anything is written."""

@@ -110,8 +110,8 @@ class ListRun:
             self._give_up(self.statuses.lose(followed, self._clock.boot()))
             self._say(followed, "there is no such list: its tokens get 503", logging.ERROR)
         elif held is not None and fetched.issued_at < held.issued_at:
-            self.statuses.fail(followed, self._clock.boot())
-            self._say(followed, "an older one came than the one in use, which goes on", logging.WARNING)
+            self.statuses.pass_over(followed, fetched, began_at)
+            self._say(followed, "an older one came than the one in use, which goes on", logging.INFO)
         else:
             before = self.statuses.install(followed, fetched, began_at, wall)
             if before is not None:

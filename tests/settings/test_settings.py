@@ -31,6 +31,7 @@ DEFAULTS = {
     "jwks_url": None,
     "jwks_stale": 3600,
     "jwks_http": False,
+    "status_from": None,
     "algorithms": None,
     "issuer": None,
     "audience": None,
@@ -71,6 +72,8 @@ DEFAULTS = {
     "refresh_grace": 30,
     "rotate_after": None,
     "endpoints": None,
+    "status_lists": None,
+    "status_ttl": 30,
     "clients": None,
     "realm": "jwtgate",
     "partitions": 1,
@@ -92,9 +95,10 @@ NUMBERS = (
     "max_sessions",
     "refresh_grace",
     "rotate_after",
+    "status_ttl",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
+LISTS = ("status_from", "algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
 TEXTS = tuple(
     name
     for name in DEFAULTS

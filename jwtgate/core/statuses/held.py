@@ -216,6 +216,14 @@ class Statuses:
             followed.fetching, followed.held = fetching, None
         return held
 
+    def pass_over(self, followed: FollowedList, fetched: FetchedList, began_at: float) -> None:
+        """An older one came than is held, from a cache on the way or from whoever would bring back what is dead.
+
+        The one that is held goes on, no longer than it would, and is asked for again as if this one had been it.
+        """
+        with self.lock:
+            followed.fetching.succeeded(began_at, lifetime_of(fetched.ttl_seconds))
+
     def install(self, followed: FollowedList, fetched: FetchedList, began_at: float, wall: float) -> HeldList | None:
         """A good one came: requests find it from now on.
 

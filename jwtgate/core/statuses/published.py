@@ -175,11 +175,9 @@ class StatusLists:
     def _is_current(self, policy: IssuerPolicy, name: ListName) -> Plan[bool]:
         """Whether the store's history is the one that the list is of. Raises: StoreUnavailable: it heals."""
         looked: Looked = yield LookUp((policy.everything,))
-        if looked.facts.epoch.name != name.epoch:
-            return False
         if not looked.facts.epoch.is_healed:
             raise StoreUnavailable("the store's history is healing")
-        return True
+        return looked.facts.epoch.name == name.epoch
 
     def _is_whole(self, name: ListName, group: str) -> Plan[bool]:
         """Asked with a mark that stands for no entry, and only of a list that has some: strangers make no groups."""
