@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from base64 import urlsafe_b64encode
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -15,9 +16,16 @@ from jwtgate.core.statuses.status_list import StatusList
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
 
-__all__ = ["ListServer"]
+__all__ = ["ListServer", "bomb"]
 
 SIZE = 1024
+
+
+@cache
+def bomb() -> dict[str, Any]:
+    """128 MiB of zeros in 130 KB."""
+    octets = zlib.compress(bytes(2**27), 1)
+    return {"bits": 1, "lst": urlsafe_b64encode(octets).decode().rstrip("=")}
 
 
 class ListServer(Provider):
@@ -50,7 +58,7 @@ class ListServer(Provider):
         status = {"status_list": {"idx": index, "uri": self.uri(number)}}
         return self.signer.token(**{"status": status, "jti": f"{index}-{number}", **claims})
 
-    def list_token(self, path: str) -> bytes:
+    def list_token(self, path: str, **more: Any) -> bytes:
         values = ((index, 1) for index in self.dead)
         claims = {
             "sub": f"{self.issuer}{path}",
@@ -59,6 +67,7 @@ class ListServer(Provider):
             "ttl": self.ttl,
             "status_list": StatusList.of(SIZE, values, 1).encode(),
             **self.claims,
+            **more,
         }
         told = {name: value for name, value in claims.items() if value is not None}
         key, kid = self.signer.keys[self.signer.kid], self.signer.kid
@@ -84,8 +93,6 @@ class ListServer(Provider):
             case "huge":
                 self._send(request, b"e" * 50_000_000, **kind)
             case "bomb":
-                octets = zlib.compress(bytes(2**27), 9)
-                self.claims = {"status_list": {"bits": 1, "lst": urlsafe_b64encode(octets).decode().rstrip("=")}}
-                self._send(request, self.list_token(request.path), **kind)
+                self._send(request, self.list_token(request.path, status_list=bomb()), **kind)
             case "hang" | "drip" | "headers":
                 self._stand_still(request)

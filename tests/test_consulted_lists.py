@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from listed import ListServer
+from listed import ListServer, bomb
 from published import Provider
 
 from jwtgate import Gate, Settings
@@ -35,6 +35,12 @@ def lists(provider: Provider) -> Iterator[ListServer]:
     """Where its lists stand."""
     with ListServer(provider) as made:
         yield made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def made_bomb() -> None:
+    """It takes long to make."""
+    assert len(bomb()["lst"]) > 100_000
 
 
 @pytest.fixture
