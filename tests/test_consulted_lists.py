@@ -312,5 +312,8 @@ def test_mistakes_in_an_entry_name_it() -> None:
     """And a gate that only verifies has nothing to publish."""
     with pytest.raises(SettingsError, match=r"JWTGATE_ISSUERS\[0\].status_from says issuer"):
         Settings(issuers=[{"issuer": "a", "secret": "k" * 40, "status_from": ["issuer"]}])
+    derived = {"secret": "k" * 40, "derived_keys": True, "endpoints": "/auth"}
+    with pytest.raises(SettingsError, match="JWTGATE_STATUS_LISTS is set, and no key signs lists"):
+        Settings(**derived, status_lists="https://a.example/auth/status")
     with pytest.raises(SettingsError, match="JWTGATE_STATUS_LISTS is set, and no key signs"):
         Settings(jwks_url="https://a.example/jwks", endpoints="/auth", status_lists="https://a.example/auth/status")

@@ -196,6 +196,31 @@ def test_one_more_round_trip_and_no_more(gate: Gate) -> None:
     assert asked == ["LookUp", "Mark"]
 
 
+@pytest.mark.parametrize("shell", ["asgi", "wsgi"])
+def test_list_comes_through_both_shells(gate: Gate, shell: str) -> None:
+    """Without a token, however the application is exempt; and it is no token itself."""
+    from shells import Sent, asgi_application, ask_asgi, ask_wsgi, wsgi_application
+
+    from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
+    from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
+
+    asgi: Any = ASGIMiddleware(asgi_application, gate=gate)
+    wsgi: Any = WSGIMiddleware(wsgi_application, gate=gate)
+
+    def ask(sent: Sent) -> Any:
+        return ask_asgi(asgi, sent) if shell == "asgi" else ask_wsgi(wsgi, sent)
+
+    name, _ = place_of(gate.issue("alice"))
+    told = ask(Sent("GET", f"/auth/status/{name}"))
+    assert told.status == 200 and told.header("content-type") == "application/statuslist+jwt"
+    assert claims_of(told.body.decode())["sub"] == f"{URL}/{name}"
+    again = ask(Sent("GET", f"/auth/status/{name}", (("if-none-match", str(told.header("etag"))),)))
+    assert again.status in (200, 304)
+    assert ask(Sent("HEAD", f"/auth/status/{name}")).status == 200
+    assert ask(Sent("GET", f"/auth/status/{name}x")).status == 404
+    assert ask(Sent("GET", "/", (("authorization", f"Bearer {told.body.decode()}"),))).status == 401
+
+
 # --- unknown lists
 
 

@@ -219,6 +219,23 @@ def test_marks_that_are_lost_alone_end_the_list() -> None:
         assert get(uri_of(victim))[0] == 404 and get(uri_of(other))[0] == 200
 
 
+def test_partitions_share_one_list() -> None:
+    """The registry stands with the history that the list is of, whatever is spread."""
+    with Server(valkey_binary()) as server, Publisher(server.url, partitions=4) as publisher:
+        tokens = publisher.ask("issue", sub="alice", count=40)
+        (other,) = publisher.ask("issue", sub="bob")
+        assert len({uri_of(token) for token in (*tokens, other)}) == 1
+        with server.client() as client:
+            assert len(client.keys("*:m:sl-*")) == 1
+        with closing(publisher.consumer()) as gate:
+            assert gate.ready() and answer(gate, tokens[0]) == answer(gate, other) == "admitted"
+            publisher.ask("revoke", jti=claims_of(tokens[0])["jti"])
+            within_ttl(gate, tokens[0], "revoked")
+            publisher.ask("revoke", sub="alice")
+            within_ttl(gate, tokens[39], "revoked")
+            assert answer(gate, other) == "admitted"
+
+
 def test_ten_thousand_tokens_of_one_list() -> None:
     """Exactly those that were revoked are dead, and the list stays small."""
     with Server(valkey_binary()) as server, Publisher(server.url) as publisher:

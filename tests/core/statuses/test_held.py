@@ -389,6 +389,22 @@ def test_failures_cool_down() -> None:
     assert 0 < first < gate.statuses.next_due(now)[1] <= 60.0
 
 
+def test_older_list_is_passed_over() -> None:
+    """It neither replaces the one that is held nor lets it live longer; the next look comes as it would have."""
+    gate = Gate()
+    gate.ready(7, ttl=10)
+    followed = gate.statuses.followed[URI]
+    held = followed.held
+    assert held is not None
+    usable_until, now = held.usable_until, gate.time.now + 8
+    gate.statuses.begin(followed, now)
+    gate.statuses.pass_over(followed, FetchedList(StatusList(1, bytes(8)), START - 100, 10, None), now)
+    assert followed.held is held and held.usable_until == usable_until and not held.is_over
+    assert gate.statuses.next_due(now)[1] == pytest.approx(7.5)
+    gate.live()
+    assert gate.decide(token(7)) == "revoked"
+
+
 def test_most_urgent_comes_first() -> None:
     """One thread, one list at a time."""
     gate = Gate()

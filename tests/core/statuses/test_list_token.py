@@ -10,9 +10,12 @@ from core.scripted import START
 from core.statuses.listing import ISSUER, OTHER, SECRET, URI, list_token, listed, policy_of
 from keymaking import make_pairs
 
+from jwtgate.core.parsing import parse
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.core.statuses.list_token import read_list_token
 from jwtgate.core.statuses.status_list import UnreadableList
+from jwtgate.core.verification import screen
+from jwtgate.errors import WrongType
 
 
 def read(text: bytes, **settings: Any) -> Any:
@@ -90,6 +93,27 @@ def test_retired_key_vouches_for_no_list() -> None:
     rulings = {policy.keys.keys[0].handle: Ruling(Toggle(True, "e", 1, START)).encode()}
     with pytest.raises(UnreadableList, match="retired"):
         read_list_token(list_token(), URI, policy, START, rulings.get)
+
+
+@pytest.mark.parametrize("settings", [{}, {"typ": "JWT"}, {"typ": "at+jwt"}, {"audience": ["*"]}])
+def test_list_token_is_no_access_token(settings: dict[str, Any]) -> None:
+    """Anybody may fetch it, it has a subject, and the issuer's key signed it: nobody is let in with it."""
+    policy = policy_of(**settings)
+    for text in (
+        list_token(),
+        list_token(typ="JWT"),
+        list_token(typ="at+jwt"),
+        list_token(typ=None),
+        list_token(typ="StatusList+JWT"),
+    ):
+        with pytest.raises(WrongType):
+            screen(parse(text, 8192), {None: policy, ISSUER: policy}, START)
+
+
+def test_key_that_only_gives_subjects_theirs_signs_no_list() -> None:
+    """``DERIVED_KEYS``: the secret itself signs nothing."""
+    with pytest.raises(UnreadableList, match="DERIVED_KEYS"):
+        read(list_token(), derived_keys=True)
 
 
 def test_audience_of_the_gate_is_fine() -> None:
