@@ -166,8 +166,8 @@ class StatusLists:
         if not count or not (yield from self._is_whole(name, group)) or not (yield from self._is_current(policy, name)):
             return None
         made: Published = yield Compute(partial(self._signed, policy, text, values, asked_at))
+        self._made.pop(text, None)  # so that it is the latest; in one step each, since threads come here
         self._made[text] = made
-        self._made.move_to_end(text)
         while len(self._made) > MAX_MADE:
             self._made.popitem(last=False)
         return made

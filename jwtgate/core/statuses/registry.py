@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import deque
 from dataclasses import dataclass
 from hashlib import sha256
 from struct import Struct
@@ -201,7 +200,7 @@ class Registry:
         self.partitions = partitions
         self.draw = draw
         self._place: dict[str, ListName] = {}
-        self._taken: deque[bool] = deque(maxlen=TRIES)
+        self._taken: tuple[bool, ...] = ()
 
     @property
     def longest_claim(self) -> dict[str, Any]:
@@ -230,7 +229,7 @@ class Registry:
             if not is_whole(marked, name):
                 self._place[span] = ListName(epoch, span, math.ceil(marked.since + MAX_SKEW_SECONDS), name.serial)
                 continue
-            self._taken.append(not marked.is_new)
+            self._taken = (*self._taken, not marked.is_new)[-TRIES:]
             if marked.is_new:
                 return self._claim(name, index)
         raise StoreUnavailable("no entry of a status list could be had")
@@ -240,10 +239,10 @@ class Registry:
         now, name = self.clock.wall(), self._place.get(span)
         if name is None or name.epoch != epoch or now >= name.ends_at:
             name = ListName(epoch, span, int(now // SPANS[span]) * SPANS[span], 0)
-            self._taken.clear()
+            self._taken = ()
         elif sum(self._taken) > MOST_TAKEN:
             name = name._replace(serial=min(name.serial + 1, LONGEST_SERIAL))
-            self._taken.clear()
+            self._taken = ()
         self._place[span] = name
         return name
 

@@ -102,7 +102,6 @@ def test_list_token_is_no_access_token(settings: dict[str, Any]) -> None:
     for text in (
         list_token(),
         list_token(typ="JWT"),
-        list_token(typ="at+jwt"),
         list_token(typ=None),
         list_token(typ="StatusList+JWT"),
     ):
