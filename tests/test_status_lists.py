@@ -340,7 +340,84 @@ def test_marks_that_were_lost_make_no_list(gate: Gate) -> None:
     assert Made(gate, name, lossy).run() is None
 
 
+def test_page_of_another_history_makes_no_list(gate: Gate) -> None:
+    """Whatever the look-ups around it say."""
+    name, _ = place_of(gate.issue("alice"))
+
+    def other(effect: Any, answer: Any) -> Any:
+        return replace(answer, epoch=replace(answer.epoch, name="anotherepoc")) if isinstance(effect, Marks) else answer
+
+    assert Made(gate, name, other).run() is None
+
+
+def test_look_up_of_another_history_is_503(gate: Gate) -> None:
+    """Rulings of two histories are not mixed."""
+    name, _ = place_of(gate.issue("alice"))
+    gate.follower.stop()
+    seen = []
+
+    def second(effect: Any, answer: Any) -> Any:
+        seen.extend([effect] * isinstance(effect, LookUp))
+        if len(seen) != 2 or not isinstance(effect, LookUp):
+            return answer
+        return Looked(replace(answer.facts, epoch=replace(answer.facts.epoch, name="anotherepoc")), answer.sent_at)
+
+    with pytest.raises(StoreUnavailable):
+        Made(gate, name, second).run()
+
+
+def test_memory_that_fills_up_in_the_making_is_503(gate: Gate) -> None:
+    """Between the look at the view and the judgement something may have been left out."""
+    gate.issue("alice")
+    judge = published._Judge(gate.plans.issuer.policy(), gate.view, str(gate.view.parts[0].epoch))
+    with pytest.raises(StopIteration):
+        next(judge.prepare((), is_live=True))
+    assert judge.judged(()) == {}
+    gate.view.rulings.is_complete = False
+    with pytest.raises(StoreUnavailable):
+        judge.judged(())
+
+
 # --- the cost
+
+
+def test_list_of_many_pages_is_one(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From memory and by look-ups, which are cut into pieces, too."""
+    monkeypatch.setattr(published, "PAGE", 2)
+    monkeypatch.setattr(published, "CHUNK", 3)
+    tokens = [gate.issue(f"user{number}") for number in range(7)]
+    gate.revoke(sub="user3", wait=True)
+    assert [status_of(gate, token) for token in tokens] == [0, 0, 0, 1, 0, 0, 0]
+    gate.follower.stop()
+    gate.view.rulings.clear()
+    assert [status_of(gate, token) for token in tokens] == [0, 0, 0, 1, 0, 0, 0]
+
+
+def test_list_that_takes_too_long_is_503(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For who makes it and for who waits."""
+    monkeypatch.setattr(published, "PAGE", 1)
+    name = {place_of(gate.issue("alice"))[0] for _ in range(3)}.pop()
+    monkeypatch.setattr(published, "MAKING_SECONDS", 0.0)
+    with pytest.raises(StoreUnavailable):
+        list_of(gate, name)
+    plan = gate.plans.lists.published(name)
+    next(plan)
+    with pytest.raises(StoreUnavailable):
+        next(gate.plans.lists.published(name))
+
+
+def test_list_that_was_slow_to_make_is_fresh_for_longer(gate: Gate) -> None:
+    """So that no number of tokens keeps a process busy with lists alone."""
+    name, _ = place_of(gate.issue("alice"))
+    began = gate.clock.boot()
+
+    def slow(effect: Any, answer: Any) -> Any:
+        if isinstance(effect, Marks):
+            time.sleep(0.2)
+        return answer
+
+    made = Made(gate, name, slow).run()
+    assert made.fresh_until - began >= 0.2 * published.COST_SHARE
 
 
 def test_list_is_made_once_for_all_who_ask(gate: Gate) -> None:
