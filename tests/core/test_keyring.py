@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime
+import gc
 import json
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from keymaking import ALGORITHMS, SECRET, Pair
 
 from jwtgate.core.key_material import public_key_of, read_jwk, thumbprint_of
 from jwtgate.core.keyring import Built, KeyRing, build
-from jwtgate.errors import UnknownKey
+from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +162,28 @@ def test_unknown_kid_is_refused_where_kids_are_in_use(pairs: Pairs) -> None:
     for kid in ("b", "A", "", "a "):
         with pytest.raises(UnknownKey):
             ring.candidates("RS256", kid)
+
+
+def test_refusal_in_doubt_leaves_nothing_to_the_collector() -> None:
+    """Anybody can invent kids: what such a request held is free at once, and no pause of the collector meets another one."""
+    ring = KeyRing((), doubts=lambda _: KeysUnavailable("being fetched"), is_whole=False)
+
+    class Held:
+        """What the frame of a request holds."""
+
+    def request() -> weakref.ref[Held]:
+        held = Held()
+        try:
+            ring.candidates("ES256", "invented")
+        except KeysUnavailable:
+            return weakref.ref(held)
+        raise AssertionError("not refused")
+
+    gc.disable()
+    try:
+        assert request()() is None
+    finally:
+        gc.enable()
 
 
 def test_token_without_kid_needs_exactly_one_fitting_key(pairs: Pairs) -> None:
