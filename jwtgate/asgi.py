@@ -221,7 +221,7 @@ async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> 
     endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
     if endpoint is None:
         return False
-    body = await bodies.receive(request, receive) if endpoint.takes_form else b""
+    body = await bodies.receive(request, receive) if endpoint.takes_body else b""
     if body is not None:
         response = await nonblocking.run(endpoint.answer(body), gate.waiter)
         await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)

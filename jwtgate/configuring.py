@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
@@ -71,6 +72,9 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        events_authorization=None
+        if settings.events_authorization is None
+        else sha256(settings.events_authorization.encode("latin-1")).digest(),
         policies=rules.policies,
     )
     return Endpoints(settings.endpoints, operations, known)

@@ -58,6 +58,8 @@ class JWTGateError(Exception):
         error: stable code for the wire (RFC 6750 §3.1, RFC 6749 §5.2).
         description: one fixed sentence for the caller, the same for every cause it covers.
         reason: stable code for logs and counters, precise.
+        form: of the answer's body: problem details (RFC 9457), or what the specification of an endpoint has in their place:
+            ``oauth`` (RFC 6749 §5.2), ``event`` (RFC 8935 §2.3).
         realm, resource_metadata: of the gate, for the challenge; the second empty where there is none.
     """
 
@@ -65,6 +67,7 @@ class JWTGateError(Exception):
     error: ClassVar[str] = "server_error"
     description: ClassVar[str] = "The request could not be judged."
     reason: ClassVar[str] = "error"
+    form: ClassVar[Literal["problem", "oauth", "event"]] = "problem"
     realm: str = "jwtgate"
     resource_metadata: str = ""
 

@@ -112,7 +112,7 @@ class JWTGateMiddleware:
         if endpoint is None:
             return None
         gate.start()
-        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        body = bodies.read(request, environ) if endpoint.takes_body else b""
         return blocking.run(endpoint.answer(body), gate.performer)
 
     def _examine(self, request: Request) -> Admitted | None:

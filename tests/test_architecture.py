@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
-    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
+    "statements": ("errors", "messages", "core"),
+    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring", "statements"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
     "gate": (

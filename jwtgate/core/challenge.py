@@ -55,12 +55,14 @@ def _rendered(
     retry_after_seconds: int | None,
     resource_metadata: str,
 ) -> Response:
-    body = _problem(kind)
+    body = _body(kind)
     headers = [
-        ("content-type", "application/problem+json"),
+        ("content-type", "application/problem+json" if kind.form == "problem" else "application/json"),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
     ]
+    if kind.form == "event":
+        headers.append(("content-language", "en"))
     challenge = _challenge(kind, realm, scopes, max_age, resource_metadata)
     if challenge is not None:
         headers.append(("www-authenticate", challenge))
@@ -69,14 +71,13 @@ def _rendered(
     return Response(kind.status, tuple(headers), body)
 
 
-def _problem(kind: type[JWTGateError]) -> bytes:
+def _body(kind: type[JWTGateError]) -> bytes:
     """RFC 9457 §4.2.1: without ``type`` the title is the status code's phrase. ASCII, so no charset is in question."""
-    members = {
-        "title": HTTPStatus(kind.status).phrase,
-        "status": kind.status,
-        "error": kind.error,
-        "error_description": kind.description,
-    }
+    members: dict[str, str | int] = {"error": kind.error, "error_description": kind.description}
+    if kind.form == "problem":
+        members = {"title": HTTPStatus(kind.status).phrase, "status": kind.status, **members}
+    elif kind.form == "event":
+        members = {"err": kind.error, "description": kind.description}
     return json.dumps(members, separators=(",", ":")).encode("ascii")
 
 

@@ -61,6 +61,10 @@ class IssuerPolicy:
         version_claim: integer claim compared with ``min_version``, or None.
         profile: how its tokens differ from others', or None: they do not.
         published: where more of its keys are published, or None: it has no others.
+        logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect
+            Back-Channel Logout §2.6); None: no logout token is taken.
+        events_audience: the same for security event tokens (RFC 8417 §2.2).
+        marks_sessionless: its tokens that name no session have a handle of their own, since one may be told to have ended.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """
@@ -77,12 +81,15 @@ class IssuerPolicy:
     version_claim: str | None
     published: Published | None = None
     profile: Profile | None = None
+    logout_audience: tuple[str, ...] | None = None
+    events_audience: tuple[str, ...] | None = None
+    marks_sessionless: bool = False
     prefixes: dict[str, bytes] = field(init=False, repr=False)
     everything: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Once per policy, what every token would compute again."""
-        kinds = ("jti", "signing_input", "sid", "sub", "client_id", *self.handle_claims)
+        kinds = ("jti", "signing_input", "sid", "sub", "client_id", "sub_without_sid", *self.handle_claims)
         object.__setattr__(self, "prefixes", {kind: _netstrings(self.namespace, kind) for kind in kinds})
         object.__setattr__(self, "everything", digest_of(self.namespace, "all", ""))
 

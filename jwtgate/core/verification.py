@@ -17,6 +17,7 @@ from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
 from jwtgate.core.policy import ANY_AUDIENCE, spelt_otherwise
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
+from jwtgate.core.upstream import begun_at
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
 
 if TYPE_CHECKING:
@@ -193,7 +194,8 @@ def issued_of(parsed: ParsedToken, key: Key, policy: IssuerPolicy) -> Issued:
     """When a token was issued, for rulings to compare with. A version that is no integer counts as none."""
     claims = parsed.claims
     version = claims.get(policy.version_claim) if policy.version_claim is not None else None
-    return Issued(stamp_of(parsed, key), claims.get("iat"), version if type(version) is int else None)
+    began_at = begun_at(claims) if key.is_own else None
+    return Issued(stamp_of(parsed, key), claims.get("iat"), version if type(version) is int else None, began_at)
 
 
 def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
@@ -225,6 +227,8 @@ def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes
     prefixes = policy.prefixes
     handles = [_digest(prefixes, kind, claims[kind]) for kind in _BUILT_IN_CLAIMS if claims.get(kind) is not None]
     handles.append(policy.everything)
+    if policy.marks_sessionless and claims.get("sid") is None and claims.get("sub") is not None:
+        handles.append(_digest(prefixes, "sub_without_sid", claims["sub"]))
     for kind in policy.handle_claims:
         value = claims.get(kind)
         if value is not None:

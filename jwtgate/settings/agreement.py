@@ -96,6 +96,13 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_DURABILITY", "is set, and JWTGATE_STORE is no Redis or Valkey", "0, or such a store")
+    for name in ("logout_audience", "events_audience"):
+        if values.get(name) is not None and "endpoints" not in given:
+            yield sentence(
+                f"JWTGATE_{name.upper()}", "is set without JWTGATE_ENDPOINTS, so nobody can tell", "both, or neither"
+            )
+        if values.get(name) is not None and not {"issuer", "issuers"} & given:
+            yield sentence(f"JWTGATE_{name.upper()}", "is set without JWTGATE_ISSUER or JWTGATE_ISSUERS", "with one of them")
     if values.get("resource_scopes") is not None and "resource" not in given:
         yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:

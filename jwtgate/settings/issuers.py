@@ -29,6 +29,7 @@ from jwtgate.settings.vocabulary import (
     JWKS_URL,
     LEEWAY,
     MAX_TTL,
+    OUR_NAMES,
     PEM,
     PRIVATE_KEYS,
     REQUIRE,
@@ -55,6 +56,8 @@ MEMBERS: dict[str, Kind] = {
     "require": REQUIRE,
     "leeway": LEEWAY,
     "max_ttl": MAX_TTL,
+    "logout_audience": OUR_NAMES,
+    "events_audience": OUR_NAMES,
     "preset": PRESET,
     "claims": MAPPING,
     "audience_claim": AUDIENCE_CLAIM,
@@ -177,6 +180,9 @@ class Policies:
             handle_claims=rules.get("handles") or (),
             version_claim=rules.get("version_claim"),
             published=published,
+            logout_audience=rules.get("logout_audience"),
+            events_audience=rules.get("events_audience"),
+            marks_sessionless=rules["hears"],
             profile=fitted.profile,
         )
 
@@ -245,6 +251,9 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     Args: values: the checked settings, rows with mistakes left at their defaults. entries: checked.
     """
     policies = Policies()
+    # A transmitter of events may speak of the sessions of any issuer.
+    hears = any(each.get(name) is not None for each in (values, *entries) for name in ("logout_audience", "events_audience"))
+    values = {**values, "hears": hears}
     rules = {name: value for name, value in values.items() if name not in (*READERS, "preset")}
     ours = _ours(entries)
     for index, entry in enumerate(entries):

@@ -28,6 +28,7 @@ from jwtgate.settings.vocabulary import (
     COOKIE_NAME,
     DURABILITY,
     ENDPOINTS,
+    EVENTS_AUTHORIZATION,
     EXEMPT,
     HANDLES,
     ISSUER,
@@ -38,6 +39,7 @@ from jwtgate.settings.vocabulary import (
     LOCATIONS,
     MAX_TTL,
     ORIGINS,
+    OUR_NAMES,
     PEM,
     PREFIX,
     PRIVATE_KEYS,
@@ -62,7 +64,7 @@ __all__ = ["Settings", "rows"]
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
-MASKED = ("secret", "private_key", "public_key", "issuers")
+MASKED = ("secret", "private_key", "public_key", "issuers", "events_authorization")
 MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
@@ -179,6 +181,13 @@ class Settings:
     clients: Sequence[str] | None = _row(
         None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
     )
+    logout_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's logout tokens: our client ids; unset: none is taken (back-channel logout)."
+    )
+    events_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's security event tokens; unset: none is taken (Shared Signals, CAEP)."
+    )
+    events_authorization: str | None = _row(None, EVENTS_AUTHORIZATION, "Authorization that transmitters of events show.")
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
     resource: str | None = _row(
         None, RESOURCE, "URL of what is protected: it has metadata, and challenges say where (RFC 9728)."
