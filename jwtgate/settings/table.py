@@ -121,7 +121,7 @@ class Settings:
         None, AUDIENCE, "Any of them matches; unset: a token that has aud is refused; * accepts all."
     )
     issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
-        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
+        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, preset, claims; one may sign."
     )
     preset: str | None = _row(None, PRESET, "The identity provider by its name: what its tokens are like.")
     require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
