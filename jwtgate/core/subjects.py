@@ -54,11 +54,17 @@ class Asked:
     mapper: SubjectMapper | None
 
     def policy(self, issuer: str) -> IssuerPolicy | None:
-        """The configured issuer of that name, or that spells itself so, too."""
+        """The configured issuer of that name, or that spells itself so, too, if the transmitter may speak of it.
+
+        Who issues tokens speaks of its own alone: a partner may log out its users, and nobody else's. An issuer of which no
+        token is admitted was configured for nothing but to speak of others.
+        """
         try:
-            return self.policies.get(issuer) or spelt(issuer, self.policies)
+            found = self.policies.get(issuer) or spelt(issuer, self.policies)
         except WrongIssuer:
             return None
+        profile = self.home.profile
+        return found if found is self.home or (profile is not None and profile.admits == "none") else None
 
 
 def named(identifier: object, asked: Asked) -> Plan[tuple[Named, ...]]:

@@ -23,7 +23,7 @@ from provider_tokens import (
 
 from jwtgate.core.effects import LookUp, Pause, Write
 from jwtgate.core.hearing import ANSWER_SECONDS, KEYS_SECONDS
-from jwtgate.core.history import Worker
+from jwtgate.core.history import NotDurable, Worker
 from jwtgate.core.keys import KeyRing, KeysDue
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling
@@ -185,6 +185,25 @@ def test_failed_write_is_not_remembered_as_done(world: HearingWorld) -> None:
         world.logout(token)
     world.store.is_down = False
     assert world.logout(token) is not None and not world.is_live(access(sid="s1"))
+
+
+@pytest.mark.parametrize("is_store_up", [True, False])
+def test_write_that_is_not_durable_is_done_again_when_it_is_told_again(world: HearingWorld, is_store_up: bool) -> None:
+    """JWTGATE_DURABILITY, and a journal that does not answer: 503, and then not the success that it was not."""
+    token = logout()
+    plan = world.hearing.logout(token)
+    effect = plan.send(world.answer(next(plan)))
+    assert isinstance(effect, Write)
+    written = world.answer(effect)
+    lifting = plan.throw(NotDurable(written, "no replica has it"))
+    assert isinstance(lifting, Write)
+    with pytest.raises(NotDurable):
+        if is_store_up:
+            plan.send(world.answer(lifting))
+        else:
+            plan.throw(StoreUnavailable("gone"))
+    assert not world.is_live(access(sid="s1"))
+    assert (world.logout(token) is not None) is is_store_up
 
 
 def test_two_at_once_come_to_the_same(world: HearingWorld) -> None:
