@@ -26,6 +26,7 @@ ROWS = {
     "propagation": "propagation:uvicorn_workers",
     "propagation-gunicorn": "propagation:gunicorn_workers",
     "wait": "propagation:waiting",
+    "retired-keys": "propagation:retired_keys",
     "import": "imports:imports",
     "exchange": "exchanges:exchanges",
     "follower": "following:following",

@@ -1,4 +1,4 @@
-"""Rows 5 to 7: how long a worker goes on admitting what has been revoked, and how long ``revoke(wait=True)`` takes.
+"""Rows 5 to 7, and 16: how long a worker goes on admitting what has been revoked, and how long ``revoke(wait=True)`` takes.
 
 Four workers follow one store on this machine's cores; this process writes 100 rulings a second. Each worker stamps the moment
 at which it applied a ruling (``stamps``); this process stamps the moment at which the store's acknowledgement reached it. The
@@ -8,6 +8,7 @@ Under load the writer itself waits for a core, so the time from before the write
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import secrets
@@ -18,21 +19,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
 from benchmarks.measuring import Line, Options, median, percentile
 from benchmarks.serving import gunicorn, loading, serving, uvicorn
 from benchmarks.stamps import FOLDER_VARIABLE, read_stamps
 from benchmarks.tokens import SECRET, mint
 from jwtgate import Gate, Settings
+from jwtgate.runtime import blocking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["Writer", "gunicorn_workers", "uvicorn_workers", "waiting"]
+__all__ = ["Writer", "gunicorn_workers", "retired_keys", "uvicorn_workers", "waiting"]
 
 WORKERS = 4
 RULINGS_PER_SECOND = 100
 LEASE_SECONDS = 1.0
+KEYS = 240
+"""To be retired."""
+
 SETTLING_SECONDS = 2.5
 """An epoch is settled, and receipts complete, once a lease has passed; this process's own beat needs no more."""
 
@@ -73,7 +81,7 @@ class Writer:
         self.gate.store.write = write_and_stamp  # type: ignore[method-assign]
 
     def write_for(self, seconds: float, per_second: int = RULINGS_PER_SECOND) -> None:
-        """Falls behind rather than bursting if a write takes longer than its turn."""
+        """Revokes tokens. Falls behind rather than bursting if a write takes longer than its turn."""
         turn = time.monotonic()
         for _ in range(int(seconds * per_second)):
             self.gate.revoke(jti=secrets.token_urlsafe(12), expires_at=time.time() + 600)
@@ -82,11 +90,11 @@ class Writer:
 
 
 @contextmanager
-def _workers(options: Options, command: list[str]) -> Iterator[tuple[str, Writer, Path, str]]:
+def _workers(options: Options, command: list[str], **more: str) -> Iterator[tuple[str, Writer, Path, str]]:
     token, prefix = mint("HS256")[0], f"propagation-{secrets.token_hex(4)}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jwtgate-bench-")))
-        variables = {FOLDER_VARIABLE: str(folder), "JWTGATE_PREFIX": prefix}
+        variables = {FOLDER_VARIABLE: str(folder), "JWTGATE_PREFIX": prefix, **more}
         url = stack.enter_context(serving(command, options.url, token, **variables))
         gate = stack.enter_context(closing(Gate(Settings(secret=SECRET, store=options.url, prefix=prefix))))
         _await_workers(gate)
@@ -134,6 +142,36 @@ def _run(case: Case, running: tuple[str, Writer, Path, str], seconds: int) -> tu
     with _load(case, url, token, seconds):
         writer.write_for(seconds)
         time.sleep(0.5)
+    return _samples(writer, folder)
+
+
+def retired_keys(options: Options) -> list[Line]:
+    """Row 16: the workers verify with many keys, and one after the other is retired, with all they remember under it."""
+    case = UVICORN[1]
+    with tempfile.TemporaryDirectory(prefix="jwtgate-bench-") as name:
+        keys = Path(name) / "keys.json"
+        keys.write_text(json.dumps({"keys": [_public_key(number) for number in range(KEYS)]}))
+        with _workers(options, uvicorn("stamped_asgi", WORKERS), JWTGATE_JWKS_FILE=str(keys)) as (url, writer, folder, token):
+            (policy,) = Settings(secret=SECRET, jwks_file=keys).policies.values()
+            runs = []
+            handles = [key.handle for key in policy.keys.keys if not key.is_own]
+            for _ in range(options.pick(3, 1)):
+                writer.times.clear()
+                with _load(case, url, token, 30):
+                    for handle in [handles.pop() for _ in range(KEYS // 4)]:
+                        blocking.run(writer.gate.plans.retire((handle,), wait=False), writer.gate.performer)
+                        time.sleep(0.05)
+                    time.sleep(0.5)
+                runs.append(_samples(writer, folder))
+    return [_line(f"16 key retired -> refused, {WORKERS} uvicorn, {case.name}", case, runs)]
+
+
+def _public_key(number: int) -> dict[str, Any]:
+    jwk = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key(), as_dict=True)
+    return {**jwk, "kid": f"key-{number}"}
+
+
+def _samples(writer: Writer, folder: Path) -> tuple[list[float], list[float]]:
     workers = read_stamps(folder)
     if len(workers) != WORKERS:
         raise AssertionError(f"{len(workers)} workers instead of {WORKERS}")

@@ -14,6 +14,7 @@ from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.settings import Settings
 
-__all__ = ["cookie_rules_of", "durability_of", "mounted", "policy_of_sessions", "reach_of", "rules_of", "session_rules_of"]
+__all__ = [
+    "cookie_rules_of",
+    "durability_of",
+    "mounted",
+    "policy_of_sessions",
+    "reach_of",
+    "resource_of",
+    "rules_of",
+    "session_rules_of",
+]
 
 
 def mounted(
@@ -65,6 +75,7 @@ def mounted(
         events_authorization=None
         if settings.events_authorization is None
         else sha256(settings.events_authorization.encode("latin-1")).digest(),
+        policies=rules.policies,
     )
     return Endpoints(settings.endpoints, operations, known)
 
@@ -75,6 +86,25 @@ def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPol
         if policy.keys.signer is not None:
             return policy
     return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedResource | None:
+    """The metadata of ``RESOURCE`` (RFC 9728 §2); None where it is unset.
+
+    Args: settings: of the gate. policy: of the issuer to which its sessions belong, whose keys are published.
+    """
+    if settings.resource is None:
+        return None
+    issuers = [issuer for issuer in settings.policies if issuer is not None and issuer.startswith(("https://", "http://"))]
+    members = {
+        "authorization_servers": issuers,
+        "scopes_supported": settings.resource_scopes,
+        # Neither a cookie nor a WebSocket's subprotocol is a method of RFC 6750.
+        "bearer_methods_supported": ["header"] if "header" in settings.locations else [],
+    }
+    signer = None if policy is None else policy.keys.signer
+    is_published = settings.endpoints is not None and signer is not None and signer.public_jwk is not None
+    return ProtectedResource(settings.resource, members, f"{settings.endpoints}/jwks.json" if is_published else None)
 
 
 def session_rules_of(settings: Settings) -> SessionRules:

@@ -264,7 +264,8 @@ class Gate:
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""
-        return answer(error, realm=self.settings.realm, retry_after_seconds=math.ceil(self.settings.lease))
+        seconds, metadata = math.ceil(self.settings.lease), self.plans.resource_metadata
+        return answer(error, realm=self.settings.realm, retry_after_seconds=seconds, resource_metadata=metadata)
 
     # --- what users call
 

@@ -11,7 +11,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, session_rules_of
+from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, resource_of, session_rules_of
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
@@ -72,8 +72,7 @@ class Plans(HearingPlans):
         self.freshen = freshen
         self.clock, self.view = clock, view
         self.decision, self.tally = decision, decision.tally
-        self.realm = settings.realm
-        self.policies = decision.rules.policies
+        self.realm, self.policies = settings.realm, decision.rules.policies
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
@@ -88,17 +87,17 @@ class Plans(HearingPlans):
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
+            sized = partial(check_size, self.cookies if "cookie" in settings.locations else None)
             self._login = Login(
-                *(session_rules_of(settings), self.issuer, self.standing),
-                draw=os.urandom,
-                draw_text=draw_text,
-                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
+                session_rules_of(settings), self.issuer, self.standing, draw=os.urandom, draw_text=draw_text, check_size=sized
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.resource = resource_of(settings, policy)
+        self.resource_metadata = "" if self.resource is None else self.resource.url
         self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
@@ -293,7 +292,7 @@ class Plans(HearingPlans):
         except JWTGateError as error:
             if is_counted:
                 self.tally.count(error)
-            error.realm = self.realm
+            error.realm, error.resource_metadata = self.realm, self.resource_metadata
             raise
 
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwtgate.claims import Claims
     from jwtgate.core.keys import KeyRing
     from jwtgate.core.profile import Profile
 
-__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published"]
+__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
 
 ANY_AUDIENCE = ("*",)
 """Accepts every ``aud`` and none."""
@@ -95,6 +98,11 @@ class IssuerPolicy:
         """Those that many tokens share: of everything, and of each key that verifies now."""
         return frozenset({self.everything, *(key.handle for key in self.keys.keys)})
 
+    @property
+    def admits_nothing(self) -> bool:
+        """Whether no token of it is for anybody: it only tells."""
+        return self.profile is not None and self.profile.admits == "none"
+
     def turn_to(self, keys: KeyRing) -> None:
         """Other keys from now on. A request that has found its key goes on with it; the view refuses to remember it."""
         object.__setattr__(self, "keys", keys)
@@ -103,3 +111,23 @@ class IssuerPolicy:
 def _netstrings(*texts: str) -> bytes:
     parts = [text.encode() for text in texts]
     return b"".join(b"%d:%b," % (len(part), part) for part in parts)
+
+
+def spelt_otherwise(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
+    """The configured issuer that spells itself so, too: it stays one issuer with one namespace."""
+    for policy in policies.values():
+        if policy.profile is not None and iss in policy.profile.spellings:
+            return policy
+    return None
+
+
+def client_of(claims: Claims, policies: Mapping[str | None, IssuerPolicy]) -> str | None:
+    """The client that a token says it was issued to, wherever its issuer says that; the token may be anybody's.
+
+    Raises: MalformedToken: a mapped claim that is no string.
+    """
+    iss = claims.get("iss")
+    policy = policies.get(iss) or policies.get(None) or spelt_otherwise(iss, policies)
+    named = claims if policy is None or policy.profile is None else policy.profile.named(claims)
+    client: str | None = named.get("client_id")
+    return client

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.claims import Claims, ClaimsList
 from jwtgate.core.effects import AskSubject, Plan
-from jwtgate.core.verification import spelt
-from jwtgate.errors import MalformedToken, UnavailableError, WrongIssuer
+from jwtgate.core.policy import spelt_otherwise
+from jwtgate.errors import MalformedToken, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,14 +57,10 @@ class Asked:
         """The configured issuer of that name, or that spells itself so, too, if the transmitter may speak of it.
 
         Who issues tokens speaks of its own alone: a partner may log out its users, and nobody else's. An issuer of which no
-        token is admitted was configured for nothing but to speak of others.
+        token is admitted was configured for nothing but to speak of others, and has no subjects itself.
         """
-        try:
-            found = self.policies.get(issuer) or spelt(issuer, self.policies)
-        except WrongIssuer:
-            return None
-        profile = self.home.profile
-        return found if found is self.home or (profile is not None and profile.admits == "none") else None
+        found = self.policies.get(issuer) or spelt_otherwise(issuer, self.policies)
+        return found if (found is self.home) is not self.home.admits_nothing else None
 
 
 def named(identifier: object, asked: Asked) -> Plan[tuple[Named, ...]]:

@@ -14,7 +14,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
-from jwtgate.core.policy import ANY_AUDIENCE
+from jwtgate.core.policy import ANY_AUDIENCE, spelt_otherwise
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
 from jwtgate.core.upstream import begun_at
@@ -37,7 +37,6 @@ __all__ = [
     "read_stamp",
     "screen",
     "select",
-    "spelt",
     "stamp_of",
     "verify_signature",
 ]
@@ -62,18 +61,12 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
         WrongIssuer: RFC 7519 §4.1.1, RFC 8725 §3.8: not a configured issuer.
         UnknownKey: RFC 8725 §3.1: no key of that issuer fits alg and kid.
     """
-    policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or spelt(parsed.claims.get("iss"), policies)
+    policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or spelt_otherwise(parsed.claims.get("iss"), policies)
+    if policy is None:
+        raise WrongIssuer("iss is not a configured issuer")
     header = parsed.header
     key = policy.keys.candidates(header["alg"], header.get("kid"))
     return policy, key if key.deriving is None else key.of_subject(parsed.claims)
-
-
-def spelt(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy:
-    """The issuer that spells itself so, too: it stays one issuer with one namespace. Raises: WrongIssuer."""
-    for policy in policies.values():
-        if policy.profile is not None and iss in policy.profile.spellings:
-            return policy
-    raise WrongIssuer("iss is not a configured issuer")
 
 
 def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now: float) -> tuple[IssuerPolicy, Key]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core.sessions.refresh_tokens import PREFIX
 from jwtgate.errors import InsufficientScope, MissingToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
@@ -46,6 +47,7 @@ class Rules:
         cookies: None: no cookie is read, set or cleared.
         events_authorization: SHA-256 of the ``Authorization`` that transmitters of security events show, or None: they need
             none, their tokens are signed.
+        policies: of all issuers, as ``core.verification.select`` takes them.
     """
 
     policy: IssuerPolicy | None
@@ -57,6 +59,7 @@ class Rules:
     max_token_bytes: int
     cookies: Cookies | None
     events_authorization: bytes | None = field(default=None, repr=False)
+    policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""

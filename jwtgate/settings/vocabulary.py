@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
-from jwtgate.settings.urls import JOURNALS_ALLOWED, STORES_ALLOWED, normal_journal, normal_key_url, normal_origin, normal_store
+from jwtgate.settings.urls import (
+    JOURNALS_ALLOWED,
+    STORES_ALLOWED,
+    normal_journal,
+    normal_key_url,
+    normal_origin,
+    normal_resource,
+    normal_store,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -31,6 +39,8 @@ __all__ = [
     "PREFIX",
     "REALM",
     "REQUIRE",
+    "RESOURCE",
+    "RESOURCE_SCOPES",
     "SECRET",
     "STORE",
     "TEN_YEARS_SECONDS",
@@ -125,6 +135,10 @@ ENDPOINTS = Text(
     "a path such as /auth: segments of letters, digits and - . _ ~, without a slash at its end",
     re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}"),
 )
+RESOURCE = Text(
+    "an https URL without query and fragment, its path of plain segments (http for localhost alone)", normal=normal_resource
+)
+RESOURCE_SCOPES = Texts(Text("scope tokens (RFC 6749 §3.3)", re.compile(r"[!#-\[\]-~]{1,256}")), most=256)
 CLIENT_ID = Text("1 to 128 printable ASCII characters without colon (RFC 7617 §2)", re.compile(r"[!-9;-~]{1,128}"))
 CLIENTS = Texts(
     Text(

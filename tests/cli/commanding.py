@@ -7,8 +7,12 @@ import subprocess
 import sys
 from typing import Any
 
+from cli.nursery import Nursery
+
 SECRET = "a-secret-of-at-least-32-bytes-for-hs256"
 COMMAND = [sys.executable, "-m", "jwtgate"]
+
+_nursery = Nursery()
 
 
 def environ(**variables: str) -> dict[str, str]:
@@ -19,9 +23,8 @@ def environ(**variables: str) -> dict[str, str]:
 
 def run(*arguments: str, text: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs to the end. Args: text: for standard input. variables: settings."""
-    return subprocess.run(
-        [*COMMAND, *arguments], input=text, env=environ(**variables), capture_output=True, text=True, timeout=30, check=False
-    )
+    status, out, err = _nursery.run(arguments, environ(**variables), text, seconds=30)
+    return subprocess.CompletedProcess([*COMMAND, *arguments], status, out, err)
 
 
 def begin(*arguments: str, **variables: str) -> subprocess.Popen[Any]:

@@ -129,7 +129,9 @@ def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None
 
 def test_other_deployments_carry_no_further_handle() -> None:
     """Only where a provider may tell of the end of a session."""
-    entries = [{name: value for name, value in entry.items() if "_audience" not in name} for entry in issuers()]
+    entries = [
+        {name: value for name, value in entry.items() if "_audience" not in name and name != "admits"} for entry in issuers()
+    ]
     policies = HearingWorld(issuers=entries).policies
     assert not any(policy.marks_sessionless for policy in policies.values())
     assert all(policy.marks_sessionless for policy in HearingWorld().policies.values())
@@ -548,6 +550,32 @@ def test_old_style_subjects_are_understood(world: HearingWorld) -> None:
     bare = {"user": {"subject_type": "iss_sub", "iss": PROVIDER, "sub": "u3"}}
     assert world.events(event(jti="e3", sub_id=LACKING, events={SESSION_REVOKED: {"subject": bare}})) is not None
     assert not world.is_live(access(sub="u3"))
+
+
+def test_partner_that_issues_tokens_speaks_of_its_own_alone() -> None:
+    """It may log out its users; ours and those of other issuers are none of its business. An application may say otherwise."""
+    entries = issuers()
+    entries[1] |= {"events_audience": "shop-api"}
+    world = HearingWorld(issuers=entries)
+    pair = world.start("u1")
+    told = {"iss": PROVIDER, "key": "p256", "alg": "ES256"}
+    for number, who in enumerate((subject("u1", OWN), {"format": "jwt_id", "iss": OWN, "jti": claims_of(pair)["jti"]})):
+        assert world.events(event(jti=f"e{number}", sub_id=who, **told)) is None
+    assert world.writes()[1:] == [] and world.is_live(pair.access_token)
+    assert world.events(event(jti="own", **told)) is not None and not world.is_live(access())
+    world.mapper = lambda _: (OWN, "u1")
+    world.later(2)
+    world.events(event(jti="mapped", iat=NOW + 2, sub_id=subject("u1", OWN), **told))
+    assert not world.is_live(pair.access_token)
+
+
+def test_transmitter_without_tokens_has_no_subjects_itself(world: HearingWorld) -> None:
+    """What it calls its own only the application can tell, as with Google's events."""
+    own = subject("g1", "https://ssf.example/")
+    assert world.events(event(sub_id=own)) is None
+    world.mapper = lambda _: (PROVIDER, "u1")
+    world.events(event(jti="e2", sub_id=own))
+    assert not world.is_live(access())
 
 
 @pytest.mark.parametrize("format_", ["email", "phone_number", "account", "did", "uri", "something_new", "iss_sub"])

@@ -35,6 +35,7 @@ DEFAULTS = {
     "issuer": None,
     "audience": None,
     "issuers": None,
+    "preset": None,
     "require": ("exp",),
     "leeway": 0,
     "typ": None,
@@ -76,6 +77,8 @@ DEFAULTS = {
     "events_audience": None,
     "events_authorization": None,
     "realm": "jwtgate",
+    "resource": None,
+    "resource_scopes": None,
     "partitions": 1,
 }
 
@@ -97,12 +100,9 @@ NUMBERS = (
     "rotate_after",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(
-    name
-    for name in DEFAULTS
-    if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys")
-)
+LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes")
+FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
+TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
@@ -340,6 +340,21 @@ def test_each_issuer_calls_us_by_names_of_its_own() -> None:
     assert told == [(("web", "app"), None, True), (("shop",), ("api",), True)]
     (mistake,) = mistakes(secret=None, issuers=[{**entries[0], "logout_audience": "*"}], endpoints="/auth")
     assert mistake.startswith("JWTGATE_ISSUERS[0].logout_audience")
+
+
+def test_issuer_of_which_nothing_is_admitted_tells_something() -> None:
+    """Else it is there for nothing; and it makes no tokens of ours."""
+    entry = {"issuer": "https://a.example", "public_key": public_pem(), "admits": "none"}
+    (mistake,) = mistakes(secret=None, issuers=[entry])
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is none without")
+    (policy,) = Settings(issuers=[{**entry, "events_audience": "api"}], endpoints="/auth").policies.values()
+    assert policy.admits_nothing and policy.audience is None
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    own = {"issuer": "https://a.example", "private_key": key.decode(), "admits": "none", "events_audience": "api"}
+    (mistake,) = mistakes(secret=None, issuers=[own], endpoints="/auth")
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is set beside a private key")
 
 
 def test_authorization_of_transmitters_is_a_secret() -> None:
