@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from jwtgate.core.certificates import Certificates
+from jwtgate.core.challenge import Offer
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.nonces import Nonces
+from jwtgate.core.possession_rules import PossessionRules
+from jwtgate.core.proof import ProofRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.endpoints.call import Cookies, Rules
@@ -30,7 +36,9 @@ __all__ = [
     "cookie_rules_of",
     "durability_of",
     "mounted",
+    "offer_of",
     "policy_of_sessions",
+    "possession_of",
     "reach_of",
     "resource_of",
     "rules_of",
@@ -143,7 +151,31 @@ def reach_of(settings: Settings) -> float:
             return settings.lease
 
 
-def rules_of(settings: Settings) -> RequestRules:
+def possession_of(settings: Settings, clock: Clock) -> PossessionRules:
+    """What requests with sender-constrained tokens must show."""
+    secret, header = settings.dpop_nonce_secret, settings.client_cert
+    return PossessionRules(
+        dpop=settings.dpop,
+        public_url=settings.public_url or "",
+        proofs=ProofRules(
+            tuple(settings.dpop_algorithms),
+            settings.dpop_window,
+            None if secret is None else Nonces(secret.encode(), clock.wall),
+        ),
+        certificates=Certificates(
+            None if header == "tls" else header.encode(), tuple(map(ip_network, settings.trusted_proxies or ()))
+        ),
+    )
+
+
+def offer_of(settings: Settings) -> Offer | None:
+    """What challenges offer besides Bearer."""
+    if settings.dpop == "off":
+        return None
+    return Offer(" ".join(settings.dpop_algorithms), is_alone=settings.dpop == "required")
+
+
+def rules_of(settings: Settings, clock: Clock) -> RequestRules:
     """What holds for requests. The policies are copies: their keys change with those of one gate."""
     return RequestRules(
         policies={issuer: replace(policy) for issuer, policy in settings.policies.items()},
@@ -152,6 +184,7 @@ def rules_of(settings: Settings) -> RequestRules:
             settings.cookie,
             settings.max_token_bytes,
             refresh_cookie_name=settings.refresh_cookie,
+            reads_dpop=settings.dpop != "off",
         ),
         exemption=Exemption(tuple(settings.exempt or ())),
         csrf=settings.csrf,
@@ -161,6 +194,7 @@ def rules_of(settings: Settings) -> RequestRules:
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
+        possession=possession_of(settings, clock),
     )
 
 

@@ -113,7 +113,7 @@ class Plans(HearingPlans):
 
     def introspect(self, token: str) -> Plan[Admitted]:
         """The decision about one token, without the checks, which are about requests."""
-        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_checked=False), is_counted=True)
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_told_only=True), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
-    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.profile"),
+    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.target_uri"),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("core", "endpoints", "settings", "stores.contract"),
@@ -48,7 +48,7 @@ PURE_ROOMS = ("core", "endpoints", "auditing")
 PURE = frozenset(
     """
     __future__ abc base64 binascii bisect collections contextlib copy dataclasses enum functools graphlib hashlib heapq hmac
-    http itertools json math operator re string struct types typing unicodedata urllib
+    http ipaddress itertools json math operator re string struct types typing unicodedata urllib
     """.split()
 )
 """What these may import of the standard library: nothing that waits, draws, logs, or reads a clock or the machine."""

@@ -12,6 +12,7 @@ Invariants:
     than one lease. R3: ``view.admit`` refuses late fills.
   * What cannot be known is ``StoreUnavailable``; only ``ON_STORE_DOWN`` can make that an admission, and then only with
     what it says: ``cached`` what was admitted before, within the grace; ``admit`` what signature and expiry allow.
+  * A token that is bound to its sender passes only with a request that shows possession (``possession``), each time anew.
   * The application's checks see every request that shows a token, remembered or not; what they say is not remembered.
 
 Sources: RFC 7519 §7.2, RFC 6750 §2 and §3, RFC 8725. Does no I/O: it yields ``LookUp``, ``Ask`` and ``Pause``.
@@ -39,12 +40,13 @@ from jwtgate.core.keys import KeysAwaited, once_known
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
+from jwtgate.core.possession import Bond, Possession, bond_of
 from jwtgate.core.recollection import Recollection
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.upstream import CLAIM, with_links
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
-from jwtgate.errors import MissingToken, StoreUnavailable
+from jwtgate.errors import JWTGateError, MissingToken, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
     from jwtgate.messages import Request, Source
 
 __all__ = ["Decision"]
+
+_NO_BOND = Bond(None, None)
+"""That of no token."""
 
 MAX_HEADERS = 64
 """Verified headers kept: one per key and kind of token."""
@@ -78,6 +83,8 @@ class Decision(Recollection):
         super().__init__(rules, view, clock, store_is_down, tally)
         self.checks = Checks() if checks is None else checks
         self._headers: dict[bytes, Claims] = {}
+        self._possession = Possession(rules.possession, clock, tally)
+        self._carefree = None if rules.possession.dpop == "off" else _NO_BOND
         if self.checks:
             self.forgo_hits()
 
@@ -107,34 +114,50 @@ class Decision(Recollection):
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
-        entry, unasked = yield from self._decided(credential.token, credential.source, request, is_checked=is_checked)
-        if credential.source == "cookie" and rules.csrf == "double-submit":
-            cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
-        yield from ask(unasked, entry.token, request)
+        try:
+            entry, unasked = yield from self._decided(
+                credential.token, credential.source, request, is_checked=is_checked, is_dpop=credential.is_dpop
+            )
+            # Nothing but the token itself leads to an entry without a bond, and then only where no scheme but Bearer is ours.
+            if entry.bond is not self._carefree:
+                yield from self._possession.show(entry.bond, credential, request)
+            if credential.source == "cookie" and rules.csrf == "double-submit":
+                cross_site.check_double_submit(request, entry.token.claims.get("csrf"))
+            yield from ask(unasked, entry.token, request)
+        except JWTGateError as error:
+            error.is_dpop = credential.is_dpop
+            raise
         return entry
 
-    def decide(self, token: bytes, source: Source | None, *, is_checked: bool = True) -> Plan[Admitted]:
-        """Whether one token may pass now, with no request to look at.
+    def decide(self, token: bytes, source: Source | None, *, is_told_only: bool = False) -> Plan[Admitted]:
+        """Whether one token may pass now, with no request to look at: none that is bound to its sender may.
 
-        Args: token: as found, nothing in it trusted. source: where it was found. is_checked: ask the application's checks.
+        Args:
+            token: as found, nothing in it trusted.
+            source: where it was found.
+            is_told_only: nobody gets anything for it: a bound token is told like any other (RFC 7662, RFC 8705 §3.2), and the
+                application's checks, which are about requests, are not asked.
+
         Raises: ``InvalidToken`` and its kin; ``StoreUnavailable``; what a check refuses with.
         """
-        entry, unasked = yield from self._decided(token, source, None, is_checked=is_checked)
+        entry, unasked = yield from self._decided(token, source, None, is_checked=not is_told_only)
+        if entry.bond is not self._carefree and not is_told_only:
+            self._possession.check_form(entry.bond, source, is_dpop=False, has_request=False)
         yield from ask(unasked, entry.token, None)
         return entry
 
     def _decided(
-        self, token: bytes, source: Source | None, request: Request | None, *, is_checked: bool
+        self, token: bytes, source: Source | None, request: Request | None, *, is_checked: bool, is_dpop: bool = False
     ) -> Plan[tuple[Admitted, tuple[Check, ...]]]:
         """What is known of the token alone, and the checks that are still to be asked about it."""
         before, after = (tuple(self.checks.before), tuple(self.checks.after)) if is_checked else ((), ())
         entry = self._remembered(token, source)
         if entry is not None:
             return entry, before + after
-        return (yield from self._judged(token, source, before, request)), after
+        return (yield from self._judged(token, source, before, request, is_dpop=is_dpop)), after
 
     def _judged(
-        self, token: bytes, source: Source | None, before: tuple[Check, ...], request: Request | None
+        self, token: bytes, source: Source | None, before: tuple[Check, ...], request: Request | None, *, is_dpop: bool
     ) -> Plan[Admitted]:
         """A token that is not remembered. What fails in a check is no failure of the store: ``ON_STORE_DOWN`` is not asked."""
         self.tally.misses += 1
@@ -142,6 +165,8 @@ class Decision(Recollection):
             case = self._screened(token)
         except KeysAwaited:
             case = yield from once_known(lambda: self._screened(token), self.clock)
+        if case.bond is not self._carefree and request is not None:
+            self._possession.check_form(case.bond, source, is_dpop=is_dpop)
         if before:
             yield from ask(before, to_unverified_token(case.parsed, source, case.policy.profile), request)
         if self.rules.verifies_first:
@@ -152,7 +177,7 @@ class Decision(Recollection):
             return self._without_store(error, case, token, source)
         if not self.rules.verifies_first:
             self._verify(case)
-        return self._remember(case, self.key_of(token, source), source, facts)
+        return self._remember(case, token, source, facts)
 
     # --- the parts of a decision
 
@@ -165,7 +190,8 @@ class Decision(Recollection):
             handles = with_links(handles, parsed.claims)
         if key.subject_handle is not None:
             handles = (*handles, key.subject_handle)
-        return Case(parsed, policy, key, (*handles, key.handle))
+        bond = bond_of(parsed.claims["cnf"]) if "cnf" in parsed.claims else None
+        return Case(parsed, policy, key, (*handles, key.handle), bond)
 
     def _from_memory(self, case: Case) -> Known | None:
         """R1: what this process knows refuses, live or not; it answers for the rest only while live and complete.
@@ -216,12 +242,18 @@ class Decision(Recollection):
                 self._headers.clear()
             self._headers[parsed.header_segment] = parsed.header
 
-    def _remember(self, case: Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
+    def _remember(self, case: Case, token: bytes, source: Source | None, facts: Known) -> Admitted:
         entry = self._entry(case, source, facts.ends_at)
         now = self.boot()
         if self.view.is_live(now):
-            self.view.admit(key, entry, facts, case.handles, now)
+            self.view.admit(self._key_for(case, token, source), entry, facts, case.handles, now)
         return entry
+
+    def _key_for(self, case: Case, token: bytes, source: Source | None) -> bytes:
+        if case.bond is None:
+            return self.key_of(token, source)
+        self._has_bound = True
+        return self.bound_key_of(token, source)
 
     def _entry(self, case: Case, source: Source | None, session_ends_at: float = inf) -> Admitted:
         """Turns every time bound into one deadline on the boot clock; read first, so that it never lies late."""
@@ -231,7 +263,7 @@ class Decision(Recollection):
         wide = self.view.wide_handles
         token = to_token(case.parsed, source, case.policy.profile)
         handles = tuple([handle for handle in case.handles if handle not in wide])
-        return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id))
+        return Admitted(token, deadline, handles, is_seen=not is_session_id(token.session_id), bond=case.bond)
 
     # --- when the store cannot answer
 
@@ -242,7 +274,7 @@ class Decision(Recollection):
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
-        entry = self._recall(self.key_of(token, source))
+        entry = self._recall(self._key_for(case, token, source))
         if entry is None:
             raise error
         return entry

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from jwtgate.core.possession_rules import PossessionRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,7 @@ class Rules:
     max_token_bytes: int
     on_store_down: Literal["refuse", "cached", "admit"]
     is_allowlist: bool = False
+    possession: PossessionRules = field(default_factory=PossessionRules)
 
 
 class Tally:

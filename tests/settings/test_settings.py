@@ -80,6 +80,13 @@ DEFAULTS = {
     "resource": None,
     "resource_scopes": None,
     "partitions": 1,
+    "dpop": "off",
+    "dpop_algorithms": ("ES256", "EdDSA", "ES384", "ES512", "PS256", "RS256"),
+    "dpop_window": 60,
+    "dpop_nonce_secret": None,
+    "public_url": None,
+    "client_cert": "tls",
+    "trusted_proxies": None,
 }
 
 NUMBERS = (
@@ -98,9 +105,22 @@ NUMBERS = (
     "max_sessions",
     "refresh_grace",
     "rotate_after",
+    "dpop_window",
     "partitions",
 )
-LISTS = ("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes")
+LISTS = (
+    "algorithms",
+    "audience",
+    "require",
+    "handles",
+    "locations",
+    "origins",
+    "exempt",
+    "clients",
+    "resource_scopes",
+    "dpop_algorithms",
+    "trusted_proxies",
+)
 FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
 TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
 
