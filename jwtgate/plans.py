@@ -91,11 +91,14 @@ class Plans(HearingPlans, RulingPlans):
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
+            sized = partial(check_size, self.cookies if "cookie" in settings.locations else None)
             self._login = Login(
-                *(configuring.session_rules_of(settings), self.issuer, self.standing),
+                configuring.session_rules_of(settings),
+                self.issuer,
+                self.standing,
                 draw=os.urandom,
                 draw_text=draw_text,
-                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
+                check_size=sized,
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
