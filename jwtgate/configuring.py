@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
@@ -38,6 +40,7 @@ __all__ = [
     "policy_of_sessions",
     "possession_of",
     "reach_of",
+    "resource_of",
     "rules_of",
     "session_rules_of",
 ]
@@ -77,6 +80,10 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        events_authorization=None
+        if settings.events_authorization is None
+        else sha256(settings.events_authorization.encode("latin-1")).digest(),
+        policies=rules.policies,
     )
     return Endpoints(settings.endpoints, operations, known)
 
@@ -87,6 +94,29 @@ def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPol
         if policy.keys.signer is not None:
             return policy
     return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedResource | None:
+    """The metadata of ``RESOURCE`` (RFC 9728 §2); None where it is unset.
+
+    Args: settings: of the gate. policy: of the issuer to which its sessions belong, whose keys are published.
+    """
+    if settings.resource is None:
+        return None
+    issuers = [issuer for issuer in settings.policies if issuer is not None and issuer.startswith(("https://", "http://"))]
+    members = {
+        "authorization_servers": issuers,
+        "scopes_supported": settings.resource_scopes,
+        # Neither a cookie nor a WebSocket's subprotocol is a method of RFC 6750.
+        "bearer_methods_supported": ["header"] if "header" in settings.locations else [],
+        "dpop_signing_alg_values_supported": None if settings.dpop == "off" else settings.dpop_algorithms,
+        "dpop_bound_access_tokens_required": settings.dpop == "required" or None,
+        # Whether the server itself tells certificates nobody knows here.
+        "tls_client_certificate_bound_access_tokens": settings.client_cert != "tls" or None,
+    }
+    signer = None if policy is None else policy.keys.signer
+    is_published = settings.endpoints is not None and signer is not None and signer.public_jwk is not None
+    return ProtectedResource(settings.resource, members, f"{settings.endpoints}/jwks.json" if is_published else None)
 
 
 def session_rules_of(settings: Settings) -> SessionRules:

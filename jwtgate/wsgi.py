@@ -63,7 +63,8 @@ class JWTGateMiddleware:
         more = self.gate.decision.rules.possession.headers
         self._read = (*HEADERS, *((f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in more))
         self._below = () if settings.endpoints is None else settings.endpoints + "/"
-        self._looks_at_path = bool(self._below) or not self._exemption.is_empty
+        self._resource = self.gate.plans.resource
+        self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
@@ -71,7 +72,7 @@ class JWTGateMiddleware:
         if entry is None:
             request = _request(environ, None if self.gate.checks else self._read)
             try:
-                answered = self._serve(request, environ) if self._below else None
+                answered = self._tell(request, environ) or (self._serve(request, environ) if self._below else None)
                 if answered is not None:
                     return _answer(environ, start_response, answered)
                 entry = self._examine(request)
@@ -98,7 +99,15 @@ class JWTGateMiddleware:
     def _is_special(self, environ: WSGIEnvironment) -> bool:
         """Exempt, or perhaps an endpoint's."""
         path = _path(environ)
+        if self._resource is not None and self._resource.path in (path, _whole_path(environ)):
+            return True
         return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
+
+    def _tell(self, request: Request, environ: WSGIEnvironment) -> Response | None:
+        """The resource's metadata, if it is they that are asked for."""
+        if self._resource is None or not self._resource.is_at(request, _whole_path(environ)):
+            return None
+        return self._resource.answer(request, _text(environ, "SCRIPT_NAME") or "")
 
     def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
         """The answer of an endpoint; None: the request is the application's."""
@@ -107,7 +116,7 @@ class JWTGateMiddleware:
         if endpoint is None:
             return None
         gate.start()
-        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        body = bodies.read(request, environ) if endpoint.takes_body else b""
         return blocking.run(endpoint.answer(body), gate.performer)
 
     def _examine(self, request: Request) -> Admitted | None:
@@ -139,8 +148,18 @@ def _remote_user(token: Token) -> str:
 
 
 def _path(environ: WSGIEnvironment) -> str | None:
+    return _text(environ, "PATH_INFO")
+
+
+def _whole_path(environ: WSGIEnvironment) -> str | None:
+    """With the place where the application is mounted."""
+    root, path = _text(environ, "SCRIPT_NAME"), _path(environ)
+    return None if root is None or path is None else root + path
+
+
+def _text(environ: WSGIEnvironment, key: str) -> str | None:
     try:
-        return str(environ.get("PATH_INFO", "")).encode("latin-1").decode()
+        return str(environ.get(key, "")).encode("latin-1").decode()
     except UnicodeError:
         return None
 

@@ -29,7 +29,7 @@ __all__ = ["Issuer", "is_utf8", "salt_of", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
-RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope", SALT_CLAIM})
+RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "jgu", "sid", "scope", SALT_CLAIM})
 
 LONGEST_STAMP = f"{'A' * 11}:{10**14 - 1}"
 """Stands for a stamp that is not known yet: no real one is longer."""

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock, Plan
 
-__all__ = ["AWAITED_SECONDS", "Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
+__all__ = ["AWAITED_SECONDS", "Key", "KeyRing", "KeysAwaited", "KeysDue", "Signer", "named", "once_known"]
 
 T = TypeVar("T")
 
 
-class KeysAwaited(KeysUnavailable):
+class KeysDue(KeysUnavailable):
+    """New ones are being fetched at this moment, and nothing says yet that none will come."""
+
+
+class KeysAwaited(KeysDue):
     """The first ones are being fetched at this moment: whoever waits a little knows."""
 
 

@@ -71,6 +71,14 @@ class Operations(Protocol):
         """Ends the session that a refresh token belongs to, used or not; None: it is of no session that is known."""
         ...
 
+    def hear_logout(self, token: str) -> Plan[Receipt | None]:
+        """Ends what a provider's logout token names; None: it was heard before. Raises: ``InvalidToken`` and its kin."""
+        ...
+
+    def hear_events(self, token: bytes) -> Plan[Receipt | None]:
+        """Does what a security event token asks; None: nothing follows. Raises: ``InvalidToken`` and its kin."""
+        ...
+
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
         """Revokes one access token; an expired one is fine. Raises: ``InvalidToken``: it is none of ours."""
         ...

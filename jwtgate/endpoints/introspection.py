@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["introspect"]
 
-_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid", "cnf")
-"""Those that RFC 7662 §2.2 names and a JWT may have, the session's, and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
+_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "cnf")
+"""Those that RFC 7662 §2.2 names and a JWT may have, beside its own name and its session's, which its issuer may put elsewhere,
+and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
 What else the token says is not everybody's."""
 
 
@@ -43,13 +44,16 @@ def _of_access_token(call: Call, token: str) -> Plan[dict[str, Any]]:
     admitted = (yield from call.operations.introspect(token)).token
     claims = admitted.claims
     members = {name: claims[name] for name in _CLAIMS if claims.get(name) is not None}
+    names = {"jti": admitted.token_id, "sid": admitted.session_id}
+    named = {name: value for name, value in names.items() if value is not None}
     is_dpop = isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]
-    return {**_scope(admitted), "token_type": "DPoP" if is_dpop else "Bearer", **members}
+    return {**_scope(admitted), "token_type": "DPoP" if is_dpop else "Bearer", **members, **named}
 
 
 def _scope(token: Token) -> dict[str, str]:
-    """A string (RFC 7662 §2.2), whatever shape the claim has."""
-    return {"scope": " ".join(sorted(token.scopes))} if token.scopes else {}
+    """A string (RFC 7662 §2.2), whatever shape the claim has: a role with a space in its name would read as two scopes."""
+    scopes = [scope for scope in token.scopes if " " not in scope]
+    return {"scope": " ".join(sorted(scopes))} if scopes else {}
 
 
 def _of_refresh_token(call: Call, token: str) -> Plan[dict[str, Any]]:
