@@ -64,8 +64,8 @@ class JWTGateMiddleware:
         self._nobody: dict[str, Any] = {}
         self._looks_at_path = False
         self._below: str | tuple[()] = ()
-        self._read = READ
         self._resource = None if self.gate is None else self.gate.plans.resource
+        self._read = READ
         if self.gate is not None:
             settings = self.gate.settings
             self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)

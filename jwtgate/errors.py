@@ -58,10 +58,10 @@ class JWTGateError(Exception):
         error: stable code for the wire (RFC 6750 §3.1, RFC 6749 §5.2).
         description: one fixed sentence for the caller, the same for every cause it covers.
         reason: stable code for logs and counters, precise.
-        is_dpop: the refused request showed its token under the scheme DPoP (RFC 9449 §7.1).
         form: of the answer's body: problem details (RFC 9457), or what the specification of an endpoint has in their place:
             ``oauth`` (RFC 6749 §5.2), ``event`` (RFC 8935 §2.3).
         realm, resource_metadata: of the gate, for the challenge; the second empty where there is none.
+        is_dpop: the refused request showed its token under the scheme DPoP (RFC 9449 §7.1).
     """
 
     status: ClassVar[int] = 500
@@ -70,8 +70,8 @@ class JWTGateError(Exception):
     reason: ClassVar[str] = "error"
     form: ClassVar[Literal["problem", "oauth", "event"]] = "problem"
     realm: str = "jwtgate"
-    is_dpop: bool = False
     resource_metadata: str = ""
+    is_dpop: bool = False
 
     @property
     def challenge(self) -> str | None:

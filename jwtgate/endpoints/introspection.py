@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["introspect"]
 
 _CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "cnf")
-"""Those that RFC 7662 §2.2 names and a JWT may have, beside its own name and its session's, which its issuer may put elsewhere,
-and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2).
+"""Those that RFC 7662 §2.2 names and a JWT may have, and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2), beside its own
+name and its session's, which its issuer may put elsewhere.
 What else the token says is not everybody's."""
 
 

@@ -109,8 +109,17 @@ NUMBERS = (
     "partitions",
 )
 LISTS = (
-    *("algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients", "resource_scopes"),
-    *("dpop_algorithms", "trusted_proxies"),
+    "algorithms",
+    "audience",
+    "require",
+    "handles",
+    "locations",
+    "origins",
+    "exempt",
+    "clients",
+    "resource_scopes",
+    "dpop_algorithms",
+    "trusted_proxies",
 )
 FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
 TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
