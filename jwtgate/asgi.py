@@ -64,6 +64,7 @@ class JWTGateMiddleware:
         self._nobody: dict[str, Any] = {}
         self._looks_at_path = False
         self._below: str | tuple[()] = ()
+        self._resource = None if self.gate is None else self.gate.plans.resource
         if self.gate is not None:
             settings = self.gate.settings
             self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
@@ -71,7 +72,7 @@ class JWTGateMiddleware:
             self._exemption = self.gate.decision.rules.exemption
             if settings.endpoints is not None:
                 self._below = settings.endpoints + "/"
-            self._looks_at_path = bool(self._below) or not self._exemption.is_empty
+            self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
             self._nobody = _dress(self.gate, None)
 
     def _from_env(self) -> Gate | None:
@@ -116,6 +117,8 @@ class JWTGateMiddleware:
     def _is_special(self, scope: Scope) -> bool:
         """Exempt, or perhaps an endpoint's."""
         path = routed_path(scope["path"], scope.get("root_path", ""))
+        if self._resource is not None and self._resource.path in (path, scope["path"]):
+            return True
         return path.startswith(self._below) or self._exemption.matches(path, scope.get("raw_path"))
 
     def _dressed(self, entry: Admitted) -> dict[str, Any]:
@@ -131,6 +134,10 @@ class JWTGateMiddleware:
         gate.start()
         request = _request(scope, is_whole=bool(gate.checks))
         try:
+            if self._resource is not None and self._resource.is_at(request, scope["path"]):
+                response = self._resource.answer(request, scope.get("root_path", ""))
+                await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+                return
             if self._below and await _serve(gate, request, receive, send):
                 return
             entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
@@ -214,7 +221,7 @@ async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> 
     endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
     if endpoint is None:
         return False
-    body = await bodies.receive(request, receive) if endpoint.takes_form else b""
+    body = await bodies.receive(request, receive) if endpoint.takes_body else b""
     if body is not None:
         response = await nonblocking.run(endpoint.answer(body), gate.waiter)
         await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)

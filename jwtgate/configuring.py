@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jwtgate.core.cookies import CookieRules, check_size, clear_cookies, set_cookies
+from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.issuance import Issuer
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.core.statuses.published import StatusLists
 from jwtgate.core.statuses.registry import Registry
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
+from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
@@ -26,20 +28,19 @@ if TYPE_CHECKING:
     from jwtgate.core.operations import Operations
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.view import View
-    from jwtgate.messages import TokenPair
     from jwtgate.settings import Settings
 
 __all__ = [
     "cookie_rules_of",
     "durability_of",
+    "issuer_of",
     "lists_of",
     "mounted",
     "policy_of_sessions",
     "reach_of",
-    "registry_of",
+    "resource_of",
     "rules_of",
     "session_rules_of",
-    "size_check_of",
 ]
 
 
@@ -77,6 +78,10 @@ def mounted(
         client_id=settings.client_id,
         max_token_bytes=settings.max_token_bytes,
         cookies=in_cookies if "cookie" in settings.locations else None,
+        events_authorization=None
+        if settings.events_authorization is None
+        else sha256(settings.events_authorization.encode("latin-1")).digest(),
+        policies=rules.policies,
         has_lists=settings.status_lists is not None,
     )
     return Endpoints(settings.endpoints, operations, known)
@@ -88,6 +93,25 @@ def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPol
         if policy.keys.signer is not None:
             return policy
     return next(iter(policies.values())) if len(policies) == 1 else None
+
+
+def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedResource | None:
+    """The metadata of ``RESOURCE`` (RFC 9728 §2); None where it is unset.
+
+    Args: settings: of the gate. policy: of the issuer to which its sessions belong, whose keys are published.
+    """
+    if settings.resource is None:
+        return None
+    issuers = [issuer for issuer in settings.policies if issuer is not None and issuer.startswith(("https://", "http://"))]
+    members = {
+        "authorization_servers": issuers,
+        "scopes_supported": settings.resource_scopes,
+        # Neither a cookie nor a WebSocket's subprotocol is a method of RFC 6750.
+        "bearer_methods_supported": ["header"] if "header" in settings.locations else [],
+    }
+    signer = None if policy is None else policy.keys.signer
+    is_published = settings.endpoints is not None and signer is not None and signer.public_jwk is not None
+    return ProtectedResource(settings.resource, members, f"{settings.endpoints}/jwks.json" if is_published else None)
 
 
 def session_rules_of(settings: Settings) -> SessionRules:
@@ -115,16 +139,23 @@ def cookie_rules_of(settings: Settings) -> CookieRules:
     )
 
 
-def size_check_of(settings: Settings, cookies: CookieRules) -> Callable[[TokenPair], None]:
-    """What raises ValueError for a pair that no cookie holds; where no cookie carries it any size will do."""
-    return partial(check_size, cookies) if "cookie" in settings.locations else lambda _: None
-
-
-def registry_of(settings: Settings, clock: Clock, draw: Callable[[int], int]) -> Registry | None:
-    """Where each token that is issued gets an entry of a status list; None: in none."""
-    if settings.status_lists is None:
-        return None
-    return Registry(settings.status_lists, clock, settings.partitions, draw)
+def issuer_of(
+    settings: Settings,
+    policies: Mapping[str | None, IssuerPolicy],
+    clock: Clock,
+    draw_text: Callable[[], str],
+    draw_index: Callable[[int], int],
+) -> Issuer:
+    """What makes access tokens; with ``STATUS_LISTS`` each gets an entry of one."""
+    url = settings.status_lists
+    return Issuer(
+        policies,
+        clock,
+        default_ttl=settings.access_ttl,
+        max_token_bytes=settings.max_token_bytes,
+        draw_token_id=draw_text,
+        registry=None if url is None else Registry(url, clock, settings.partitions, draw_index),
+    )
 
 
 def lists_of(settings: Settings, policy: Callable[[], IssuerPolicy], view: View, clock: Clock) -> StatusLists:

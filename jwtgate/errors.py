@@ -58,18 +58,31 @@ class JWTGateError(Exception):
         error: stable code for the wire (RFC 6750 §3.1, RFC 6749 §5.2).
         description: one fixed sentence for the caller, the same for every cause it covers.
         reason: stable code for logs and counters, precise.
+        form: of the answer's body: problem details (RFC 9457), or what the specification of an endpoint has in their place:
+            ``oauth`` (RFC 6749 §5.2), ``event`` (RFC 8935 §2.3).
+        realm, resource_metadata: of the gate, for the challenge; the second empty where there is none.
     """
 
     status: ClassVar[int] = 500
     error: ClassVar[str] = "server_error"
     description: ClassVar[str] = "The request could not be judged."
     reason: ClassVar[str] = "error"
+    form: ClassVar[Literal["problem", "oauth", "event"]] = "problem"
     realm: str = "jwtgate"
+    resource_metadata: str = ""
 
     @property
     def challenge(self) -> str | None:
         """The ``WWW-Authenticate`` value of the answer (RFC 6750 §3), or None where there is none."""
         return None
+
+    def _bearer(self, *parameters: str) -> str:
+        """RFC 6750 §3; where the resource has metadata, every challenge says so, one without error, too (RFC 9728 §5.1)."""
+        metadata = (f'resource_metadata="{self.resource_metadata}"',) if self.resource_metadata else ()
+        return "Bearer " + ", ".join((f'realm="{self.realm}"', *parameters, *metadata))
+
+    def _described(self, *more: str) -> str:
+        return self._bearer(f'error="{self.error}"', f'error_description="{self.description}"', *more)
 
 
 class SettingsError(JWTGateError):
@@ -100,13 +113,13 @@ class MissingToken(CredentialError):
 
     @property
     def challenge(self) -> str | None:
-        return f'Bearer realm="{self.realm}"'
+        return self._bearer()
 
 
 class _Challenged(CredentialError):
     @property
     def challenge(self) -> str | None:
-        return f'Bearer realm="{self.realm}", error="{self.error}", error_description="{self.description}"'
+        return self._described()
 
 
 class InvalidRequest(_Challenged):
@@ -202,7 +215,7 @@ class InsufficientScope(CredentialError):
 
     @property
     def challenge(self) -> str | None:
-        return f'Bearer realm="{self.realm}", error="{self.error}", scope="{" ".join(self.scopes)}"'
+        return self._bearer(f'error="{self.error}"', f'scope="{" ".join(self.scopes)}"')
 
 
 class InsufficientUserAuthentication(CredentialError):
@@ -220,8 +233,7 @@ class InsufficientUserAuthentication(CredentialError):
 
     @property
     def challenge(self) -> str | None:
-        described = f'error="{self.error}", error_description="{self.description}", max_age="{self.max_age_seconds}"'
-        return f'Bearer realm="{self.realm}", {described}'
+        return self._described(f'max_age="{self.max_age_seconds}"')
 
 
 class InvalidClient(CredentialError):

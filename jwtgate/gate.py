@@ -32,7 +32,7 @@ from jwtgate.messages import Receipt, Response, Status, Token
 from jwtgate.plans import Plans
 from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
-from jwtgate.runtime.asking import checked, provided
+from jwtgate.runtime.asking import checked, mapped, provided
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.fetching import Fetcher
 from jwtgate.runtime.follower import Follower
@@ -48,7 +48,7 @@ from jwtgate.stores.strict import insisted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.core.effects import Check, Plan, Provider
+    from jwtgate.core.effects import Check, Plan, Provider, SubjectMapper
     from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
@@ -58,6 +58,7 @@ __all__ = ["AsyncGate", "Gate"]
 T = TypeVar("T")
 C = TypeVar("C", bound="Check")
 P = TypeVar("P", bound="Provider")
+M = TypeVar("M", bound="SubjectMapper")
 
 logger = logging.getLogger("jwtgate")
 
@@ -86,6 +87,7 @@ class Gate:
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
         self._rules = rules_of(settings)
         self._provider: Provider | None = None
+        self._mapper: SubjectMapper | None = None
         self.checks = Checks()
         for check in checks:
             self.checks.add(checked(check), before=False)
@@ -146,6 +148,7 @@ class Gate:
             self.reach_seconds,
             own_worker=follower.worker_name,
             provider=lambda: self._provider,
+            subjects=lambda: self._mapper,
             freshen=self._freshener(rekeying),
         )
         # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
@@ -220,6 +223,20 @@ class Gate:
         self._provider = provided(provider)
         return provider
 
+    def subjects(self, mapper: M) -> M:
+        """Has the application asked, when a provider tells an event, whom a name means that the gate cannot tell; a decorator.
+
+        ``mapper(identifier)`` is given a subject identifier (RFC 9493), such as ``{"format": "email", "email": "…"}``, and
+        returns a configured issuer and a subject there, or None: it is nobody of ours. One that fails is logged and the
+        provider gets 503, so that it tells again.
+
+        Args: mapper: a plain function or, where only the ASGI shell asks, a coroutine function. A plain one is called in a
+            thread there.
+        Raises: TypeError: it cannot be called with an identifier.
+        """
+        self._mapper = mapped(mapper)
+        return mapper
+
     def start(self) -> None:
         """Starts follower and fetcher in this process if they are not at work; every decision that misses does.
 
@@ -247,7 +264,8 @@ class Gate:
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""
-        return answer(error, realm=self.settings.realm, retry_after_seconds=math.ceil(self.settings.lease))
+        seconds, metadata = math.ceil(self.settings.lease), self.plans.resource_metadata
+        return answer(error, realm=self.settings.realm, retry_after_seconds=seconds, resource_metadata=metadata)
 
     # --- what users call
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate import configuring
 from jwtgate.core import cross_site
+from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
-from jwtgate.core.issuance import Issuer
 from jwtgate.core.keys import once_known
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
@@ -23,11 +24,12 @@ from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.statements import HearingPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jwtgate.core.effects import Clock, Plan, Provider
+    from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
     from jwtgate.core.rulings import Change
@@ -46,7 +48,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans:
+class Plans(HearingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes
@@ -59,29 +61,22 @@ class Plans:
         *,
         own_worker: Callable[[int], str | None],
         provider: Callable[[], Provider | None],
+        subjects: Callable[[], SubjectMapper | None],
         freshen: Callable[[], None],
     ) -> None:
-        """Args: own_worker: the follower's name in a partition. provider: who is asked for claims at a refresh, if any.
+        """Args: own_worker: the follower's name in a partition. provider, subjects: what the application gave to be asked.
 
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
-        self.clock = clock
-        self.view = view
-        self.decision = decision
-        self.tally = decision.tally
-        self.realm = settings.realm
-        self.policies = decision.rules.policies
-        self.targets = Targets(self.policies, settings.max_token_bytes, settings.refresh_ttl)
+        self.clock, self.view = clock, view
+        self.decision, self.tally = decision, decision.tally
+        self.realm, self.policies = settings.realm, decision.rules.policies
+        most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
+        self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
-        self.issuer = Issuer(
-            self.policies,
-            clock,
-            default_ttl=settings.access_ttl,
-            max_token_bytes=settings.max_token_bytes,
-            draw_token_id=lambda: secrets.token_urlsafe(16),
-            registry=configuring.registry_of(settings, clock, secrets.randbelow),
-        )
+        super().__init__(self.targets, self.revoker, view, clock, subjects)
+        self.issuer = configuring.issuer_of(settings, self.policies, clock, draw_text, secrets.randbelow)
         self.lists = configuring.lists_of(settings, self.issuer.policy, view, clock)
         self.cookies = configuring.cookie_rules_of(settings)
         policy = configuring.policy_of_sessions(self.policies)
@@ -91,18 +86,18 @@ class Plans:
         self._rotation: Rotation | None = None
         if self.standing is not None:
             self._login = Login(
-                configuring.session_rules_of(settings),
-                self.issuer,
-                self.standing,
+                *(configuring.session_rules_of(settings), self.issuer, self.standing),
                 draw=os.urandom,
-                draw_text=lambda: secrets.token_urlsafe(16),
-                check_size=configuring.size_check_of(settings, self.cookies),
+                draw_text=draw_text,
+                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
+        self.resource = configuring.resource_of(settings, policy)
+        self.resource_metadata = "" if self.resource is None else self.resource.url
         self.endpoints = configuring.mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
@@ -136,9 +131,7 @@ class Plans:
 
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
-        if self._renewal is None:
-            return None
-        return (yield from self._renewal.renew(entry, headers))
+        return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
 
     # --- rulings
 
@@ -194,12 +187,13 @@ class Plans:
 
     # --- sessions
 
-    def start_session(self, sub: str, **more: Any) -> Plan[TokenPair]:
+    def start_session(self, sub: str, *, upstream: Any, **more: Any) -> Plan[TokenPair]:
         """See ``Sessions.start``."""
         if self._login is None:
             raise SettingsError(NO_SESSIONS)
         self.freshen()
-        return self._ours(self._login.start(sub, **more))
+        link = None if upstream is None else self.targets.link(upstream)
+        return self._ours(self._login.start(sub, **more, link=link))
 
     def refresh(self, refresh_token: str, request: Request | None = None) -> Plan[TokenPair]:
         """See ``Sessions.refresh``; with a request whose cookie it was, its CSRF value is compared as well."""
@@ -300,7 +294,7 @@ class Plans:
         except JWTGateError as error:
             if is_counted:
                 self.tally.count(error)
-            error.realm = self.realm
+            error.realm, error.resource_metadata = self.realm, self.resource_metadata
             raise
 
 

@@ -24,7 +24,7 @@ class Sessions:
         self._plans = plans
         self._run = run
 
-    def start(
+    def start(  # noqa: PLR0913 - the fixed public arguments
         self,
         sub: str,
         *,
@@ -33,6 +33,7 @@ class Sessions:
         device: str | None = None,
         ip: str | None = None,
         user_agent: str | None = None,
+        upstream: tuple[str | None, str | None, str | None] | None = None,
     ) -> TokenPair:
         """After your own password check: a session and its tokens (RFC 6749 §5.1, RFC 9068 §2).
 
@@ -43,11 +44,16 @@ class Sessions:
             device: a label, at most 1,024 characters, for ``list`` to show.
             ip: likewise, the client's address.
             user_agent: likewise.
+            upstream: the session at an identity provider that it hangs on, as the ID token names it: (configured issuer, sid or
+                None, sub or None). It ends with that one (OpenID Connect Back-Channel Logout, CAEP session-revoked), and with
+                what is revoked there.
 
-        Raises: SubjectSuspended. SettingsError: no signing key. ValueError: also where a cookie could not hold the tokens.
-            StoreUnavailable: not started.
+        Raises: SubjectSuspended, there too. GrantError: the one at the provider has ended. SettingsError: no signing key.
+            ValueError: also where a cookie could not hold the tokens. StoreUnavailable: not started.
         """
-        plan = self._plans().start_session(sub, claims=claims, scope=scope, device=device, ip=ip, user_agent=user_agent)
+        plan = self._plans().start_session(
+            sub, claims=claims, scope=scope, device=device, ip=ip, user_agent=user_agent, upstream=upstream
+        )
         pair: TokenPair = self._run(plan)
         return pair
 
@@ -89,7 +95,7 @@ class AsyncSessions:
         self._plans = plans
         self._run = run
 
-    async def start(
+    async def start(  # noqa: PLR0913 - the fixed public arguments
         self,
         sub: str,
         *,
@@ -98,9 +104,12 @@ class AsyncSessions:
         device: str | None = None,
         ip: str | None = None,
         user_agent: str | None = None,
+        upstream: tuple[str | None, str | None, str | None] | None = None,
     ) -> TokenPair:
         """See ``Sessions.start``."""
-        plan = self._plans().start_session(sub, claims=claims, scope=scope, device=device, ip=ip, user_agent=user_agent)
+        plan = self._plans().start_session(
+            sub, claims=claims, scope=scope, device=device, ip=ip, user_agent=user_agent, upstream=upstream
+        )
         pair: TokenPair = await self._run(plan)
         return pair
 

@@ -61,7 +61,8 @@ class JWTGateMiddleware:
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
         self._below = () if settings.endpoints is None else settings.endpoints + "/"
-        self._looks_at_path = bool(self._below) or not self._exemption.is_empty
+        self._resource = self.gate.plans.resource
+        self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
@@ -69,7 +70,7 @@ class JWTGateMiddleware:
         if entry is None:
             request = _request(environ, is_whole=bool(self.gate.checks))
             try:
-                answered = self._serve(request, environ) if self._below else None
+                answered = self._tell(request, environ) or (self._serve(request, environ) if self._below else None)
                 if answered is not None:
                     return _answer(environ, start_response, answered)
                 entry = self._examine(request)
@@ -94,7 +95,15 @@ class JWTGateMiddleware:
     def _is_special(self, environ: WSGIEnvironment) -> bool:
         """Exempt, or perhaps an endpoint's."""
         path = _path(environ)
+        if self._resource is not None and self._resource.path in (path, _whole_path(environ)):
+            return True
         return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
+
+    def _tell(self, request: Request, environ: WSGIEnvironment) -> Response | None:
+        """The resource's metadata, if it is they that are asked for."""
+        if self._resource is None or not self._resource.is_at(request, _whole_path(environ)):
+            return None
+        return self._resource.answer(request, _text(environ, "SCRIPT_NAME") or "")
 
     def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
         """The answer of an endpoint; None: the request is the application's."""
@@ -103,7 +112,7 @@ class JWTGateMiddleware:
         if endpoint is None:
             return None
         gate.start()
-        body = bodies.read(request, environ) if endpoint.takes_form else b""
+        body = bodies.read(request, environ) if endpoint.takes_body else b""
         return blocking.run(endpoint.answer(body), gate.performer)
 
     def _examine(self, request: Request) -> Admitted | None:
@@ -135,8 +144,18 @@ def _remote_user(token: Token) -> str:
 
 
 def _path(environ: WSGIEnvironment) -> str | None:
+    return _text(environ, "PATH_INFO")
+
+
+def _whole_path(environ: WSGIEnvironment) -> str | None:
+    """With the place where the application is mounted."""
+    root, path = _text(environ, "SCRIPT_NAME"), _path(environ)
+    return None if root is None or path is None else root + path
+
+
+def _text(environ: WSGIEnvironment, key: str) -> str | None:
     try:
-        return str(environ.get("PATH_INFO", "")).encode("latin-1").decode()
+        return str(environ.get(key, "")).encode("latin-1").decode()
     except UnicodeError:
         return None
 

@@ -19,12 +19,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
-    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.statuses.claim"),
+    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.statuses.claim"),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
+    "configuring": ("core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
-    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
+    "statements": ("errors", "messages", "core"),
+    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring", "statements"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
     "gate": (
@@ -104,6 +105,7 @@ MAY_IMPORT_ANYTHING = ("cli", "demo")
 LINES = 300
 LONGER: dict[str, str] = {
     "core/following.py": "one state machine, told with the rule of the design that each step keeps",
+    "errors.py": "one tree of short classes, each with its words for the wire",
     "gate.py": "two faces with the same names, each with its signature",
 }
 """Files over the budget, each with the reason why cutting it would not make it clearer."""

@@ -171,6 +171,8 @@ def _in_words(ruling: Ruling) -> Iterator[str]:
         yield "revoked" if toggle.is_revoked else "lifted"
     if cut is not None:
         yield f"dead what was issued before #{cut.position} ({moment(cut.at)})"
+    if ruling.cut_at is not None:
+        yield f"dead what began by {moment(ruling.cut_at)}"
     if ruling.min_version is not None:
         yield f"dead versions below {ruling.min_version}"
     yield "for good" if ruling.until is None else f"until {until(ruling.until)}"
@@ -182,6 +184,7 @@ def _as_dict(ruling: Ruling) -> dict[str, object]:
         "revoked": None if toggle is None else toggle.is_revoked,
         "revoked_at": None if toggle is None else toggle.at,
         "not_before": None if cut is None else cut._asdict(),
+        "cut_at": ruling.cut_at,
         "min_version": ruling.min_version,
         "until": ruling.until,
     }

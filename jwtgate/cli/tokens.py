@@ -21,6 +21,7 @@ from jwtgate.errors import CredentialError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
     from jwtgate.cli.gates import Visitor
+    from jwtgate.messages import Token
 
 __all__ = ["inspect", "mint"]
 
@@ -93,34 +94,41 @@ def inspect(
     token = token_from(source)
     header, claims = _parts(token)
     with opened() as gate:
-        judged = _judge(gate, token)
+        judged, admitted = _judge(gate, token)
         is_alone = gate.settings.store == "memory://"
+    read = {} if admitted is None else _read(admitted)
     if as_json:
-        dump({**judged._asdict(), "is_verified": judged.reason is None, "header": header, "claims": claims})
+        dump({**judged._asdict(), "is_verified": judged.reason is None, "header": header, "claims": claims, "read": read})
     else:
-        _tell(judged, header, claims, is_alone=is_alone)
+        _tell(judged, header, claims, read, is_alone=is_alone)
     return 0 if judged.reason is None else FAILED
 
 
-def _judge(gate: Visitor, token: str) -> Verdict:
-    """The gate's verdict; where the store's history is healing and nobody else sees to it, a moment later."""
+def _read(token: Token) -> dict[str, Any]:
+    """What the gate takes for the names of the token, of its session, and for its scopes: its issuer may put them anywhere."""
+    names = {"token_id": token.token_id, "session_id": token.session_id, "scopes": sorted(token.scopes) or None}
+    return {name: value for name, value in names.items() if value is not None}
+
+
+def _judge(gate: Visitor, token: str) -> tuple[Verdict, Token | None]:
+    """The gate's verdict and what it admitted; where the history is healing and nobody else sees to it, later."""
     try:
         try:
-            gate.verify(token)
+            admitted = gate.verify(token)
         except StoreUnavailable:
             if gate.status().store != "healing":
                 raise
             complain("the store is new or has lost its history: waiting until it can be believed")
             gate.wait_for_history()
-            gate.verify(token)
+            admitted = gate.verify(token)
     except CredentialError as error:
-        return Verdict("refused", error.reason, str(error))
+        return Verdict("refused", error.reason, str(error)), None
     except StoreUnavailable as error:
-        return Verdict("unknown", error.reason, str(error))
-    return Verdict("admitted", None, "genuine, and still wanted")
+        return Verdict("unknown", error.reason, str(error)), None
+    return Verdict("admitted", None, "genuine, and still wanted"), admitted
 
 
-def _tell(judged: Verdict, header: dict[str, Any], claims: dict[str, Any], *, is_alone: bool) -> None:
+def _tell(judged: Verdict, header: dict[str, Any], claims: dict[str, Any], read: dict[str, Any], *, is_alone: bool) -> None:
     if judged.reason is None:
         say(f"Admitted: {judged.detail}.", "green")
     else:
@@ -129,7 +137,8 @@ def _tell(judged: Verdict, header: dict[str, Any], claims: dict[str, Any], *, is
         say("UNVERIFIED: anybody could have written what follows.", "red")
     if is_alone:
         say("JWTGATE_STORE is memory://: no ruling of another process is known here.", "yellow")
-    table((Column(""), Column("")), [("header", ""), *_rows(header), ("claims", ""), *_rows(claims)])
+    more = [("read by the gate", ""), *_rows(read)] if read else []
+    table((Column(""), Column("")), [("header", ""), *_rows(header), ("claims", ""), *_rows(claims), *more])
 
 
 def _rows(members: dict[str, Any]) -> list[tuple[str, str]]:

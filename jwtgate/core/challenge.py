@@ -27,13 +27,14 @@ _SHORTEST_RETRY_SECONDS = 1
 """A client told to come back at once comes back in a loop."""
 
 
-def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) -> Response:
+def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None, resource_metadata: str = "") -> Response:
     """Renders an error for the caller.
 
     Args:
         error: any of the gate's; only its class counts, and what the application put into it.
         realm: of the challenge.
         retry_after_seconds: for 503, which always says when; None means the shortest, one second.
+        resource_metadata: URL of the resource's metadata (RFC 9728 §5.1); empty where there are none.
 
     Returns:
         The response, header names in lower case (ASGI wants them so, HTTP does not mind).
@@ -42,20 +43,27 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None) 
     max_age = int(error.max_age_seconds) if isinstance(error, InsufficientUserAuthentication) else 0
     kind = type(error)
     # mypy takes a class for unhashable where it sees the __hash__ of its instances.
-    return _rendered(kind, realm, scopes, max_age, retry_after_seconds)  # type: ignore[arg-type]
+    return _rendered(kind, realm, scopes, max_age, retry_after_seconds, resource_metadata)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=256)  # Kinds of error times gates times scopes of the application: a client adds none.
 def _rendered(
-    kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], max_age: int, retry_after_seconds: int | None
+    kind: type[JWTGateError],
+    realm: str,
+    scopes: tuple[str, ...],
+    max_age: int,
+    retry_after_seconds: int | None,
+    resource_metadata: str,
 ) -> Response:
-    body = _problem(kind)
+    body = _body(kind)
     headers = [
-        ("content-type", "application/problem+json"),
+        ("content-type", "application/problem+json" if kind.form == "problem" else "application/json"),
         ("content-length", str(len(body))),
         ("cache-control", "no-store"),
     ]
-    challenge = _challenge(kind, realm, scopes, max_age)
+    if kind.form == "event":
+        headers.append(("content-language", "en"))
+    challenge = _challenge(kind, realm, scopes, max_age, resource_metadata)
     if challenge is not None:
         headers.append(("www-authenticate", challenge))
     if kind.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -63,28 +71,30 @@ def _rendered(
     return Response(kind.status, tuple(headers), body)
 
 
-def _problem(kind: type[JWTGateError]) -> bytes:
+def _body(kind: type[JWTGateError]) -> bytes:
     """RFC 9457 §4.2.1: without ``type`` the title is the status code's phrase. ASCII, so no charset is in question."""
-    members = {
-        "title": HTTPStatus(kind.status).phrase,
-        "status": kind.status,
-        "error": kind.error,
-        "error_description": kind.description,
-    }
+    members: dict[str, str | int] = {"error": kind.error, "error_description": kind.description}
+    if kind.form == "problem":
+        members = {"title": HTTPStatus(kind.status).phrase, "status": kind.status, **members}
+    elif kind.form == "event":
+        members = {"err": kind.error, "description": kind.description}
     return json.dumps(members, separators=(",", ":")).encode("ascii")
 
 
-def _challenge(kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], max_age: int) -> str | None:
+def _challenge(
+    kind: type[JWTGateError], realm: str, scopes: tuple[str, ...], max_age: int, resource_metadata: str
+) -> str | None:
     """The challenge of an error of this kind into which nobody has put anything: hence ``__new__`` alone."""
     blank = kind.__new__(kind)
     blank.realm = realm.replace("\\", "\\\\").replace('"', '\\"')
+    blank.resource_metadata = resource_metadata
     if isinstance(blank, InsufficientScope):
         blank.scopes = scopes
     if isinstance(blank, InsufficientUserAuthentication):
         blank.max_age_seconds = max_age
     challenge = blank.challenge
     # RFC 6750 §3: a scope attribute names at least one scope.
-    return None if challenge is None else _NOT_IN_A_HEADER.sub("", challenge).removesuffix(', scope=""')
+    return None if challenge is None else _NOT_IN_A_HEADER.sub("", challenge).replace(', scope=""', "")
 
 
 def _scope_tokens(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -98,13 +98,17 @@ def clear_cookies(rules: CookieRules) -> tuple[str, ...]:
     return tuple(cookies)
 
 
-def check_size(rules: CookieRules, pair: TokenPair) -> None:
+def check_size(rules: CookieRules | None, pair: TokenPair) -> None:
     """Refuses a pair that a browser might drop in silence: better no login than one that does not last a request.
+
+    Args:
+        rules: None: no cookie carries it, so any size will do.
+        pair: with its tokens.
 
     Raises:
         ValueError: with the cookie's name, its size in bytes and the limit.
     """
-    for cookie in set_cookies(rules, pair, now=0.0):  # no Max-Age is longer than one counted from zero
+    for cookie in () if rules is None else set_cookies(rules, pair, now=0.0):  # no Max-Age is longer than one counted from zero
         size = len(cookie.encode())
         if size > MAX_COOKIE_BYTES:
             name = cookie.partition("=")[0]

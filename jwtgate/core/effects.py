@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ask",
     "AskClaims",
+    "AskSubject",
     "Check",
     "Clock",
     "Compute",
@@ -45,6 +46,7 @@ __all__ = [
     "RestoreSessions",
     "Roster",
     "Saw",
+    "SubjectMapper",
     "Write",
 ]
 
@@ -57,6 +59,11 @@ takes a claim away. A coroutine function is for gates used from asyncio."""
 Check = Callable[[Token, Request | None], bool | Awaitable[bool | None] | None]
 """A check of the application: sees the token and the request (None from ``Gate.verify``). False, or any ``JWTGateError``
 that it raises, refuses; True and None let it pass. A coroutine function is for gates used from asyncio."""
+
+
+SubjectMapper = Callable[[Mapping[str, Any]], tuple[str | None, str] | Awaitable[tuple[str | None, str] | None] | None]
+"""The application's answer to whom a subject identifier means (RFC 9493): a configured issuer and a subject there, or None. A
+coroutine function is for gates used from asyncio."""
 
 
 class Clock(Protocol):
@@ -140,6 +147,17 @@ class AskClaims:
 
     provider: Provider
     session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class AskSubject:
+    """Ask the application whom a subject identifier means. Answer: issuer and subject, or None.
+
+    Where the mapper fails, ``UnavailableError`` is thrown into the plan.
+    """
+
+    mapper: SubjectMapper
+    identifier: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +268,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | Compute
+Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | AskSubject | Compute
 FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

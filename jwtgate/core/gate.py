@@ -44,6 +44,7 @@ from jwtgate.core.parsing import parse
 from jwtgate.core.recollection import Recollection
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.tokens import to_token, to_unverified_token
+from jwtgate.core.upstream import CLAIM, with_links
 from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.errors import MissingToken, StoreUnavailable
 
@@ -176,6 +177,8 @@ class Decision(Recollection):
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
         policy, key = screen(parsed, self.rules.policies, self.clock.wall())
         handles = handles_of(parsed, policy)
+        if key.is_own and CLAIM in parsed.claims:
+            handles = with_links(handles, parsed.claims)
         if key.subject_handle is not None:
             handles = (*handles, key.subject_handle)
         return Case(parsed, policy, key, (*handles, key.handle))

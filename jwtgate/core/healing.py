@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import NextPage, OpenJournal, OpenPages, Pause, Restore, RestoreSessions
 from jwtgate.core.history import JournalUnavailable, Repair
-from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, merge, outlasts
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jwtgate.core.followed import Followed
     from jwtgate.core.history import Epoch, Renewal
 
-__all__ = ["BACKOFF_OF_LEASE", "NO_JOURNAL", "SESSIONS_PER_BATCH", "Healing"]
+__all__ = ["BACKOFF_OF_LEASE", "NO_JOURNAL", "SESSIONS_PER_BATCH", "Healing", "outlasts"]
 
 BACKOFF_OF_LEASE = 0.25
 """F4: longest wait before the next attempt."""
@@ -191,3 +191,20 @@ class Healing(ABC):
         if lost.until is None or self.has_journal:
             return lost
         return replace(lost, until=max(lost.until, now + self.view.session_seconds + MAX_SKEW_SECONDS))
+
+
+def outlasts(one: bytes, other: bytes) -> bool:
+    """Whether an encoded ruling says what another one does and is remembered as long at least; False: perhaps, all the same.
+
+    Without reading them: who heals compares all there are.
+    """
+    if one == other:
+        return True
+    said, _, until = one.rpartition(b',"u":')
+    also_said, _, also_until = other.rpartition(b',"u":')
+    if not said or said != also_said:
+        return False
+    try:
+        return float(until[:-1]) >= float(also_until[:-1])
+    except ValueError:
+        return False

@@ -30,7 +30,7 @@ __all__ = ["Issuer", "is_utf8", "salt_of", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
-RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope", SALT_CLAIM})
+RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "jgu", "sid", "scope", SALT_CLAIM})
 
 RESERVED_WITH_LISTS = RESERVED | {"status"}
 

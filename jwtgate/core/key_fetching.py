@@ -58,6 +58,7 @@ class KeyFetching:
         self.expires_at = -inf
         self.due_at = -inf
         self.failures = 0
+        self.is_under_way = False
 
     @property
     def usable_until(self) -> float:
@@ -75,14 +76,20 @@ class KeyFetching:
         self.due_at = min(self.due_at, max(now, self.asked_at + COOL_DOWN_SECONDS))
         return True
 
+    def is_coming(self, now: float) -> bool:
+        """Whether a set may be here in a moment: one is being fetched, or is to be at once, and the last time there was one."""
+        return not self.failures and (self.is_under_way or self.due_at <= now)
+
     def began(self, now: float) -> None:
         """A fetch begins."""
         self.asked_at = now
+        self.is_under_way = True
         self.due_at = inf  # until its end says when the next one is
 
     def succeeded(self, now: float, lifetime_seconds: float) -> None:
         """A set came that can be used."""
         self.failures = 0
+        self.is_under_way = False
         self.fetched_at = self.asked_at
         self.expires_at = now + lifetime_seconds
         self.due_at = now + lifetime_seconds * (0.7 + 0.1 * self.draw())
@@ -90,6 +97,7 @@ class KeyFetching:
     def failed(self, now: float) -> None:
         """None came, or none that can be used: the one before goes on."""
         self.failures += 1
+        self.is_under_way = False
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(self.failures - 1, 10))
         self.due_at = now + pause * (0.5 + 0.5 * self.draw())
         if self.is_usable(now):

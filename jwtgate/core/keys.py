@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock, Plan
 
-__all__ = ["AWAITED_SECONDS", "Awaited", "Key", "KeyRing", "KeysAwaited", "Signer", "named", "once_known"]
+__all__ = ["AWAITED_SECONDS", "Awaited", "Key", "KeyRing", "KeysAwaited", "KeysDue", "Signer", "named", "once_known"]
 
 T = TypeVar("T")
 
@@ -30,8 +30,12 @@ class Awaited(UnavailableError):
     """What is missing is being fetched at this moment: whoever waits a little knows."""
 
 
-class KeysAwaited(KeysUnavailable, Awaited):
-    """The first ones are."""
+class KeysDue(KeysUnavailable):
+    """New ones are being fetched at this moment, and nothing says yet that none will come."""
+
+
+class KeysAwaited(KeysDue, Awaited):
+    """The first ones are being fetched at this moment: whoever waits a little knows."""
 
 
 AWAITED_SECONDS = 2.0

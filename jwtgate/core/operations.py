@@ -76,6 +76,14 @@ class Operations(Protocol):
         """One of our status lists; None: there is none of that name."""
         ...
 
+    def hear_logout(self, token: str) -> Plan[Receipt | None]:
+        """Ends what a provider's logout token names; None: it was heard before. Raises: ``InvalidToken`` and its kin."""
+        ...
+
+    def hear_events(self, token: bytes) -> Plan[Receipt | None]:
+        """Does what a security event token asks; None: nothing follows. Raises: ``InvalidToken`` and its kin."""
+        ...
+
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
         """Revokes one access token; an expired one is fine. Raises: ``InvalidToken``: it is none of ours."""
         ...

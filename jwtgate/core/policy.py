@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwtgate.claims import Claims
     from jwtgate.core.keys import KeyRing
     from jwtgate.core.profile import Profile
     from jwtgate.core.statuses.claim import ListRules
     from jwtgate.core.statuses.held import Statuses
 
-__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published"]
+__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
 
 ANY_AUDIENCE = ("*",)
 """Accepts every ``aud`` and none."""
@@ -62,6 +65,10 @@ class IssuerPolicy:
         published: where more of its keys are published, or None: it has no others.
         lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
         statuses: those lists, once a process follows them.
+        logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect
+            Back-Channel Logout §2.6); None: no logout token is taken.
+        events_audience: the same for security event tokens (RFC 8417 §2.2).
+        marks_sessionless: its tokens that name no session have a handle of their own, since one may be told to have ended.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """
@@ -78,6 +85,9 @@ class IssuerPolicy:
     version_claim: str | None
     published: Published | None = None
     profile: Profile | None = None
+    logout_audience: tuple[str, ...] | None = None
+    events_audience: tuple[str, ...] | None = None
+    marks_sessionless: bool = False
     lists: ListRules | None = None
     statuses: Statuses | None = field(init=False, repr=False, default=None)
     prefixes: dict[str, bytes] = field(init=False, repr=False)
@@ -85,7 +95,7 @@ class IssuerPolicy:
 
     def __post_init__(self) -> None:
         """Once per policy, what every token would compute again."""
-        kinds = ("jti", "signing_input", "sid", "sub", "client_id", *self.handle_claims)
+        kinds = ("jti", "signing_input", "sid", "sub", "client_id", "sub_without_sid", *self.handle_claims)
         object.__setattr__(self, "prefixes", {kind: _netstrings(self.namespace, kind) for kind in kinds})
         object.__setattr__(self, "everything", digest_of(self.namespace, "all", ""))
 
@@ -106,3 +116,23 @@ class IssuerPolicy:
 def _netstrings(*texts: str) -> bytes:
     parts = [text.encode() for text in texts]
     return b"".join(b"%d:%b," % (len(part), part) for part in parts)
+
+
+def spelt_otherwise(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
+    """The configured issuer that spells itself so, too: it stays one issuer with one namespace."""
+    for policy in policies.values():
+        if policy.profile is not None and iss in policy.profile.spellings:
+            return policy
+    return None
+
+
+def client_of(claims: Claims, policies: Mapping[str | None, IssuerPolicy]) -> str | None:
+    """The client that a token says it was issued to, wherever its issuer says that; the token may be anybody's.
+
+    Raises: MalformedToken: a mapped claim that is no string.
+    """
+    iss = claims.get("iss")
+    policy = policies.get(iss) or policies.get(None) or spelt_otherwise(iss, policies)
+    named = claims if policy is None or policy.profile is None else policy.profile.named(claims)
+    client: str | None = named.get("client_id")
+    return client

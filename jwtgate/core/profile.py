@@ -45,7 +45,7 @@ class Profile:
         one_of: of each of these lists of claims a token must have one.
         types: media types that a header's ``typ`` may be, ``""`` standing for none; None: ``typ`` decides alone.
         foreign_header: header members that no token for us has.
-        admits: access tokens, or ID tokens.
+        admits: access tokens, or ID tokens; or none, of an issuer that only tells of events.
         spellings: of ``iss`` beside the issuer itself.
     """
 
@@ -56,7 +56,7 @@ class Profile:
     one_of: tuple[tuple[str, ...], ...] = ()
     types: frozenset[str] | None = None
     foreign_header: frozenset[str] = frozenset()
-    admits: Literal["access", "id"] = "access"
+    admits: Literal["access", "id", "none"] = "access"
     spellings: frozenset[str] = frozenset()
 
     def check(self, parsed: ParsedToken, typ: str | None) -> None:
@@ -66,6 +66,8 @@ class Profile:
         Raises: WrongType: RFC 8725 §3.11. MalformedToken: what is mapped has another type.
         """
         header, claims = parsed.header, parsed.claims
+        if self.admits == "none":
+            raise WrongType("no token of this issuer is admitted: it tells of events alone")
         if not self.foreign_header.isdisjoint(header):
             raise WrongType("a member of the header is only in tokens of this issuer for another API")
         if self.types is not None and media_type_of(header.get("typ", "")) not in self.types:

@@ -44,6 +44,7 @@ class _Wait:
 
     Attributes:
         missing: workers that may not have heard.
+        most_seconds: for which it is waited.
     """
 
     written: Written
@@ -51,6 +52,7 @@ class _Wait:
     settled_from: float
     missing: dict[str, Worker]
     acknowledged: int
+    most_seconds: float
 
     def is_over(self, now: float) -> bool:
         """Whether nobody can act on older knowledge of this partition."""
@@ -68,10 +70,21 @@ class Revoker:
         self.own_worker = own_worker
         self._seen: dict[int, tuple[str, float]] = {}
 
-    def revoke(self, changes: tuple[Change, ...], *, wait: bool, sessions: tuple[SessionChange, ...] = ()) -> Plan[Receipt]:
+    def revoke(
+        self,
+        changes: tuple[Change, ...],
+        *,
+        wait: bool,
+        sessions: tuple[SessionChange, ...] = (),
+        wait_seconds: float = inf,
+    ) -> Plan[Receipt]:
         """Writes, applies here, and waits if asked.
 
-        Args: sessions: that end in the same step.
+        Args:
+            changes: all of one step.
+            wait: until all is known that can be.
+            sessions: that end in the same step.
+            wait_seconds: at the most; then the receipt says what is known by then.
 
         Raises: ``StoreUnavailable``: not written, or written and not confirmed before the longest reach had passed.
         """
@@ -79,7 +92,7 @@ class Revoker:
         while True:
             known = tuple(map(_furthest, self.view.parts))
             written = yield from self._write(changes, sessions)
-            waits = self._begin(written, changes)
+            waits = self._begin(written, changes, wait_seconds)
             astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
             if astray is not None:
                 yield from self._noticed(astray)
@@ -97,12 +110,12 @@ class Revoker:
             raise
         return written
 
-    def _begin(self, written: Written, changes: tuple[Change, ...]) -> list[_Wait]:
+    def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
         waits: list[_Wait] = []
         for part in written.parts:
-            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0)
+            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, most_seconds)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
@@ -159,7 +172,7 @@ class Revoker:
     def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            patience = self._patience(state)
+            patience = min(self._patience(state), state.most_seconds)
             try:
                 epoch, end, workers = yield Roster(state.written.partition)
             except StoreUnavailable:

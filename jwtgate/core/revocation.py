@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jwtgate.core.effects import Looked, LookUp, Plan
 from jwtgate.core.issuance import salt_of
 from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.rulings import MARGIN_SECONDS, VERSION_LIMIT, Change, digest_of
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
+from jwtgate.core.upstream import Link
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
 from jwtgate.errors import StoreUnavailable
 
@@ -149,6 +150,36 @@ class Targets:
             return digest_of(policy.namespace, kind, value)
         except UnicodeEncodeError:
             raise ValueError(f"{kind} must be text that UTF-8 can carry") from None
+
+    def ended(self, policy: IssuerPolicy, sid: str | None, sub: str | None, at: float, now: float) -> tuple[Change, ...]:
+        """What a provider says has ended: one session, or without ``sid`` all that its subject had by ``at``.
+
+        With both, tokens that name no session may be of this one: those of the subject that were issued by then are dead, too.
+        """
+        until = self._until(policy, now, None)
+        if sid is not None:
+            session = Change(self.handle(policy, "sid", sid), revoked=True, until=until)
+            if sub is None:
+                return (session,)
+            return session, Change(self.handle(policy, "sub_without_sid", sub), until=until, cut_at=at)
+        return tuple(Change(self.handle(policy, kind, sub), until=until, cut_at=at) for kind in ("sub", "sessions"))
+
+    def jti(self, policy: IssuerPolicy, jti: str, now: float) -> Change:
+        """One token."""
+        return self._change(policy, "jti", jti, self._until(policy, now, None), revoked=True)
+
+    def link(self, upstream: object) -> Link:
+        """To what ``Sessions.start`` names. Raises: ValueError."""
+        if not isinstance(upstream, tuple) or len(upstream) != 3:  # pyright: ignore[reportUnknownArgumentType] - checked here
+            raise ValueError("upstream must be a tuple: (issuer, sid or None, sub or None)")
+        issuer, sid, sub = cast("tuple[object, object, object]", upstream)
+        policy = self.policy(issuer)  # type: ignore[arg-type]
+        if sid is None and sub is None:
+            raise ValueError("upstream must name a sid, a sub, or both")
+        for kind, value in (("sid", sid), ("sub", sub)):
+            if value is not None:
+                self.handle(policy, kind, value)
+        return Link.to(policy.namespace, cast("str | None", sid), cast("str | None", sub))
 
     def _change(
         self,

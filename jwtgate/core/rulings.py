@@ -5,7 +5,8 @@ two histories, and a process that has merged one never knows less than before. C
 strictest; ``revoked`` by the latest position, because lifting is a ruling too.
 
 A token is dead if any ruling on any of its handles kills it. A cut-off is compared by log position where both sides carry
-one of the same epoch: no clock takes part then. Does not fetch, store or forget anything.
+one of the same epoch: no clock takes part then. A dated one, which somebody else gave a time that may be past, is compared by
+times alone. Does not fetch, store or forget anything.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import math
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jwtgate.core.partitioning import SELECTOR_BYTES, selector
 
@@ -32,15 +33,21 @@ __all__ = [
     "digest_of",
     "is_revoked",
     "merge",
-    "outlasts",
     "supersede",
 ]
 
-BUILT_IN_KINDS = ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "salt")
+N = TypeVar("N", int, float)
+
+BUILT_IN_KINDS = (
+    *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "salt"),
+    *("sub_without_sid", "statement"),
+)
 """``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
 token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
 on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is. ``salt`` is the
-subject whose own key is derived from our secret and from the number that ``min_version`` tells there."""
+subject whose own key is derived from our secret and from the number that ``min_version`` tells there.
+``sub_without_sid`` is the subject of tokens that name no session, for a provider that tells of the end of one. ``statement``
+is what a provider told us once, by its ``jti``."""
 
 DIGEST_BYTES = 16
 
@@ -86,18 +93,22 @@ class CutOff(NamedTuple):
 
 
 class Issued(NamedTuple):
-    """When a token was issued. ``stamp`` is (epoch, position) of a valid ``jgp``, else None; ``at`` is ``iat`` or None."""
+    """When a token was issued. ``stamp`` is (epoch, position) of a valid ``jgp``, else None; ``at`` is ``iat`` or None.
+
+    ``began_at``: of the session of a provider that it hangs on, which dated cut-offs are about; None: of no such session.
+    """
 
     stamp: tuple[str, int] | None
     at: float | None
     version: int | None = None
+    began_at: float | None = None
 
 
 class UnreadableRuling(ValueError):
     """Text under one of our keys that no jwtgate wrote."""
 
 
-_NAMES = frozenset("rnvu")
+_NAMES = frozenset("rnvtu")
 
 
 def _toggle(is_revoked: int, epoch: str, position: int, at: float) -> Toggle:
@@ -124,6 +135,8 @@ class Change:
         cuts_off: write a ``not_before`` at this entry's own position and time.
         min_version: lowest version alive, below 10**14, or None.
         until: NumericDate, seconds, after which no token can be under it; None: never forgotten.
+        cut_at: NumericDate, seconds: what began by then is dead, and what began since is not; None says nothing. One that lies
+            ahead counts as the entry's own time.
     """
 
     digest: bytes
@@ -131,6 +144,7 @@ class Change:
     cuts_off: bool = False
     min_version: int | None = None
     until: float | None = None
+    cut_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +155,10 @@ class Ruling:
     not_before: CutOff | None = None
     min_version: int | None = None
     until: float | None = None
+    cut_at: float | None = None
 
     def encode(self) -> bytes:
-        """The store's form, compact JSON: r [0|1, epoch, position, at], n [epoch, position, at], v version, u until."""
+        """The store's form, compact JSON: r [0|1, epoch, position, at], n [epoch, position, at], v version, t cut_at, u."""
         shape: dict[str, object] = {}
         if self.toggle is not None:
             shape["r"] = [int(self.toggle[0]), *self.toggle[1:]]
@@ -151,6 +166,8 @@ class Ruling:
             shape["n"] = list(self.not_before)
         if self.min_version is not None:
             shape["v"] = self.min_version
+        if self.cut_at is not None:
+            shape["t"] = self.cut_at
         if self.until is not None:
             shape["u"] = self.until
         return json.dumps(shape, separators=(",", ":")).encode()
@@ -167,6 +184,7 @@ class Ruling:
                 _cut_off(*shape["n"]) if "n" in shape else None,
                 int(shape["v"]) if "v" in shape else None,
                 _finite(shape["u"]) if "u" in shape else None,
+                _finite(shape["t"]) if "t" in shape else None,
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise UnreadableRuling("a stored ruling cannot be read") from error
@@ -180,7 +198,7 @@ class Ruling:
         processes may be what makes it look younger, the position decides, which goes on from epoch to epoch unless the
         history was lost.
         """
-        if self.toggle is not None and self.toggle.is_revoked:
+        if (self.toggle is not None and self.toggle.is_revoked) or _began_by(self.cut_at, issued, leeway_seconds):
             return True
         if self.min_version is not None and (issued.version is None or issued.version < self.min_version):
             return True
@@ -201,27 +219,18 @@ class Ruling:
         return issued.stamp is not None and issued.stamp[1] < cut.position and issued.at <= latest + MAX_SKEW_SECONDS
 
 
+def _began_by(cut_at: float | None, issued: Issued, leeway_seconds: float) -> bool:
+    """Providers tell whole seconds, and what began in the same one may have begun before: it is dead."""
+    if cut_at is None:
+        return False
+    began_at = issued.at if issued.began_at is None else issued.began_at
+    return began_at is None or math.floor(began_at) <= math.ceil(cut_at) + leeway_seconds
+
+
 def is_revoked(text: bytes | None) -> bool:
     """Whether a stored ruling, if there is one, says ``revoked``. Raises: UnreadableRuling."""
     toggle = None if text is None else Ruling.decode(text).toggle
     return toggle is not None and toggle.is_revoked
-
-
-def outlasts(one: bytes, other: bytes) -> bool:
-    """Whether an encoded ruling says what another one does and is remembered as long at least; False: perhaps, all the same.
-
-    Without reading them: who heals compares all there are.
-    """
-    if one == other:
-        return True
-    said, _, until = one.rpartition(b',"u":')
-    also_said, _, also_until = other.rpartition(b',"u":')
-    if not said or said != also_said:
-        return False
-    try:
-        return float(until[:-1]) >= float(also_until[:-1])
-    except ValueError:
-        return False
 
 
 def supersede(known: Ruling | None, change: Change, epoch: str, position: int, at: float) -> Ruling:
@@ -239,7 +248,8 @@ def supersede(known: Ruling | None, change: Change, epoch: str, position: int, a
         cut = CutOff(epoch, position, at if cut is None else max(at, cut.at))
     version = _latest(old.min_version, change.min_version)
     until = change.until if known is None else _longest(old.until, change.until)
-    return Ruling(toggle, cut, version, until)
+    cut_at = old.cut_at if change.cut_at is None else _latest(old.cut_at, min(change.cut_at, at))
+    return Ruling(toggle, cut, version, until, cut_at)
 
 
 def merge(one: Ruling, other: Ruling, current_epoch: str = "") -> Ruling:
@@ -252,10 +262,11 @@ def merge(one: Ruling, other: Ruling, current_epoch: str = "") -> Ruling:
         _stricter_cut(one.not_before, other.not_before, current_epoch),
         _latest(one.min_version, other.min_version),
         _longest(one.until, other.until),
+        _latest(one.cut_at, other.cut_at),
     )
 
 
-def _latest(one: int | None, other: int | None) -> int | None:
+def _latest(one: N | None, other: N | None) -> N | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other)

@@ -6,14 +6,15 @@ nothing is kept. Refuses nothing: that is ``verification``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jwtgate.claims import claims_of
 from jwtgate.messages import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from jwtgate.claims import Claims
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.profile import Profile
@@ -38,46 +39,41 @@ def to_token(parsed: ParsedToken, source: Source | None, profile: Profile | None
     claims = parsed.claims
     known = _SHARED.get
     shared = claims_of([(known(name) or _shared(name), value) for name, value in claims.items()])
-    if profile is not None:
-        return _profiled(parsed, shared, source, profile)
-    scope = _scope_of(claims)
-    scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
-    return _token(parsed, shared, scopes, source)
+    if profile is not None and profile.scopes:
+        scopes = profile.scopes_of(claims)
+    else:
+        scope = _scope_of(claims)
+        scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
+    return _token(parsed, shared, claims if profile is None else profile.named(claims), scopes, source)
 
 
 def to_unverified_token(parsed: ParsedToken, source: Source | None, profile: Profile | None = None) -> Token:
     """What a check is shown before anything has been verified: made for it, and gone with it."""
-    if profile is not None:
-        return _profiled(parsed, parsed.claims, source, profile)
-    scope = _scope_of(parsed.claims)
-    scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
-    return _token(parsed, parsed.claims, scopes, source)
+    claims = parsed.claims
+    if profile is not None and profile.scopes:
+        scopes = profile.scopes_of(claims)
+    else:
+        scope = _scope_of(claims)
+        scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
+    return _token(parsed, claims, claims if profile is None else profile.named(claims), scopes, source)
 
 
-def _token(parsed: ParsedToken, claims: Claims, scopes: frozenset[str], source: Source | None) -> Token:
+def _token(
+    parsed: ParsedToken, claims: Claims, named: Mapping[str, Any], scopes: frozenset[str], source: Source | None
+) -> Token:
+    """Args: named: the claims by registered names, wherever the issuer has put them."""
     get = claims.get
     return Token(
         claims=claims,
         header=parsed.header,
         subject=get("sub"),
         issuer=get("iss"),
-        token_id=get("jti"),
-        session_id=get("sid"),
+        token_id=named.get("jti"),
+        session_id=named.get("sid"),
         scopes=scopes,
         expires_at=get("exp"),
         source=source,
     )
-
-
-def _profiled(parsed: ParsedToken, claims: Claims, source: Source | None, profile: Profile) -> Token:
-    """Its names and scopes are where its issuer puts them; its claims stay what they are."""
-    if profile.scopes:
-        scopes = profile.scopes_of(claims)
-    else:
-        scope = _scope_of(claims)
-        scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
-    named = profile.named(claims)
-    return replace(_token(parsed, claims, scopes, source), token_id=named.get("jti"), session_id=named.get("sid"))
 
 
 def _scope_of(claims: Claims) -> str | list[str]:

@@ -14,9 +14,10 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
-from jwtgate.core.policy import ANY_AUDIENCE
+from jwtgate.core.policy import ANY_AUDIENCE, spelt_otherwise
 from jwtgate.core.rulings import DIGEST_BYTES, Issued
 from jwtgate.core.token_types import check_type
+from jwtgate.core.upstream import begun_at
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer
 
 if TYPE_CHECKING:
@@ -60,18 +61,12 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
         WrongIssuer: RFC 7519 §4.1.1, RFC 8725 §3.8: not a configured issuer.
         UnknownKey: RFC 8725 §3.1: no key of that issuer fits alg and kid.
     """
-    policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or _spelt(parsed.claims.get("iss"), policies)
+    policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or spelt_otherwise(parsed.claims.get("iss"), policies)
+    if policy is None:
+        raise WrongIssuer("iss is not a configured issuer")
     header = parsed.header
     key = policy.keys.candidates(header["alg"], header.get("kid"))
     return policy, key if key.deriving is None else key.of_subject(parsed.claims)
-
-
-def _spelt(iss: str | None, policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy:
-    """The issuer that spells itself so, too: it stays one issuer with one namespace. Raises: WrongIssuer."""
-    for policy in policies.values():
-        if policy.profile is not None and iss in policy.profile.spellings:
-            return policy
-    raise WrongIssuer("iss is not a configured issuer")
 
 
 def screen(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy], now: float) -> tuple[IssuerPolicy, Key]:
@@ -199,7 +194,8 @@ def issued_of(parsed: ParsedToken, key: Key, policy: IssuerPolicy) -> Issued:
     """When a token was issued, for rulings to compare with. A version that is no integer counts as none."""
     claims = parsed.claims
     version = claims.get(policy.version_claim) if policy.version_claim is not None else None
-    return Issued(stamp_of(parsed, key), claims.get("iat"), version if type(version) is int else None)
+    began_at = begun_at(claims) if key.is_own else None
+    return Issued(stamp_of(parsed, key), claims.get("iat"), version if type(version) is int else None, began_at)
 
 
 def handles_of(parsed: ParsedToken, policy: IssuerPolicy) -> tuple[bytes, ...]:
@@ -231,6 +227,8 @@ def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes
     prefixes = policy.prefixes
     handles = [_digest(prefixes, kind, claims[kind]) for kind in _BUILT_IN_CLAIMS if claims.get(kind) is not None]
     handles.append(policy.everything)
+    if policy.marks_sessionless and claims.get("sid") is None and claims.get("sub") is not None:
+        handles.append(_digest(prefixes, "sub_without_sid", claims["sub"]))
     for kind in policy.handle_claims:
         value = claims.get(kind)
         if value is not None:

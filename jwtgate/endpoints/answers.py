@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from jwtgate.messages import Receipt
 
-__all__ = ["as_json", "empty", "receipt_members"]
+__all__ = ["accepted", "as_json", "empty", "receipt_members"]
 
 
 def as_json(members: Mapping[str, Any], cookies: Iterable[str] = (), *, media_type: str = "application/json") -> Response:
@@ -24,6 +24,11 @@ def as_json(members: Mapping[str, Any], cookies: Iterable[str] = (), *, media_ty
 def empty() -> Response:
     """200 with nothing (RFC 7009 §2.2)."""
     return Response(200, _headers(b""), b"")
+
+
+def accepted() -> Response:
+    """202 with nothing (RFC 8935 §2.2)."""
+    return Response(202, _headers(b""), b"")
 
 
 def _headers(body: bytes) -> tuple[tuple[str, str], ...]:

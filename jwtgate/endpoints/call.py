@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core.sessions.refresh_tokens import PREFIX
 from jwtgate.errors import InsufficientScope, MissingToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
@@ -44,6 +45,9 @@ class Rules:
         policy: of the issuer to which the sessions belong; None where there can be none.
         find_credential: the access token in a request, as the gate itself finds it; None where there is none.
         cookies: None: no cookie is read, set or cleared.
+        events_authorization: SHA-256 of the ``Authorization`` that transmitters of security events show, or None: they need
+            none, their tokens are signed.
+        policies: of all issuers, as ``core.verification.select`` takes them.
         has_lists: whether status lists are published.
     """
 
@@ -55,6 +59,8 @@ class Rules:
     client_id: str | None
     max_token_bytes: int
     cookies: Cookies | None
+    events_authorization: bytes | None = field(default=None, repr=False)
+    policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
     has_lists: bool = False
 
     def is_own(self, token: Token) -> bool:
@@ -77,6 +83,7 @@ class Call:
     Attributes:
         form: the fields of its body; empty where the endpoint takes none.
         sid: the last segment of the path where the endpoint's path has one: of a session, or the name of a status list.
+        body: as it came, where it is no form.
     """
 
     request: Request
@@ -84,6 +91,7 @@ class Call:
     sid: str = field(repr=False)
     operations: Operations = field(repr=False)
     rules: Rules = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def token(self, *, is_checked: bool = True) -> Plan[Token | None]:
         """The admitted access token of the call; None where it shows none.

@@ -10,12 +10,12 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from jwtgate.endpoints.refusals import BodyTooLarge, MalformedCall, WrongMediaType
+from jwtgate.endpoints.refusals import BodyTooLarge, MalformedCall, NotAnEventToken, WrongMediaType
 
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["MAX_BODY_BYTES", "Form", "declared_length", "read_form", "unescaped"]
+__all__ = ["MAX_BODY_BYTES", "Form", "check_event_token", "declared_length", "read_form", "unescaped"]
 
 MAX_BODY_BYTES = 16_384
 """A token of the default limit fits with all that may stand beside it; more is no form of ours."""
@@ -47,8 +47,13 @@ def declared_length(request: Request) -> int | None:
     return int(digits)
 
 
-def read_form(request: Request, body: bytes) -> Form:
+def read_form(request: Request, body: bytes, *, wanted: str | None = None) -> Form:
     """The fields of the body by name, those without a value left out. An empty body is an empty form.
+
+    Args:
+        request: with its headers.
+        body: whole.
+        wanted: the one field that matters; all others are ignored, whatever they hold.
 
     Raises:
         BodyTooLarge: over ``MAX_BODY_BYTES``.
@@ -65,11 +70,25 @@ def read_form(request: Request, body: bytes) -> Form:
         if not pair:
             continue
         name, _, value = pair.partition(b"=")
+        if wanted is not None and unquote_to_bytes(name.replace(b"+", b" ")) != wanted.encode():
+            continue
         field = unescaped(name)
         if field in form:
             raise MalformedCall("a field is repeated")
         form[field] = unescaped(value)
     return {field: value for field, value in form.items() if value}
+
+
+def check_event_token(request: Request, body: bytes) -> None:
+    """A body that is one security event token (RFC 8935 §2.1).
+
+    Raises: BodyTooLarge. NotAnEventToken: it is said to be something else or nothing.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise BodyTooLarge("the body is over the limit")
+    lines = [value for name, value in request.headers if name == b"content-type" and value]
+    if len(lines) != 1 or lines[0].strip(b" \t").lower() != b"application/secevent+jwt":
+        raise NotAnEventToken("the body is no security event token")
 
 
 def unescaped(value: bytes) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["introspect"]
 
-_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
-"""Those that RFC 7662 §2.2 names and a JWT may have, and the session's. What else the token says is not everybody's."""
+_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss")
+"""Those that RFC 7662 §2.2 names and a JWT may have, beside its own name and its session's, which its issuer may put elsewhere.
+What else the token says is not everybody's."""
 
 
 def introspect(call: Call) -> Plan[Response]:
@@ -42,12 +43,15 @@ def _of_access_token(call: Call, token: str) -> Plan[dict[str, Any]]:
     admitted = (yield from call.operations.introspect(token)).token
     claims = admitted.claims
     members = {name: claims[name] for name in _CLAIMS if claims.get(name) is not None}
-    return {**_scope(admitted), "token_type": "Bearer", **members}
+    names = {"jti": admitted.token_id, "sid": admitted.session_id}
+    named = {name: value for name, value in names.items() if value is not None}
+    return {**_scope(admitted), "token_type": "Bearer", **members, **named}
 
 
 def _scope(token: Token) -> dict[str, str]:
-    """A string (RFC 7662 §2.2), whatever shape the claim has."""
-    return {"scope": " ".join(sorted(token.scopes))} if token.scopes else {}
+    """A string (RFC 7662 §2.2), whatever shape the claim has: a role with a space in its name would read as two scopes."""
+    scopes = [scope for scope in token.scopes if " " not in scope]
+    return {"scope": " ".join(sorted(scopes))} if scopes else {}
 
 
 def _of_refresh_token(call: Call, token: str) -> Plan[dict[str, Any]]:

@@ -15,6 +15,8 @@ __all__ = [
     "MalformedCall",
     "NoSuchList",
     "NoSuchSession",
+    "NotAnEventToken",
+    "RefusedLogout",
     "UnsupportedGrantType",
     "WrongMediaType",
     "WrongMethod",
@@ -95,3 +97,22 @@ class WrongMediaType(CallError):
     error = "unsupported_media_type"
     description = "The request's body must be application/x-www-form-urlencoded."
     reason = "wrong_media_type"
+
+
+class NotAnEventToken(CallError):
+    """Not a security event token by its media type (RFC 8935 §2.1, RFC 9110 §15.5.16)."""
+
+    status = 415
+    error = "unsupported_media_type"
+    description = "The request's body must be application/secevent+jwt."
+    reason = "not_an_event_token"
+
+
+class RefusedLogout(CallError):
+    """OpenID Connect Back-Channel Logout §2.8: the same answer for whatever is wrong with a logout token."""
+
+    status = 400
+    error = "invalid_request"
+    description = "The logout token is missing, repeated, malformed or not valid here."
+    reason = "refused_logout"
+    form = "oauth"

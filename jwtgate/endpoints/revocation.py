@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jwtgate.core.parsing import parse
+from jwtgate.core.policy import client_of
 from jwtgate.endpoints.answers import empty
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import GrantError, InvalidToken
@@ -34,7 +35,7 @@ def revoke(call: Call) -> Plan[Response]:
         return empty()
     try:
         # Not verified yet, so what it names can refuse this call and do nothing else.
-        _check_client(caller, parse(token.encode(), call.rules.max_token_bytes).claims.get("client_id"))
+        _check_client(caller, client_of(parse(token.encode(), call.rules.max_token_bytes).claims, call.rules.policies))
         yield from call.operations.revoke_token(token, wait=True)
     except InvalidToken:
         pass

@@ -8,18 +8,20 @@ CORS preflights (Fetch §4.8) and handshakes are the application's, too. A wrong
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import is_plain, is_preflight
+from jwtgate.endpoints.backchannel_logout import backchannel_logout
 from jwtgate.endpoints.call import Call
-from jwtgate.endpoints.forms import read_form
+from jwtgate.endpoints.events import receive_events
+from jwtgate.endpoints.forms import check_event_token, read_form
 from jwtgate.endpoints.introspection import introspect
 from jwtgate.endpoints.jwk_set import jwk_set
 from jwtgate.endpoints.logout import logout, logout_all
 from jwtgate.endpoints.own_sessions import end_own_session, list_own_sessions
 from jwtgate.endpoints.refresh import refresh
-from jwtgate.endpoints.refusals import WrongMethod
+from jwtgate.endpoints.refusals import MalformedCall, RefusedLogout, WrongMethod
 from jwtgate.endpoints.revocation import revoke
 from jwtgate.endpoints.status_lists import status_list
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
     from jwtgate.endpoints.call import Rules
+    from jwtgate.endpoints.forms import Form
     from jwtgate.messages import Request, Response
 
 __all__ = ["TABLE", "Endpoint", "Endpoints", "Row"]
@@ -45,7 +48,7 @@ class Row:
         method: ``GET`` serves HEAD, too.
         path: below the prefix.
         plan: answers it.
-        takes_form: its body is read; no other is.
+        takes: what its body is; no other is read.
         is_for_clients: it is there only where ``CLIENTS`` are configured, and they authenticate.
         is_for_lists: it is there only where ``STATUS_LISTS`` is set.
     """
@@ -53,21 +56,23 @@ class Row:
     method: str
     path: str
     plan: Callable[[Call], Plan[Response]]
-    takes_form: bool = False
+    takes: Literal["nothing", "form", "open form", "event token"] = "nothing"
     is_for_clients: bool = False
     is_for_lists: bool = False
 
 
 TABLE = (
-    Row("POST", "/refresh", refresh, takes_form=True),
-    Row("POST", "/logout", logout, takes_form=True),
-    Row("POST", "/logout-all", logout_all, takes_form=True),
+    Row("POST", "/refresh", refresh, "form"),
+    Row("POST", "/logout", logout, "form"),
+    Row("POST", "/logout-all", logout_all, "form"),
     Row("GET", "/sessions", list_own_sessions),
     Row("DELETE", ANY_SID, end_own_session),
-    Row("POST", "/introspect", introspect, takes_form=True, is_for_clients=True),
-    Row("POST", "/revoke", revoke, takes_form=True, is_for_clients=True),
+    Row("POST", "/introspect", introspect, "form", is_for_clients=True),
+    Row("POST", "/revoke", revoke, "form", is_for_clients=True),
     Row("GET", "/jwks.json", jwk_set),
     Row("GET", ANY_LIST, status_list, is_for_lists=True),
+    Row("POST", "/backchannel-logout", backchannel_logout, "open form"),
+    Row("POST", "/events", receive_events, "event token"),
 )
 """One method a path."""
 
@@ -77,7 +82,7 @@ class Endpoint:
     """What one request has found.
 
     Attributes:
-        takes_form: the body is wanted; it is then given to ``answer``, whole.
+        takes_body: it is wanted; it is then given to ``answer``, whole.
     """
 
     row: Row
@@ -87,8 +92,8 @@ class Endpoint:
     rules: Rules = field(repr=False)
 
     @property
-    def takes_form(self) -> bool:
-        return self.row.takes_form and self._is_allowed
+    def takes_body(self) -> bool:
+        return self.row.takes != "nothing" and self._is_allowed
 
     @property
     def _is_allowed(self) -> bool:
@@ -101,8 +106,24 @@ class Endpoint:
         """
         if not self._is_allowed:
             return _wrong_method(self.row)
-        form = read_form(self.request, body) if self.row.takes_form else {}
-        return (yield from self.row.plan(Call(self.request, form, self.sid, self.operations, self.rules)))
+        form: Form = {}
+        match self.row.takes:
+            case "form":
+                form, body = read_form(self.request, body), b""
+            case "open form":
+                form, body = self._read_open_form(body), b""
+            case "event token":
+                check_event_token(self.request, body)
+            case "nothing":
+                body = b""
+        return (yield from self.row.plan(Call(self.request, form, self.sid, self.operations, self.rules, body)))
+
+    def _read_open_form(self, body: bytes) -> Form:
+        """Whoever posts it speaks OpenID Connect, and is answered so."""
+        try:
+            return read_form(self.request, body, wanted="logout_token")
+        except MalformedCall as error:
+            raise RefusedLogout(str(error)) from error
 
 
 class Endpoints:

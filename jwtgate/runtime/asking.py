@@ -1,4 +1,4 @@
-"""Calls what the application gave: its checks, and its provider of claims.
+"""Calls what the application gave: its checks, its provider of claims, its mapper of subjects.
 
 Whatever a check does becomes one of three things: it may pass, it may not, nobody knows.
 
@@ -20,13 +20,23 @@ from jwtgate.errors import JWTGateError, UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from jwtgate.core.effects import Ask, AskClaims, Check, Provider
+    from jwtgate.core.effects import Ask, AskClaims, AskSubject, Check, Provider, SubjectMapper
 
-__all__ = ["ask", "ask_awaiting", "ask_claims", "ask_claims_awaiting", "checked", "provided"]
+__all__ = [
+    "ask",
+    "ask_awaiting",
+    "ask_claims",
+    "ask_claims_awaiting",
+    "ask_subject",
+    "ask_subject_awaiting",
+    "checked",
+    "mapped",
+    "provided",
+]
 
 logger = logging.getLogger("jwtgate")
 
-CHECK, PROVIDER = "check", "provider of claims"
+CHECK, PROVIDER, MAPPER = "check", "provider of claims", "mapper of subjects"
 
 NOT_AN_ANSWER = 500
 """``JWTGateError`` itself, and a subclass that says no better: none of the answers of the gate."""
@@ -46,6 +56,14 @@ def provided(provider: Any) -> Provider:
     Raises: TypeError: it cannot be called, or not with a session.
     """
     return cast("Provider", _callable(provider, PROVIDER, "a session", 1))
+
+
+def mapped(mapper: Any) -> SubjectMapper:
+    """What an application gives as its mapper of subjects, if it can be one.
+
+    Raises: TypeError: it cannot be called, or not with an identifier.
+    """
+    return cast("SubjectMapper", _callable(mapper, MAPPER, "a subject identifier", 1))
 
 
 def _callable(given: Any, what: str, arguments: str, count: int) -> Any:
@@ -115,6 +133,43 @@ async def ask_claims_awaiting(effect: AskClaims) -> Mapping[str, Any] | None:
         if isawaitable(told):
             told = await told
     return _mapping(provider, told)
+
+
+def ask_subject(effect: AskSubject) -> tuple[str | None, str] | None:
+    """For the blocking face. Raises: UnavailableError: the mapper failed, or can only be awaited."""
+    mapper = effect.mapper
+    with _failing_closed(MAPPER, mapper):
+        told: Any = mapper(effect.identifier)
+    if isawaitable(told):
+        close = getattr(told, "close", None)
+        if close is not None:
+            close()
+        raise _mistake(MAPPER, mapper, "must be awaited, and only the ASGI shell can: give a plain function")
+    return _subject(mapper, told)
+
+
+async def ask_subject_awaiting(effect: AskSubject) -> tuple[str | None, str] | None:
+    """For an event loop: a coroutine function is awaited; the caller gives all others a thread.
+
+    Raises: as ``ask_subject``; ``CancelledError`` passes through.
+    """
+    mapper = effect.mapper
+    with _failing_closed(MAPPER, mapper):
+        told: Any = mapper(effect.identifier)
+        if isawaitable(told):
+            told = await told
+    return _subject(mapper, told)
+
+
+def _subject(mapper: SubjectMapper, told: Any) -> tuple[str | None, str] | None:
+    if told is None:
+        return None
+    if isinstance(told, tuple) and len(told) == 2:  # pyright: ignore[reportUnknownArgumentType] - of the application
+        pair: tuple[Any, Any] = told  # pyright: ignore[reportUnknownVariableType] - of the application
+        issuer, sub = pair
+        if (issuer is None or isinstance(issuer, str)) and isinstance(sub, str) and sub:
+            return issuer, sub
+    raise _mistake(MAPPER, mapper, "must return a pair of issuer and subject, or None")
 
 
 def _mapping(provider: Provider, told: Any) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jwtgate.core.effects import (
     Ask,
     AskClaims,
+    AskSubject,
     Compute,
     Effect,
     ListSessions,
@@ -21,7 +22,7 @@ from jwtgate.core.effects import (
     Write,
 )
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask, ask_claims
+from jwtgate.runtime.asking import ask, ask_claims, ask_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ class Performer:
         self.clock = clock
         self.health = health
 
-    def perform(self, effect: Effect) -> Any:  # noqa: PLR0911 - a dispatcher, one case an effect
+    def perform(self, effect: Effect) -> Any:
         """Answers one effect. Raises: ``StoreUnavailable``; for ``Ask`` what the check refuses with, and no other error."""
         match effect:
             case LookUp(digests, sids):
@@ -57,10 +58,8 @@ class Performer:
                 return self._through(lambda: self._marked(effect), lambda told: told.epoch)
             case Write(changes, now, sessions, guard):
                 return self.store.write(changes, now, sessions, guard)
-            case Ask():
-                return ask(effect)
-            case AskClaims():
-                return ask_claims(effect)
+            case Ask() | AskClaims() | AskSubject():
+                return _asked(effect)
             case Roster(partition):
                 return self.parts[partition].workers()
             case Compute(work):
@@ -92,6 +91,16 @@ class Performer:
             raise
         self.health.answered(is_healed=epoch_of(told).is_healed)
         return told
+
+
+def _asked(effect: Ask | AskClaims | AskSubject) -> Any:
+    match effect:
+        case Ask():
+            return ask(effect)
+        case AskClaims():
+            return ask_claims(effect)
+        case AskSubject():
+            return ask_subject(effect)
 
 
 def run(plan: Plan[T], performer: Performer) -> T:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.key_fetching import KeyFetching, lifetime_of
 from jwtgate.core.keyring import build
-from jwtgate.core.keys import AWAITED_SECONDS, KeyRing, KeysAwaited, named
+from jwtgate.core.keys import AWAITED_SECONDS, KeyRing, KeysAwaited, KeysDue, named
 from jwtgate.errors import KeysUnavailable, SettingsError
 from jwtgate.runtime.list_fetching import ListRun
 
@@ -137,13 +137,16 @@ class _Run:
             is_awaited = not fetching.failures and fetching.fetched_at == -inf and now < self._awaited_until
             is_in_doubt = fetching.doubts(now)
             is_sooner = fetching.due_at != due_at
+            is_coming = fetching.is_coming(now)
         if not is_in_doubt:
             return None
         if is_sooner:
             self._woken.set()
         if is_awaited:
             return KeysAwaited("the issuer's keys are being fetched")
-        return KeysUnavailable("no key that was fetched fits, and what the issuer publishes now is not known")
+        return (KeysDue if is_coming else KeysUnavailable)(
+            "no key that was fetched fits, and what the issuer publishes now is not known"
+        )
 
     def _live(self) -> None:
         while not self.is_stopped:

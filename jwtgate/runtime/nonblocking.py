@@ -17,9 +17,9 @@ from inspect import iscoroutinefunction
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, Effect, Looked, LookUp, Pause, Plan, Write
+from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, Looked, LookUp, Pause, Plan, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
-from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting
+from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting, ask_subject_awaiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +57,8 @@ class Waiter:
         if isinstance(effect, Ask):
             return await ask_awaiting(effect)
         loop = asyncio.get_running_loop()
-        if isinstance(effect, AskClaims):
-            if iscoroutinefunction(effect.provider):
-                return await ask_claims_awaiting(effect)
-            return await asyncio.to_thread(self.performer.perform, effect)  # none of our threads: it may wait for a database
+        if isinstance(effect, AskClaims | AskSubject):
+            return await self._ask(effect)
         if isinstance(effect, Write):
             return await asyncio.wrap_future(self._submit_write(effect))
         if not isinstance(effect, LookUp):
@@ -70,6 +68,14 @@ class Waiter:
         self._asked.append((effect, future, loop))
         self._submit(self._answer_waiting)
         return await future
+
+    async def _ask(self, effect: AskClaims | AskSubject) -> Any:
+        """A plain function gets a thread, none of ours: it may wait for a database."""
+        if isinstance(effect, AskClaims) and iscoroutinefunction(effect.provider):
+            return await ask_claims_awaiting(effect)
+        if isinstance(effect, AskSubject) and iscoroutinefunction(effect.mapper):
+            return await ask_subject_awaiting(effect)
+        return await asyncio.to_thread(self.performer.perform, effect)
 
     def close(self) -> None:
         """Lets the threads end."""

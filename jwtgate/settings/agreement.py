@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
+from jwtgate.settings.presets import default_issuer_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -50,6 +51,8 @@ class Checked:
     def _follow_up(self) -> None:
         """Defaults that would contradict what was set follow it: nobody has chosen them."""
         values = self.values
+        if "issuer" in values and values["issuer"] is None and values.get("issuers") is None:
+            values["issuer"] = default_issuer_of(values.get("preset"))
         if values.get("access_ttl") == DEFAULT_ACCESS_TTL_SECONDS and "max_ttl" in values:
             values["access_ttl"] = min(DEFAULT_ACCESS_TTL_SECONDS, values["max_ttl"])
         if values.get("refresh_cookie") == DEFAULT_REFRESH_COOKIE and values.get("cookie_secure") is False:
@@ -94,6 +97,15 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_DURABILITY", "is set, and JWTGATE_STORE is no Redis or Valkey", "0, or such a store")
+    for name in ("logout_audience", "events_audience"):
+        if values.get(name) is not None and "endpoints" not in given:
+            yield sentence(
+                f"JWTGATE_{name.upper()}", "is set without JWTGATE_ENDPOINTS, so nobody can tell", "both, or neither"
+            )
+        if values.get(name) is not None and not {"issuer", "issuers"} & given:
+            yield sentence(f"JWTGATE_{name.upper()}", "is set without JWTGATE_ISSUER or JWTGATE_ISSUERS", "with one of them")
+    if values.get("resource_scopes") is not None and "resource" not in given:
+        yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 
@@ -120,11 +132,16 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
             yield sentence("JWTGATE_DERIVED_KEYS", "is set, and JWTGATE_PRIVATE_KEY signs", "JWTGATE_SECRET alone")
     if "jwks_file" in given and "jwks_url" in given:
         yield sentence("JWTGATE_JWKS_FILE", "is set beside JWTGATE_JWKS_URL", "one of the two")
-    if "issuers" not in given:
-        if not top_level and not is_discoverable(values.get("issuer")):
-            allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
-            yield f"No key is configured; allowed: any of {allowed}."
-        return
+    if "issuers" in given:
+        yield from _beside_issuers(top_level, given)
+    elif not top_level and not is_discoverable(values.get("issuer")):
+        allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
+        yield f"No key is configured; allowed: any of {allowed}."
+
+
+def _beside_issuers(top_level: list[str], given: Collection[str]) -> Iterator[str]:
+    if "preset" in given:
+        yield sentence("JWTGATE_PRESET", "is set beside JWTGATE_ISSUERS", "preset in its entries, each issuer with its own")
     if "issuer" in given:
         yield sentence("JWTGATE_ISSUER", "is set beside JWTGATE_ISSUERS", "one of the two")
     if top_level:

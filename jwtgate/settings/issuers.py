@@ -7,30 +7,31 @@ does.
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.keyring import build
 from jwtgate.core.keys import KeyRing
 from jwtgate.core.policy import IssuerPolicy, Published
 from jwtgate.core.statuses.claim import ListRules
-from jwtgate.settings.allowed import Kind, Shape, Text, Unfit, sentence
+from jwtgate.settings.allowed import Kind, Unfit, sentence
+from jwtgate.settings.claim_kinds import ADMITS, AUDIENCE_CLAIM, MAPPING, REQUIRE_VALUES
 from jwtgate.settings.files import key_set_text, pem_text, read_text
+from jwtgate.settings.fitting import fit
+from jwtgate.settings.presets import PRESET, default_issuer_of, spellings_of
 from jwtgate.settings.urls import origin_of
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
-    ANY_TEXT,
     AUDIENCE,
+    HANDLES,
     ISSUER,
     JWKS_FILE,
     JWKS_URL,
     LEEWAY,
     MAX_TTL,
+    OUR_NAMES,
     PEM,
     PRIVATE_KEYS,
     REQUIRE,
@@ -40,9 +41,9 @@ from jwtgate.settings.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Issuers", "Policies", "checked_entries", "is_discoverable", "policies_of"]
+__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
@@ -59,6 +60,14 @@ MEMBERS: dict[str, Kind] = {
     "require": REQUIRE,
     "leeway": LEEWAY,
     "max_ttl": MAX_TTL,
+    "logout_audience": OUR_NAMES,
+    "events_audience": OUR_NAMES,
+    "preset": PRESET,
+    "claims": MAPPING,
+    "audience_claim": AUDIENCE_CLAIM,
+    "require_values": REQUIRE_VALUES,
+    "admits": ADMITS,
+    "handles": HANDLES,
 }
 SIGNING_KEYS = ("private_key", "private_keys")
 """An entry with one of these is ours: it signs, and the others only verify."""
@@ -71,54 +80,18 @@ READERS: dict[str, Callable[[str], str]] = {
     "public_key": pem_text,
     "jwks_file": read_text,
 }
-LIST_ALLOWED = "a JSON list of objects, each with an issuer and its keys, or the path of a file with it"
-LIST_TEXT = Text(LIST_ALLOWED, pattern=ANY_TEXT, is_shown=False, is_path=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Issuers:
-    """The list as such; ``checked_entries`` judges what is in it. Nothing of it is ever quoted: it may hold secrets."""
-
-    shape: Shape = "text"
-    allowed: str = LIST_ALLOWED
-
-    def check(self, value: object) -> tuple[Mapping[str, Any], ...]:
-        if isinstance(value, str | os.PathLike):
-            value = _parsed(LIST_TEXT.check(cast("str | os.PathLike[str]", value)))
-        if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray)):
-            raise Unfit(f"is of type {type(value).__name__}")
-        entries = cast("Sequence[object]", value)
-        if not entries:
-            raise Unfit("is empty")
-        if not all(isinstance(entry, Mapping) for entry in entries):
-            raise Unfit("has an entry that is no object")
-        return tuple(cast("Sequence[Mapping[str, Any]]", entries))
-
-
-def _parsed(value: str) -> object:
-    text = value if value.lstrip().startswith(("[", "{")) else read_text(value)
-    try:
-        return json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        # The parser's own text is kept back: it can quote the document.
-        raise Unfit(str(error) if isinstance(error, Unfit) else "is not valid JSON") from None
-
-
-def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two members of one name: parsers disagree which counts (RFC 8259 §4), so neither does."""
-    if len(dict(members)) != len(members):
-        raise Unfit("has an entry with a repeated member")
-    return dict(members)
 
 
 def checked_entries(entries: Sequence[Mapping[str, Any]]) -> tuple[tuple[dict[str, Any], ...], list[str]]:
     """The entries in normal form, and every mistake in them."""
     mistakes: list[str] = []
     checked = tuple(_checked_entry(_label(index), entry, mistakes) for index, entry in enumerate(entries))
-    issuers = [entry.get("issuer") for entry in checked]
-    for index, issuer in enumerate(issuers):
-        if issuer is not None and issuer in issuers[:index]:
+    earlier: set[str] = set()
+    for index, entry in enumerate(checked):
+        spelt = {str(entry["issuer"]), *spellings_of(entry.get("preset"))} if "issuer" in entry else set[str]()
+        if not spelt.isdisjoint(earlier):
             mistakes.append(sentence(f"{_label(index)}.issuer", "is that of an earlier entry", "each issuer once"))
+        earlier |= spelt
     ours = _ours(entries)
     if len(ours) > 1:
         places = " and ".join(f"{_label(index)}.{name}" for index, name in ours.items())
@@ -146,12 +119,14 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
             checked[name] = MEMBERS[name].check(value)
         except Unfit as unfit:
             mistakes.append(sentence(f"{label}.{name}", unfit, MEMBERS[name].allowed))
+    if "issuer" not in entry and default_issuer_of(checked.get("preset")) is not None:
+        checked["issuer"] = default_issuer_of(checked["preset"])
     rivals = [f"{label}.{name}" for name in ("secret", "private_key") if name in entry]
     if "private_keys" in entry and rivals:
         mistakes.append(sentence(" and ".join(rivals), "is set beside private_keys", "one place for the keys that sign"))
     if "jwks_file" in entry and "jwks_url" in entry:
         mistakes.append(sentence(f"{label}.jwks_file", "is set beside jwks_url", "one of the two"))
-    if "issuer" not in entry:
+    if "issuer" not in {**entry, **checked}:
         mistakes.append(sentence(f"{label}.issuer", "is missing", ISSUER.allowed))
     if not any(name in entry for name in (*ENTRY_KEYS, "jwks_url")) and not is_discoverable(checked.get("issuer")):
         allowed = f"{', '.join((*ENTRY_KEYS, 'jwks_url'))}, or an issuer that is an https URL, which is asked for its keys"
@@ -176,8 +151,22 @@ class Policies:
         """Read-only, as the gate receives it."""
         return MappingProxyType(dict(self.by_issuer))
 
-    def add(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str = "", *, is_foreign: bool = False) -> None:
-        """Builds the keys of one issuer, and its policy if they are sound. ``is_foreign``: another issuer is ours."""
+    def add(
+        self,
+        top: Mapping[str, Any],
+        own: Mapping[str, Any],
+        keys: Mapping[str, str],
+        label: str = "",
+        *,
+        is_foreign: bool = False,
+    ) -> None:
+        """Builds the keys of one issuer, and its policy if they are sound.
+
+        Args: top, own, label: as for ``fit``. keys: its key settings. is_foreign: another issuer is ours.
+        """
+        fitted = fit(top, own, label, is_ours=not keys.keys().isdisjoint(SIGNING_KEYS))
+        rules, is_foreign = fitted.rules, is_foreign or fitted.is_foreign
+        self.mistakes += fitted.mistakes
         issuer = rules.get("issuer")
         published = self._published(rules, keys, label)
         ring = KeyRing(()) if published is not None and not keys else self._ring(rules, keys, label, published)
@@ -196,6 +185,10 @@ class Policies:
             version_claim=rules.get("version_claim"),
             published=published,
             lists=self._lists(rules, label),
+            logout_audience=rules.get("logout_audience"),
+            events_audience=rules.get("events_audience"),
+            marks_sessionless=rules["hears"],
+            profile=fitted.profile,
         )
 
     def _published(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> Published | None:
@@ -203,7 +196,7 @@ class Policies:
         url, issuer, is_plain = rules.get("jwks_url"), rules.get("issuer"), bool(rules.get("jwks_http"))
         is_discovered = url is None and not keys and is_discoverable(issuer)
         if is_discovered:
-            url = f"{str(issuer).rstrip('/')}/.well-known/openid-configuration"
+            url = rules.get("discovery") or f"{str(issuer).rstrip('/')}/.well-known/openid-configuration"
         if url is None:
             return None
         if not is_plain and not url.startswith("https://"):
@@ -211,7 +204,7 @@ class Policies:
             name = f"{label}.{variable}" if label else f"JWTGATE_{variable.upper()}"
             self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
         stale: float = rules["jwks_stale"]
-        return Published(url, is_discovered, rules.get("algorithms"), label, stale, is_plain)
+        return Published(url, is_discovered, rules.get("algorithms"), label, stale, is_plain, rules.get("key_issuers"))
 
     def _lists(self, rules: Mapping[str, Any], label: str) -> ListRules | None:
         """Whose status lists are consulted about tokens of the issuer."""
@@ -246,6 +239,7 @@ class Policies:
             namespace=rules.get("issuer") or "",
             label=label,
             is_fetched=published is not None,
+            key_issuers=rules.get("key_issuers"),
         )
         self.mistakes += (_placed(mistake, label) for mistake in built.mistakes)
         self.warnings += (_placed(warning, label) for warning in built.warnings)
@@ -276,13 +270,17 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     Args: values: the checked settings, rows with mistakes left at their defaults. entries: checked.
     """
     policies = Policies()
-    rules = {name: value for name, value in values.items() if name not in READERS}
+    # A transmitter of events may speak of the sessions of any issuer.
+    hears = any(each.get(name) is not None for each in (values, *entries) for name in ("logout_audience", "events_audience"))
+    values = {**values, "hears": hears}
+    rules = {name: value for name, value in values.items() if name not in (*READERS, "preset")}
     ours = _ours(entries)
     for index, entry in enumerate(entries):
         keys = {name: entry[name] for name in ENTRY_KEYS if name in entry}
-        policies.add({**rules, **entry}, keys, _label(index), is_foreign=bool(ours) and index not in ours)
+        policies.add(rules, entry, keys, _label(index), is_foreign=bool(ours) and index not in ours)
     if not entries:
-        policies.add(values, {name: values[name] for name in READERS if values.get(name) is not None})
+        given = {name: value for name, value in values.items() if value is not None}
+        policies.add(values, given, {name: given[name] for name in READERS if name in given})
     signers = [each.keys.signer for each in policies.by_issuer.values() if each.keys.signer is not None]
     if values.get("status_lists") and policies.by_issuer and (not signers or signers[0].derives):
         found = "is set, and no key signs lists" if signers else "is set, and no key signs"

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from jwtgate.errors import SettingsError
 from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRESH_COOKIE, Checked
-from jwtgate.settings.allowed import NOT_YET, Choice, Flag, Kind, Number, Whole
-from jwtgate.settings.issuers import ENTRY_KEYS, Issuers, policies_of
+from jwtgate.settings.allowed import Choice, Flag, Kind, Number, Whole
+from jwtgate.settings.issuer_list import Issuers
+from jwtgate.settings.issuers import ENTRY_KEYS, policies_of
+from jwtgate.settings.presets import PRESET
 from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
@@ -26,6 +28,7 @@ from jwtgate.settings.vocabulary import (
     COOKIE_NAME,
     DURABILITY,
     ENDPOINTS,
+    EVENTS_AUTHORIZATION,
     EXEMPT,
     HANDLES,
     ISSUER,
@@ -36,11 +39,14 @@ from jwtgate.settings.vocabulary import (
     LOCATIONS,
     MAX_TTL,
     ORIGINS,
+    OUR_NAMES,
     PEM,
     PREFIX,
     PRIVATE_KEYS,
     REALM,
     REQUIRE,
+    RESOURCE,
+    RESOURCE_SCOPES,
     SECRET,
     STATUS_FROM,
     STATUS_LISTS,
@@ -55,12 +61,12 @@ if TYPE_CHECKING:
 
     from jwtgate.core.policy import IssuerPolicy
 
-__all__ = ["Settings", "Variable", "variables"]
+__all__ = ["Settings", "rows"]
 
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
-MASKED = ("secret", "private_key", "public_key", "issuers")
+MASKED = ("secret", "private_key", "public_key", "issuers", "events_authorization")
 MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
@@ -112,6 +118,7 @@ class Settings:
     issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
         None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
     )
+    preset: str | None = _row(None, PRESET, "The identity provider by its name: what its tokens are like.")
     require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
     leeway: float = _row(0.0, LEEWAY, "Seconds, for exp, nbf and iat.")
     typ: str | None = _row(None, TYP, "Exact typ, for example at+jwt; unset: any access token.")
@@ -183,7 +190,18 @@ class Settings:
     clients: Sequence[str] | None = _row(
         None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
     )
+    logout_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's logout tokens: our client ids; unset: none is taken (back-channel logout)."
+    )
+    events_audience: Sequence[str] | None = _row(
+        None, OUR_NAMES, "aud of the ISSUER's security event tokens; unset: none is taken (Shared Signals, CAEP)."
+    )
+    events_authorization: str | None = _row(None, EVENTS_AUTHORIZATION, "Authorization that transmitters of events show.")
     realm: str = _row("jwtgate", REALM, "Realm in challenges.")
+    resource: str | None = _row(
+        None, RESOURCE, "URL of what is protected: it has metadata, and challenges say where (RFC 9728)."
+    )
+    resource_scopes: Sequence[str] | None = _row(None, RESOURCE_SCOPES, "Scopes that the metadata of RESOURCE name.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
 
     policies: Mapping[str | None, IssuerPolicy] = field(init=False, compare=False)
@@ -191,7 +209,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         checked = Checked()
-        for row in _rows():
+        for row in rows():
             checked.add(row, getattr(self, row.name))
         entries = checked.agree()
         policies = policies_of(_with_defaults(checked.values), entries)
@@ -204,7 +222,7 @@ class Settings:
 
     def __repr__(self) -> str:
         """What differs from the defaults, masked: it may stand in a log (threats.md 29)."""
-        shown = ((row.name, getattr(self, row.name)) for row in _rows() if getattr(self, row.name) != row.default)
+        shown = ((row.name, getattr(self, row.name)) for row in rows() if getattr(self, row.name) != row.default)
         return f"Settings({', '.join(f'{name}={_masked(name, value)}' for name, value in shown)})"
 
     @property
@@ -223,7 +241,7 @@ class Settings:
         """
         from jwtgate.settings.environment import read  # here, since environs takes 0.1 s to import
 
-        shapes = {row.name: row.metadata["kind"].shape for row in _rows()}
+        shapes = {row.name: row.metadata["kind"].shape for row in rows()}
         reading = read(os.environ if environ is None else environ, shapes)
         mistakes = reading.mistakes
         settings = None
@@ -238,63 +256,17 @@ class Settings:
         return settings
 
 
-def _rows() -> list[Field[Any]]:
+def rows() -> list[Field[Any]]:
+    """Those of the table, in its order."""
     return [row for row in fields(Settings) if row.init]
 
 
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Mistaken rows at their defaults, so that the keys can be judged all the same."""
-    return {row.name: values.get(row.name, row.default) for row in _rows()}
+    return {row.name: values.get(row.name, row.default) for row in rows()}
 
 
 def _masked(name: str, value: object) -> str:
     if name in MASKED:
         return repr("***")
     return repr(mask_url(str(value)) if name in MASKED_URLS else value)
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One line of ``jwtgate env`` and of the README's table.
-
-    Attributes:
-        name: of the environment variable.
-        default: as the environment would spell it; ``""`` where there is none.
-        meaning: one sentence.
-        allowed: in words.
-        is_available: False where this version takes nothing but the default.
-    """
-
-    name: str
-    default: str
-    meaning: str
-    allowed: str
-    is_available: bool
-
-
-def variables() -> tuple[Variable, ...]:
-    """Every variable, in the order of the table."""
-    return tuple(
-        Variable(
-            name=f"JWTGATE_{row.name.upper()}",
-            default=_spelt(row.default),
-            meaning=row.metadata["meaning"],
-            allowed=row.metadata["kind"].allowed,
-            is_available=row.name not in NOT_YET or bool(NOT_YET[row.name].values),
-        )
-        for row in _rows()
-    )
-
-
-def _spelt(default: object) -> str:
-    match default:
-        case None:
-            return ""
-        case bool():
-            return str(int(default))
-        case int() | float():
-            return f"{default:.15g}"
-        case tuple():
-            return ",".join(map(str, default))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - of a default
-        case _:
-            return str(default)

@@ -25,6 +25,7 @@ __all__ = [
     "normal_key_url",
     "normal_origin",
     "normal_prefix",
+    "normal_resource",
     "normal_store",
     "origin_of",
 ]
@@ -41,6 +42,9 @@ STORES_ALLOWED = (
 )
 JOURNALS_ALLOWED = "sqlite:///path, postgresql+psycopg://host/database or mysql+pymysql://host/database"
 SEVERAL_HOSTS = ("redis+sentinel", "redis+cluster")
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_~!$&'()*+,=:@.-]*[A-Za-z0-9_~!$&'()*+,=:@-])*/?")
+"""Nothing encoded, no empty segment, none that ends in a dot."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -250,6 +254,28 @@ def normal_origin(origin: str) -> str:
         raise Unfit(f"is {mask_url(origin)!r}")
     port = "" if parts.port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}"
+
+
+def normal_resource(url: str) -> str:
+    """The identifier of a resource (RFC 9728 §1.2, RFC 8707 §2) as it is given, since clients compare it letter by letter.
+
+    Raises: Unfit: no https URL; a query or fragment; a path that two routers could read differently.
+    """
+    parts = _split(url)
+    if (
+        parts is None
+        or UNSAFE.search(url)
+        or "@" in parts.netloc
+        or "?" in url
+        or "#" in url
+        or not _normal_host(parts.hostname or "")
+    ):
+        raise Unfit("is no such URL (value not shown)")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
+        raise Unfit(f"is {mask_url(url)!r}")
+    if not PLAIN_PATH.fullmatch(parts.path):
+        raise Unfit(f"is {mask_url(url)!r}")
+    return url
 
 
 def _normal_host(host: str) -> str | None:

@@ -12,6 +12,7 @@ from jwtgate.settings.urls import (
     normal_key_url,
     normal_origin,
     normal_prefix,
+    normal_resource,
     normal_store,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "COOKIE_NAME",
     "DURABILITY",
     "ENDPOINTS",
+    "EVENTS_AUTHORIZATION",
     "EXEMPT",
     "HANDLES",
     "ISSUER",
@@ -33,10 +35,13 @@ __all__ = [
     "LOCATIONS",
     "MAX_TTL",
     "ORIGINS",
+    "OUR_NAMES",
     "PEM",
     "PREFIX",
     "REALM",
     "REQUIRE",
+    "RESOURCE",
+    "RESOURCE_SCOPES",
     "SECRET",
     "STATUS_FROM",
     "STATUS_LISTS",
@@ -50,7 +55,10 @@ TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
 RESERVED_HANDLES = frozenset(
-    ("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat")
+    (
+        *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat"),
+        *("salt", "sub_without_sid", "statement"),
+    )
 )
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 
@@ -109,7 +117,19 @@ ALGORITHMS = Texts(
 )
 ISSUER = Text("text of at most 1024 characters, as in the claim iss", re.compile(r"[^\x00-\x1f\x7f]{1,1024}"))
 AUDIENCE = Texts(Text("audiences, as in the claim aud; or * alone, which accepts all"), most=100, alone="*")
-TYP = Text("a media type such as at+jwt", re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"))
+OUR_NAMES = Texts(
+    Text("what a provider calls us, as in aud: our client ids; no * that takes all", re.compile(r"[^\x00-\x1f\x7f*]+")),
+    most=100,
+)
+EVENTS_AUTHORIZATION = Text(
+    "an Authorization value of 16 to 4096 printable ASCII characters, such as Bearer and a random text",
+    re.compile(r"[!-~][ -~]{14,4094}[!-~]"),
+    is_shown=False,
+)
+TYP = Text(
+    "a media type such as at+jwt, and not that of logout or security event tokens",
+    re.compile(r"(?!(?i:(?:application/)?(?:logout|secevent)\+jwt)\Z)[A-Za-z0-9][A-Za-z0-9!#$&^_.+/-]{0,126}"),
+)
 LEEWAY = Number(0, 3600)
 MAX_TTL = Number(1, TEN_YEARS_SECONDS)
 
@@ -137,6 +157,10 @@ ENDPOINTS = Text(
     "a path such as /auth: segments of letters, digits and - . _ ~, without a slash at its end",
     re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}"),
 )
+RESOURCE = Text(
+    "an https URL without query and fragment, its path of plain segments (http for localhost alone)", normal=normal_resource
+)
+RESOURCE_SCOPES = Texts(Text("scope tokens (RFC 6749 §3.3)", re.compile(r"[!#-\[\]-~]{1,256}")), most=256)
 CLIENT_ID = Text("1 to 128 printable ASCII characters without colon (RFC 7617 §2)", re.compile(r"[!-9;-~]{1,128}"))
 CLIENTS = Texts(
     Text(

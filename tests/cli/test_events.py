@@ -165,6 +165,7 @@ def test_ruling_is_told_in_json() -> None:
             "revoked": True,
             "revoked_at": NOW - 9,
             "not_before": {"epoch": "e", "position": 6, "at": NOW - 1},
+            "cut_at": None,
             "min_version": 3,
             "until": NOW + 60,
         },

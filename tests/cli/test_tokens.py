@@ -146,6 +146,17 @@ def test_admitted_token_as_json(tmp_path: Any) -> None:
     assert told["claims"] == jwt.decode(token, SECRET, ["HS256"])
 
 
+def test_what_the_gate_reads_is_shown_beside_what_the_token_says() -> None:
+    """An issuer may put session, token and scopes anywhere; of a token that was refused nothing is read."""
+    entry = {"issuer": "https://pool", "secret": SECRET, "claims": {"sid": "origin_jti", "scopes": ["scope", ["ext", "roles"]]}}
+    claims = {"iss": "https://pool", "origin_jti": "o-1", "scope": "a", "ext": {"roles": ["b c"]}}
+    given = {"SECRET": "", "ISSUERS": json.dumps([entry])}
+    told = json.loads(run("token", "inspect", "--json", text=signed(**claims), **given).stdout)
+    assert {**told["read"], "token_id": None} == {"session_id": "o-1", "scopes": ["a", "b c"], "token_id": None}
+    assert "read by the gate" in run("token", "inspect", text=signed(**claims), **given).stdout
+    assert json.loads(run("token", "inspect", "--json", text=signed(iss="x"), **given).stdout)["read"] == {}
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "hidden", "hid.den", "hid.den.hidden", segments([1], {}, {}), segments({}, "hidden", {}), "[" * 90_000 + "..", "x" * 2_000_000],

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from jwtgate import errors
 from jwtgate.core.challenge import answer
 from jwtgate.errors import (
+    CrossSiteRequest,
     InsufficientScope,
     InsufficientUserAuthentication,
+    InvalidClient,
     InvalidToken,
     JWTGateError,
     MissingToken,
     SettingsError,
+    StoreUnavailable,
     UnavailableError,
 )
 
@@ -140,6 +143,34 @@ def test_realm_is_the_configured_one() -> None:
     """Two gates in one process keep their own realms."""
     assert header(rendered(MissingToken(), "a b"), "www-authenticate") == 'Bearer realm="a b"'
     assert header(rendered(MissingToken(), "c"), "www-authenticate") == 'Bearer realm="c"'
+
+
+METADATA = "https://api.example/.well-known/oauth-protected-resource/v1"
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [
+        (MissingToken(), ""),
+        (InvalidToken(), ', error="invalid_token", error_description="The access token is invalid, expired or revoked."'),
+        (InsufficientScope("a", "b"), ', error="insufficient_scope", scope="a b"'),
+        (InsufficientScope(), ', error="insufficient_scope"'),
+    ],
+)
+def test_challenge_says_where_the_metadata_are(error: JWTGateError, sent: str) -> None:
+    """RFC 9728 §5.1: as one more parameter, where no token came, too; and the error that is raised says the same."""
+    response = answer(error, realm="jwtgate", retry_after_seconds=None, resource_metadata=METADATA)
+    challenge = f'Bearer realm="jwtgate"{sent}, resource_metadata="{METADATA}"'
+    assert header(response, "www-authenticate") == challenge
+    error.resource_metadata = METADATA
+    assert (error.challenge or "").replace(', scope=""', "") == challenge
+
+
+@pytest.mark.parametrize("kind", [CrossSiteRequest, StoreUnavailable, InvalidClient])
+def test_other_answers_do_not_speak_of_metadata(kind: type[JWTGateError]) -> None:
+    """Where no token would help, and where a client is to say who it is."""
+    response = answer(kind(), realm="jwtgate", retry_after_seconds=None, resource_metadata=METADATA)
+    assert METADATA not in str(response.headers)
 
 
 def test_realm_cannot_leave_its_quotes() -> None:

@@ -126,3 +126,19 @@ def test_while_a_set_is_in_use_there_is_one_fetch_per_cool_down(steps: list[tupl
                 fetching.succeeded(now, 300.0)
             else:
                 fetching.failed(now)
+
+
+def test_set_is_coming_while_it_is_fetched_and_nothing_has_failed() -> None:
+    """Whoever is told something once may wait a moment for the key that it is signed with."""
+    fetching = KeyFetching(3600.0, lambda: 0.0)
+    assert fetching.is_coming(0.0)
+    fetching.began(0.0)
+    assert fetching.doubts(0.1) and fetching.is_coming(0.1)
+    fetching.succeeded(0.2, 300.0)
+    assert not fetching.is_coming(1.0)
+    assert fetching.doubts(40.0) and fetching.is_coming(40.0)
+    fetching.began(40.0)
+    fetching.failed(41.0)
+    assert fetching.doubts(80.0) and not fetching.is_coming(80.0)
+    fetching.began(80.0)
+    assert not fetching.is_coming(80.1), "a provider that does not answer is not waited for"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, digest_of, merge, outlasts, supersede
+from jwtgate.core.healing import outlasts
+from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, digest_of, merge, supersede
 
 NOW, OLD, OLDER = "E-current__", "E-old______", "E-older____"
 CUT_AT = 1000.25
@@ -105,11 +106,43 @@ def test_any_part_kills() -> None:
     assert not ruling.kills(stamped(NOW, 5, SURE, 7), NOW, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("at", "began_at", "leeway", "dead"),
+    [
+        (999.0, None, 0.0, True),
+        (1000.0, None, 0.0, True),  # the ambiguous second
+        (1000.9, None, 0.0, True),  # told in whole seconds by others
+        (1001.0, None, 0.0, True),  # the cut-off lies within a second, too
+        (1001.9, None, 0.0, True),
+        (1002.0, None, 0.0, False),
+        (1002.0, None, 1.0, True),
+        (1003.0, None, 1.0, False),
+        (None, None, 0.0, True),
+        (9999.0, 1001.5, 0.0, True),  # refreshed since: what it hangs on began before
+        (0.0, 1002.0, 0.0, False),
+        (None, 1002.0, 0.0, False),
+    ],
+)
+@pytest.mark.parametrize("stamp", [None, (NOW, 99), (NOW, 0), (OLD, 1)])
+def test_dated_cut_off_goes_by_time_whatever_the_stamp(at, began_at, leeway: float, dead: bool, stamp) -> None:
+    """Its time is somebody else's and may be past: of our positions it knows nothing."""
+    assert Ruling(cut_at=CUT_AT).kills(Issued(stamp, at, None, began_at), NOW, leeway) is dead
+
+
+def test_dated_cut_off_stands_beside_one_by_position() -> None:
+    """Each kills what it names; neither lifts what the other one kills."""
+    both = Ruling(not_before=CutOff(NOW, 5, 900.0), cut_at=1000.0)
+    assert both.kills(Issued((NOW, 4), 9999.0, None, None), NOW, 0.0)
+    assert both.kills(Issued((NOW, 6), 1000.0, None, None), NOW, 0.0)
+    assert not both.kills(Issued((NOW, 6), 1001.0, None, None), NOW, 0.0)
+
+
 # --- the store's form -------------------------------------------------------------------------------------------------
 
 TOGGLES = st.none() | st.builds(Toggle, st.booleans(), EPOCHS, st.integers(0, 10**14 - 1), st.floats(0, 4e9))
 CUTS = st.none() | st.builds(CutOff, EPOCHS, st.integers(0, 10**14 - 1), st.floats(0, 4e9))
-RULINGS = st.builds(Ruling, TOGGLES, CUTS, st.none() | st.integers(0, 10**14 - 1), st.none() | st.floats(0, 4e9))
+TIMES = st.none() | st.floats(0, 4e9)
+RULINGS = st.builds(Ruling, TOGGLES, CUTS, st.none() | st.integers(0, 10**14 - 1), TIMES, TIMES)
 
 
 @given(RULINGS)
@@ -120,12 +153,14 @@ def test_encoding_brings_every_ruling_back(ruling: Ruling) -> None:
 
 def test_encoded_form_is_the_documented_one() -> None:
     """Programs in other languages read it."""
-    ruling = Ruling(Toggle(True, "e", 1, 2.5), CutOff("f", 3, 4.0), 5, 6.0)
-    assert ruling.encode() == b'{"r":[1,"e",1,2.5],"n":["f",3,4.0],"v":5,"u":6.0}'
+    ruling = Ruling(Toggle(True, "e", 1, 2.5), CutOff("f", 3, 4.0), 5, 6.0, 7.5)
+    assert ruling.encode() == b'{"r":[1,"e",1,2.5],"n":["f",3,4.0],"v":5,"t":7.5,"u":6.0}'
     assert Ruling().encode() == b"{}"
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"1", b'{"r":[1]}', b'{"n":["e","x",1]}', b'{"v":null}', b"\xff"])
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"1", b'{"r":[1]}', b'{"n":["e","x",1]}', b'{"v":null}', b'{"t":"1"}', b"\xff"]
+)
 def test_foreign_text_is_no_ruling(text: bytes) -> None:
     """What cannot be read raises one of the errors that stores map."""
     with pytest.raises((ValueError, KeyError, TypeError, IndexError, AttributeError)):
@@ -149,6 +184,7 @@ def histories(draw):
                 draw(st.none() | st.booleans()),
                 draw(st.booleans()),
                 draw(st.none() | st.integers(0, 3)),
+                draw(UNTILS),
                 draw(UNTILS),
             )
             known = supersede(known, change, epoch, position, at + number / 4)
@@ -260,6 +296,15 @@ def test_version_and_end_only_grow() -> None:
     """min_version by the greatest, until by the longest."""
     first = supersede(None, Change(b"h", min_version=3, until=9.0), NOW, 1, 1.0)
     assert supersede(first, Change(b"h", min_version=2, until=5.0), NOW, 2, 1.0) == first
+
+
+def test_dated_cut_off_never_goes_back_nor_ahead() -> None:
+    """The latest stands; a time to come is that of the entry, or sessions to come would be dead."""
+    first = supersede(None, Change(b"h", until=9.0, cut_at=50.0), NOW, 1, 60.0)
+    assert first == Ruling(until=9.0, cut_at=50.0)
+    assert supersede(first, Change(b"h", until=5.0, cut_at=40.0), NOW, 2, 70.0).cut_at == 50.0
+    assert supersede(first, Change(b"h", until=5.0, cut_at=4e9), NOW, 2, 70.0) == Ruling(until=9.0, cut_at=70.0)
+    assert supersede(first, Change(b"h", revoked=True, until=5.0), NOW, 2, 70.0).cut_at == 50.0
 
 
 # --- handles ----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ CHANGES = st.builds(
     cuts_off=st.booleans(),
     min_version=st.none() | st.integers(0, 5),
     until=st.none() | st.sampled_from([1.0, 4e9, 5e9]),
+    cut_at=st.none() | st.sampled_from([1.0, 5.5, 9e9]),
 )
 WORKERS = st.builds(
     Worker,

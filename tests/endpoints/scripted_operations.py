@@ -168,6 +168,17 @@ class ScriptedOperations:
             raise InvalidToken("none of ours")
         return self.receipt
 
+    def hear_logout(self, token: str) -> Any:
+        yield from self._ask("hear_logout", token)
+        if token not in tokens().values():
+            raise InvalidToken("not one of the provider's")
+        return self.receipt
+
+    def hear_events(self, token: bytes) -> Any:
+        yield from self._ask("hear_events", token)
+        if token.decode("latin-1") not in tokens().values():
+            raise InvalidToken("not one of the transmitter's")
+
     def _ask(self, name: str, *arguments: Any) -> Any:
         if name != "introspect":
             self.calls.append((name, *arguments))

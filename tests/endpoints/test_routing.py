@@ -38,6 +38,8 @@ METHODS = {
     "/introspect": "POST",
     "/revoke": "POST",
     "/jwks.json": "GET",
+    "/backchannel-logout": "POST",
+    "/events": "POST",
     "/status/x": "GET",
 }
 FOR_CLIENTS = ("/introspect", "/revoke")
@@ -57,7 +59,7 @@ def test_table_is_what_the_interface_lists() -> None:
     assert {paths[row]: row.method for row in TABLE} == METHODS
     assert len(TABLE) == len(METHODS)
     for row in TABLE:
-        assert row.takes_form == (row.method == "POST")
+        assert (row.takes != "nothing") == (row.method == "POST")
         assert row.is_for_clients == (paths[row] in FOR_CLIENTS)
         assert row.is_for_lists == (paths[row] in FOR_LISTS)
 
@@ -69,7 +71,7 @@ def test_path_of_the_table_is_found_and_its_body_wanted_only_for_forms(path: str
     for raw_path in (None, f"/auth{path}".encode(), f"/auth{path}?a=//&b=%2f".encode(), f"/%61uth{path}".encode()):
         endpoint = find(method, f"/auth{path}", raw_path=raw_path)
         assert endpoint is not None
-        assert endpoint.takes_form == (method == "POST")
+        assert endpoint.takes_body == (method == "POST")
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -81,7 +83,7 @@ def test_wrong_method_is_405_and_names_the_right_one(path: str, method: str) -> 
         return
     operations = ScriptedOperations()
     endpoint = endpoints_of(operations, has_lists=True).find(request_of(method, f"/auth{path}"))
-    assert endpoint is not None and not endpoint.takes_form
+    assert endpoint is not None and not endpoint.takes_body
     refused = told(endpoint.answer())
     assert (refused.status, refused.error) == (405, "method_not_allowed")
     assert refused.values("allow") == (", ".join(allowed),)

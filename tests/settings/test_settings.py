@@ -36,6 +36,7 @@ DEFAULTS = {
     "issuer": None,
     "audience": None,
     "issuers": None,
+    "preset": None,
     "require": ("exp",),
     "leeway": 0,
     "typ": None,
@@ -75,7 +76,12 @@ DEFAULTS = {
     "status_lists": None,
     "status_ttl": 30,
     "clients": None,
+    "logout_audience": None,
+    "events_audience": None,
+    "events_authorization": None,
     "realm": "jwtgate",
+    "resource": None,
+    "resource_scopes": None,
     "partitions": 1,
 }
 
@@ -98,12 +104,20 @@ NUMBERS = (
     "status_ttl",
     "partitions",
 )
-LISTS = ("status_from", "algorithms", "audience", "require", "handles", "locations", "origins", "exempt", "clients")
-TEXTS = tuple(
-    name
-    for name in DEFAULTS
-    if name not in (*NUMBERS, *LISTS, "issuers", "cookie_secure", "strict", "jwks_http", "derived_keys")
+LISTS = (
+    "status_from",
+    "algorithms",
+    "audience",
+    "require",
+    "handles",
+    "locations",
+    "origins",
+    "exempt",
+    "clients",
+    "resource_scopes",
 )
+FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
+TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))
 
 
 def mistakes(**given: object) -> tuple[str, ...]:
@@ -316,6 +330,47 @@ def test_clients_are_only_called_through_endpoints() -> None:
     assert Settings(secret=SECRET, endpoints="/auth", clients=clients).clients == tuple(clients)
     (mistake,) = mistakes(clients=clients)
     assert "JWTGATE_ENDPOINTS" in mistake
+
+
+@pytest.mark.parametrize("name", ["logout_audience", "events_audience"])
+def test_providers_tell_a_named_issuer_through_endpoints(name: str) -> None:
+    """Nobody could tell without a place to post to, and nobody is believed whose iss is not configured."""
+    given = {"secret": SECRET, name: ["shop-web"]}
+    assert getattr(Settings(**given, issuer="https://a.example", endpoints="/auth"), name) == ("shop-web",)
+    (mistake,) = mistakes(**given, issuer="https://a.example")
+    assert f"JWTGATE_{name.upper()}" in mistake and "JWTGATE_ENDPOINTS" in mistake
+    (mistake,) = mistakes(**given, endpoints="/auth")
+    assert f"JWTGATE_{name.upper()}" in mistake and "JWTGATE_ISSUER" in mistake
+    assert len(mistakes(**{**given, name: ["*"]}, issuer="https://a.example", endpoints="/auth")) == 1
+
+
+def test_each_issuer_calls_us_by_names_of_its_own() -> None:
+    """What an entry leaves out holds from the top level; one that may tell of sessions marks the tokens of all."""
+    entries = [
+        {"issuer": "https://a.example", "secret": SECRET, "logout_audience": ["web", "app"]},
+        {"issuer": "https://b.example", "secret": SECRET + "2", "events_audience": "api"},
+    ]
+    policies = Settings(issuers=entries, logout_audience="shop", endpoints="/auth").policies
+    told = [(policy.logout_audience, policy.events_audience, policy.marks_sessionless) for policy in policies.values()]
+    assert told == [(("web", "app"), None, True), (("shop",), ("api",), True)]
+    (mistake,) = mistakes(secret=None, issuers=[{**entries[0], "logout_audience": "*"}], endpoints="/auth")
+    assert mistake.startswith("JWTGATE_ISSUERS[0].logout_audience")
+
+
+def test_authorization_of_transmitters_is_a_secret() -> None:
+    """Long enough not to be guessed, and in no repr and no mistake (threat 29)."""
+    value = "Bearer hard-to-guess-text"
+    settings = Settings(secret=SECRET, events_authorization=value)
+    assert "guess" not in repr(settings)
+    for wrong in ("short", "Bearer \u00e9" + "x" * 20, " Bearer with-space-before", "a" * 5000):
+        (mistake,) = mistakes(secret=SECRET, events_authorization=wrong)
+        assert wrong not in mistake and "JWTGATE_EVENTS_AUTHORIZATION" in mistake
+
+
+@pytest.mark.parametrize("typ", ["logout+jwt", "secevent+jwt", "Application/Logout+JWT", "application/secevent+jwt"])
+def test_typ_is_not_that_of_what_providers_tell(typ: str) -> None:
+    """No setting makes an access token of a logout token."""
+    assert len(mistakes(secret=SECRET, typ=typ)) == 1
 
 
 def test_no_cookie_has_the_name_of_the_csrf_cookie() -> None:

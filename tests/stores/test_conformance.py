@@ -123,6 +123,7 @@ def changes() -> st.SearchStrategy[list[list[Change]]]:
         st.booleans(),
         st.none() | st.integers(0, VERSION_LIMIT - 1),
         until,
+        st.none() | st.floats(1e9, 4e9) | st.integers(0, 2 * 10**9).map(float),
     )
     return st.lists(st.lists(change, min_size=1, max_size=5), min_size=1, max_size=5)
 

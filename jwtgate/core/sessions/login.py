@@ -21,7 +21,8 @@ from jwtgate.core.sessions.record import Record
 from jwtgate.core.sessions.refresh_tokens import RefreshToken
 from jwtgate.core.sessions.standing import session_handles
 from jwtgate.core.sessions.stored import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
-from jwtgate.errors import StoreUnavailable, SubjectSuspended
+from jwtgate.core.upstream import CLAIM
+from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import TokenPair
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Facts, Written
     from jwtgate.core.issuance import Issuer
     from jwtgate.core.sessions.standing import Standing
+    from jwtgate.core.upstream import Link
 
 __all__ = ["ATTEMPTS", "Login", "SessionRules", "pair_of"]
 
@@ -80,7 +82,7 @@ class Login:
         self.draw_text = draw_text
         self.check_size = check_size
 
-    def start(
+    def start(  # noqa: PLR0913 - the fixed public arguments of Sessions.start
         self,
         sub: str,
         *,
@@ -89,10 +91,13 @@ class Login:
         device: str | None,
         ip: str | None,
         user_agent: str | None,
+        link: Link | None = None,
     ) -> Plan[TokenPair]:
         """A session and its first tokens.
 
-        Raises: SubjectSuspended. SettingsError: no signing key. ValueError: what cannot be; nothing is written then.
+        Args: link: to the session at a provider that it hangs on.
+        Raises: SubjectSuspended, there too. GrantError: that one has ended. SettingsError: no signing key. ValueError: what
+            cannot be. Nothing is written then.
         """
         policy, now, rules = self.issuer.policy(), self.clock.wall(), self.rules
         record = Record(
@@ -101,7 +106,7 @@ class Login:
             absolute_end=now + rules.session_seconds,
             idle_seconds=rules.idle_seconds,
             access_seconds=rules.access_seconds,
-            claims=self._first_claims(claims, scope, now),
+            claims=self._first_claims(claims, scope, now) | ({} if link is None else {CLAIM: link.claim(now)}),
             device=_text(device, "device"),
             ip=_text(ip, "ip"),
             user_agent=_text(user_agent, "user_agent"),
@@ -121,7 +126,7 @@ class Login:
             ends_at=record.ends_at(now),
             seen_at=now,
         )
-        written = yield from self._put(put)
+        written = yield from self._put(put, link)
         payload = yield from self.issuer.listed(policy, payload, written.stamp)
         access_token = self.issuer.sign(policy, payload, written.stamp)
         return pair_of(access_token, replace(refresh_token, epoch=written.epoch.name), payload)
@@ -158,31 +163,37 @@ class Login:
         end = min(self.clock.wall() + math.ceil(seconds), ends_at)
         return self.issuer.payload(self.standing.policy, record.subject, {**claims, "sid": sid}, end)
 
-    def _put(self, put: SessionChange) -> Plan[Written]:
+    def _put(self, put: SessionChange, link: Link | None) -> Plan[Written]:
         """Creates it; where ``MAX_SESSIONS`` is reached the oldest end in the same step."""
-        subject = put.handles[SUBJECT_PLACE]
+        subjects: tuple[bytes, ...] = (put.handles[SUBJECT_PLACE],)
+        if link is not None and "sub" in link.handles:
+            subjects += (link.handles["sub"],)
+        ended = () if link is None or "sid" not in link.handles else (link.handles["sid"],)
+        barred = (*subjects, *ended)
         for _ in range(ATTEMPTS):
             changes: tuple[Change, ...] = ()
             sessions: tuple[SessionChange, ...] = (put,)
-            guard = Guard(not_revoked=(subject,))
+            guard = Guard(not_revoked=barred)
             if self.rules.most is not None:
                 looked: Looked = yield ListSessions(put.user)
                 if self.rules.is_journaled and not looked.facts.epoch.is_healed:  # it may put back those that are to go
                     raise StoreUnavailable("the store's history is healing")
-                changes, sessions, guard = self._with_room(put, subject, looked.facts, self.rules.most)
+                changes, sessions, guard = self._with_room(put, guard, looked.facts, self.rules.most)
             written: Written | None = yield Write(changes, self.clock.wall(), sessions, guard)
             if written is not None:
                 self.view.learn(written, (change.digest for change in changes))
                 if put in sessions:
                     return written
                 continue
-            looked = yield LookUp((subject,))
-            if suspends(looked.facts.rulings[0]):
+            looked = yield LookUp(barred)
+            if any(map(suspends, looked.facts.rulings[: len(subjects)])):
                 raise SubjectSuspended("the subject is suspended")
+            if any(map(suspends, looked.facts.rulings[len(subjects) :])):
+                raise GrantError("the session at the provider has ended")
         raise StoreUnavailable("other logins of the same subject kept coming first")
 
     def _with_room(
-        self, put: SessionChange, subject: bytes, facts: Facts, most: int
+        self, put: SessionChange, guard: Guard, facts: Facts, most: int
     ) -> tuple[tuple[Change, ...], tuple[SessionChange, ...], Guard]:
         """The write that ends the dead and the oldest and puts the new one, if the list is still what it was.
 
@@ -201,8 +212,8 @@ class Login:
         ends = tuple(SessionChange(sid, put.user) for sid in (*dead, *(each.stored.sid for each in excess)))
         listed = frozenset(each.sid for each in facts.sessions if each is not None)
         if len(listed) >= MOST_LISTED:
-            return changes, ends, Guard(not_revoked=(subject,))
-        return changes, (*ends, put), Guard(not_revoked=(subject,), user=put.user, sids=listed)
+            return changes, ends, guard
+        return changes, (*ends, put), replace(guard, user=put.user, sids=listed)
 
 
 def pair_of(access_token: str, refresh_token: RefreshToken, payload: Mapping[str, Any]) -> TokenPair:

@@ -23,6 +23,7 @@ from jwtgate.core.rulings import MARGIN_SECONDS, Issued, digest_of
 from jwtgate.core.sessions.record import Record, UnreadableRecord
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
+from jwtgate.core.upstream import subject_of, with_links
 from jwtgate.core.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session
@@ -42,10 +43,11 @@ __all__ = ["Live", "Standing", "login_of", "session_handles"]
 
 def session_handles(policy: IssuerPolicy, access_token: ParsedToken) -> tuple[bytes, ...]:
     """The handles whose rulings concern a session: its sid, its subject's sessions, the subject, and then the others of its
-    access tokens but the jti.
+    access tokens but the jti, those of a session at a provider that it hangs on last.
     """
     _, sid, sub, *others = handles_of(access_token, policy)
-    return (sid, digest_of(policy.namespace, "sessions", access_token.claims["sub"]), sub, *others)
+    sessions = digest_of(policy.namespace, "sessions", access_token.claims["sub"])
+    return with_links((sid, sessions, sub, *others), access_token.claims)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +184,12 @@ class Standing:
         self, stored: StoredSession, record: Record, facts: Facts, rulings: Iterable[bytes | None]
     ) -> None:
         """Raises: GrantError: a ruling kills the session. SubjectSuspended: nothing else does."""
-        is_suspended = False
+        is_suspended, upstream = False, subject_of(record.claims)
         for place, (handle, ruling) in enumerate(zip(stored.handles, readable(rulings), strict=True)):
             if ruling is None:
                 continue
-            if place == SUBJECT_PLACE:
-                is_suspended = ruling.toggle is not None and ruling.toggle.is_revoked
+            if place == SUBJECT_PLACE or handle == upstream:
+                is_suspended = is_suspended or (ruling.toggle is not None and ruling.toggle.is_revoked)
             elif ruling.kills(_joined(stored, record, handle), facts.epoch.name, self.policy.leeway_seconds):
                 raise GrantError("a ruling ends the session")
         if is_suspended:

@@ -37,6 +37,7 @@ def _change(change: Change) -> tuple[Argument, ...]:
         b"1" if change.cuts_off else b"",
         b"" if change.min_version is None else change.min_version,
         time(change.until),
+        time(change.cut_at),
     )
 
 

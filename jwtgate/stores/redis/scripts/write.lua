@@ -1,6 +1,6 @@
 #!lua
 -- ARGV[5]: the caller's clock; then, each list behind its length:
---   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|''
+--   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|'', cut_at|''
 --   the guard's handles that may not be revoked; its user|''; the user's sessions
 --   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|'',
 --     stamp|'', turn
@@ -25,8 +25,10 @@ local function take_list(read)
   return list
 end
 local function take_change()
-  local digest, revoked, cuts_off, version, till = take(), take(), take(), take(), take()
-  return {digest = digest, revoked = revoked, cuts_off = cuts_off, version = tonumber(version), till = tonumber(till)}
+  local digest, revoked, cuts_off, version, till, cut = take(), take(), take(), take(), take(), take()
+  return {
+    digest = digest, revoked = revoked, cuts_off = cuts_off, version = tonumber(version), till = tonumber(till),
+    cut = tonumber(cut)}
 end
 local function take_session()
   local sid, owner, step = take(), take(), take()
@@ -70,12 +72,16 @@ end
 
 -- The same as jwtgate.core.rulings.supersede.
 local function supersede(old, change, position)
-  local ruling = {r = old.r, n = old.n, v = old.v, u = change.till, known = true}
+  local ruling = {r = old.r, n = old.n, v = old.v, t = old.t, u = change.till, known = true}
   if change.revoked ~= '' then
     ruling.r = {tonumber(change.revoked), name, position, old.r and math.max(at, old.r[4] + TICK_SECONDS) or at}
   end
   if change.cuts_off == '1' then ruling.n = {name, position, old.n and math.max(at, old.n[3]) or at} end
   if change.version then ruling.v = old.v and math.max(old.v, change.version) or change.version end
+  if change.cut then
+    local cut = math.min(change.cut, at)
+    ruling.t = old.t and math.max(old.t, cut) or cut
+  end
   if old.known then ruling.u = old.u and change.till and math.max(old.u, change.till) end
   return ruling
 end
@@ -88,6 +94,7 @@ local function encode(ruling)
   end
   if n then parts[#parts + 1] = string.format('"n":[%s,%.0f,%s]', cjson.encode(n[1]), n[2], seconds(n[3])) end
   if ruling.v then parts[#parts + 1] = string.format('"v":%.0f', ruling.v) end
+  if ruling.t then parts[#parts + 1] = '"t":' .. seconds(ruling.t) end
   if ruling.u then parts[#parts + 1] = '"u":' .. seconds(ruling.u) end
   return '{' .. table.concat(parts, ',') .. '}'
 end
