@@ -69,9 +69,8 @@ class Plans(HearingPlans):
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
-        self.clock, self.view = clock, view
-        self.decision, self.tally = decision, decision.tally
-        self.realm, self.policies = settings.realm, decision.rules.policies
+        self.clock, self.view, self.realm = clock, view, settings.realm
+        self.decision, self.tally, self.policies = decision, decision.tally, decision.rules.policies
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
@@ -121,7 +120,7 @@ class Plans(HearingPlans):
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
     def status_list(self, name: str) -> Plan[Published | None]:
-        """One of our status lists; None: there is none of that name."""
+        """See ``StatusLists.published``."""
         self.freshen()
         return self._ours(self.lists.published(name))
 

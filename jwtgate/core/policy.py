@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from jwtgate.core.statuses.claim import ListRules
     from jwtgate.core.statuses.held import Statuses
 
-__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
+__all__ = ["ANY_AUDIENCE", "MARGIN_SECONDS", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
 
 ANY_AUDIENCE = ("*",)
 """Accepts every ``aud`` and none."""
+
+MARGIN_SECONDS = 3600.0
+"""Rulings outlive the last token under them by an hour, for clocks that are off."""
 
 
 @dataclass(frozen=True, slots=True)

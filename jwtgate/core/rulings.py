@@ -22,7 +22,6 @@ from jwtgate.core.partitioning import SELECTOR_BYTES, selector
 __all__ = [
     "BUILT_IN_KINDS",
     "DIGEST_BYTES",
-    "MARGIN_SECONDS",
     "MAX_SKEW_SECONDS",
     "Change",
     "CutOff",
@@ -56,9 +55,6 @@ VERSION_LIMIT = 10**14
 
 MAX_SKEW_SECONDS = 60.0
 """Between the clocks of two of our processes, or one and the store: a write from further apart is refused."""
-
-MARGIN_SECONDS = 3600.0
-"""Rulings outlive the last token under them by an hour, for clocks that are off."""
 
 TICK_SECONDS = 0.000001
 """Between two toggles of one handle: above the resolution of a double that holds a NumericDate (0.24 microseconds)."""
