@@ -65,11 +65,13 @@ class JWTGateMiddleware:
         self._looks_at_path = False
         self._below: str | tuple[()] = ()
         self._resource = None if self.gate is None else self.gate.plans.resource
+        self._read = READ
         if self.gate is not None:
             settings = self.gate.settings
             self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
+            self._read = READ.union(self.gate.decision.rules.possession.headers)
             if settings.endpoints is not None:
                 self._below = settings.endpoints + "/"
             self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
@@ -132,7 +134,7 @@ class JWTGateMiddleware:
             await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return
         gate.start()
-        request = _request(scope, is_whole=bool(gate.checks))
+        request = _request(scope, None if gate.checks else self._read)
         try:
             if self._resource is not None and self._resource.is_at(request, scope["path"]):
                 response = self._resource.answer(request, scope.get("root_path", ""))
@@ -148,6 +150,8 @@ class JWTGateMiddleware:
         dress = self._nobody if entry is None else entry.dress or self._dressed(entry)
         if entry is not None and gate.plans.is_renewal_due(entry, request):
             send = _renewing(gate, entry, send)
+        if entry is not None and entry.bond is not None:
+            send = _with_nonce(gate, send)
         await self.app({**scope, **dress}, receive, send)
 
     # --- lifespan
@@ -199,12 +203,13 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     }
 
 
-def _request(scope: Scope, *, is_whole: bool) -> Request:
-    """Args: is_whole: checks of the application look at it, so they get all there is."""
-    if is_whole:
+def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:
+    """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
+    is_whole = read is None
+    if read is None:
         headers = tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
     else:
-        headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in READ])
+        headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in read])
     client = scope.get("client") if is_whole else None
     return Request(
         method=scope.get("method", "GET"),
@@ -213,6 +218,7 @@ def _request(scope: Scope, *, is_whole: bool) -> Request:
         headers=headers,
         is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),
         client=client[0] if client else None,
+        connection=scope,
     )
 
 
@@ -248,6 +254,20 @@ def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
         await send(message)
 
     return send_renewing
+
+
+def _with_nonce(gate: Gate, send: Send) -> Send:
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2); where there is none nothing changes."""
+    nonce = gate.decision.rules.possession.next_nonce
+    if nonce is None:
+        return send
+
+    async def send_with_nonce(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"dpop-nonce", nonce.encode())]}
+        await send(message)
+
+    return send_with_nonce
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from hashlib import sha256
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from jwtgate.core.certificates import Certificates
+from jwtgate.core.challenge import Offer
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
-from jwtgate.core.issuance import Issuer
+from jwtgate.core.nonces import Nonces
+from jwtgate.core.possession_rules import PossessionRules
+from jwtgate.core.proof import ProofRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.core.statuses.published import StatusLists
@@ -33,11 +38,13 @@ if TYPE_CHECKING:
 __all__ = [
     "cookie_rules_of",
     "durability_of",
-    "issuer_of",
     "lists_of",
     "mounted",
+    "offer_of",
     "policy_of_sessions",
+    "possession_of",
     "reach_of",
+    "registry_of",
     "resource_of",
     "rules_of",
     "session_rules_of",
@@ -139,23 +146,11 @@ def cookie_rules_of(settings: Settings) -> CookieRules:
     )
 
 
-def issuer_of(
-    settings: Settings,
-    policies: Mapping[str | None, IssuerPolicy],
-    clock: Clock,
-    draw_text: Callable[[], str],
-    draw_index: Callable[[int], int],
-) -> Issuer:
-    """What makes access tokens; with ``STATUS_LISTS`` each gets an entry of one."""
-    url = settings.status_lists
-    return Issuer(
-        policies,
-        clock,
-        default_ttl=settings.access_ttl,
-        max_token_bytes=settings.max_token_bytes,
-        draw_token_id=draw_text,
-        registry=None if url is None else Registry(url, clock, settings.partitions, draw_index),
-    )
+def registry_of(settings: Settings, clock: Clock, draw: Callable[[int], int]) -> Registry | None:
+    """Where each token that is issued gets an entry of a status list; None: in none."""
+    if settings.status_lists is None:
+        return None
+    return Registry(settings.status_lists, clock, settings.partitions, draw)
 
 
 def lists_of(settings: Settings, policy: Callable[[], IssuerPolicy], view: View, clock: Clock) -> StatusLists:
@@ -174,7 +169,31 @@ def reach_of(settings: Settings) -> float:
             return settings.lease
 
 
-def rules_of(settings: Settings) -> RequestRules:
+def possession_of(settings: Settings, clock: Clock) -> PossessionRules:
+    """What requests with sender-constrained tokens must show."""
+    secret, header = settings.dpop_nonce_secret, settings.client_cert
+    return PossessionRules(
+        dpop=settings.dpop,
+        public_url=settings.public_url or "",
+        proofs=ProofRules(
+            tuple(settings.dpop_algorithms),
+            settings.dpop_window,
+            None if secret is None else Nonces(secret.encode(), clock.wall),
+        ),
+        certificates=Certificates(
+            None if header == "tls" else header.encode(), tuple(map(ip_network, settings.trusted_proxies or ()))
+        ),
+    )
+
+
+def offer_of(settings: Settings) -> Offer | None:
+    """What challenges offer besides Bearer."""
+    if settings.dpop == "off":
+        return None
+    return Offer(" ".join(settings.dpop_algorithms), is_alone=settings.dpop == "required")
+
+
+def rules_of(settings: Settings, clock: Clock) -> RequestRules:
     """What holds for requests. The policies are copies: their keys change with those of one gate."""
     return RequestRules(
         policies={issuer: replace(policy) for issuer, policy in settings.policies.items()},
@@ -183,6 +202,7 @@ def rules_of(settings: Settings) -> RequestRules:
             settings.cookie,
             settings.max_token_bytes,
             refresh_cookie_name=settings.refresh_cookie,
+            reads_dpop=settings.dpop != "off",
         ),
         exemption=Exemption(tuple(settings.exempt or ())),
         csrf=settings.csrf,
@@ -192,6 +212,7 @@ def rules_of(settings: Settings) -> RequestRules:
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
+        possession=possession_of(settings, clock),
     )
 
 

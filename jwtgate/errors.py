@@ -61,6 +61,7 @@ class JWTGateError(Exception):
         form: of the answer's body: problem details (RFC 9457), or what the specification of an endpoint has in their place:
             ``oauth`` (RFC 6749 §5.2), ``event`` (RFC 8935 §2.3).
         realm, resource_metadata: of the gate, for the challenge; the second empty where there is none.
+        is_dpop: the refused request showed its token under the scheme DPoP (RFC 9449 §7.1).
     """
 
     status: ClassVar[int] = 500
@@ -70,6 +71,7 @@ class JWTGateError(Exception):
     form: ClassVar[Literal["problem", "oauth", "event"]] = "problem"
     realm: str = "jwtgate"
     resource_metadata: str = ""
+    is_dpop: bool = False
 
     @property
     def challenge(self) -> str | None:

@@ -19,13 +19,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from jwtgate.auditing import audit_settings
-from jwtgate.configuring import durability_of, reach_of, rules_of
+from jwtgate.configuring import durability_of, offer_of, reach_of, rules_of
 from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
 from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
-from jwtgate.core.rules import Tally
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.messages import Receipt, Response, Status, Token
@@ -85,7 +85,8 @@ class Gate:
         self._owing = None if self.journal is None else OwingJournal(self.journal)
         self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
         self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
-        self._rules = rules_of(settings)
+        self._rules = rules_of(settings, self.clock)
+        self._offer = offer_of(settings)
         self._provider: Provider | None = None
         self._mapper: SubjectMapper | None = None
         self.checks = Checks()
@@ -264,8 +265,14 @@ class Gate:
 
     def answer(self, error: JWTGateError) -> Response:
         """The HTTP answer to a refusal, under this gate's realm."""
-        seconds, metadata = math.ceil(self.settings.lease), self.plans.resource_metadata
-        return answer(error, realm=self.settings.realm, retry_after_seconds=seconds, resource_metadata=metadata)
+        return answer(
+            error,
+            realm=self.settings.realm,
+            retry_after_seconds=math.ceil(self.settings.lease),
+            resource_metadata=self.plans.resource_metadata,
+            offer=self._offer,
+            nonce=self._rules.possession.next_nonce if error.is_dpop else None,
+        )
 
     # --- what users call
 

@@ -25,6 +25,7 @@ class Request:
             checks, else those that the gate itself reads.
         is_websocket: True for a WebSocket handshake.
         client: the address of the other end of the connection as the server tells it, or None.
+        connection: the ASGI scope or WSGI environ, for what only tokens that are bound to their sender are asked for.
     """
 
     method: str
@@ -33,14 +34,21 @@ class Request:
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     is_websocket: bool = False
     client: str | None = None
+    connection: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token string as found in a request. Nothing in it is trusted yet."""
+    """A token string as found in a request. Nothing in it is trusted yet.
+
+    Attributes:
+        source: where it was found; None: there was no request.
+        is_dpop: under the scheme DPoP (RFC 9449 §7.1).
+    """
 
     token: bytes = field(repr=False)
-    source: Source
+    source: Source | None
+    is_dpop: bool = False
 
 
 @dataclass(frozen=True, slots=True)

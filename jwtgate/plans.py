@@ -15,7 +15,7 @@ from jwtgate import configuring
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
-from jwtgate.core.keys import once_known
+from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
@@ -23,7 +23,8 @@ from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
-from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.ruling import RulingPlans
 from jwtgate.statements import HearingPlans
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.renewal import Renewed
     from jwtgate.core.statuses.published import Published
     from jwtgate.core.view import View
@@ -48,7 +48,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans(HearingPlans):
+class Plans(HearingPlans, RulingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes
@@ -69,13 +69,22 @@ class Plans(HearingPlans):
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
         self.freshen = freshen
-        self.clock, self.view, self.realm = clock, view, settings.realm
-        self.decision, self.tally, self.policies = decision, decision.tally, decision.rules.policies
+        self.clock, self.view = clock, view
+        self.decision, self.tally = decision, decision.tally
+        self.realm = settings.realm
+        self.policies = decision.rules.policies
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
         super().__init__(self.targets, self.revoker, view, clock, subjects)
-        self.issuer = configuring.issuer_of(settings, self.policies, clock, draw_text, secrets.randbelow)
+        self.issuer = Issuer(
+            self.policies,
+            clock,
+            default_ttl=settings.access_ttl,
+            max_token_bytes=most_bytes,
+            draw_token_id=draw_text,
+            registry=configuring.registry_of(settings, clock, secrets.randbelow),
+        )
         self.lists = configuring.lists_of(settings, self.issuer.policy, view, clock)
         self.cookies = configuring.cookie_rules_of(settings)
         policy = configuring.policy_of_sessions(self.policies)
@@ -112,7 +121,7 @@ class Plans(HearingPlans):
 
     def introspect(self, token: str) -> Plan[Admitted]:
         """The decision about one token, without the checks, which are about requests."""
-        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_checked=False), is_counted=True)
+        return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None, is_told_only=True), is_counted=True)
 
     def issue(self, sub: str, claims: Any, scope: Any, ttl: Any) -> Plan[str]:
         """A token of no session."""
@@ -120,7 +129,7 @@ class Plans(HearingPlans):
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
     def status_list(self, name: str) -> Plan[Published | None]:
-        """See ``StatusLists.published``."""
+        """One of our status lists; None: there is none of that name."""
         self.freshen()
         return self._ours(self.lists.published(name))
 
@@ -131,58 +140,6 @@ class Plans(HearingPlans):
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
         return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
-
-    # --- rulings
-
-    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
-        """See ``Gate.revoke``."""
-        self.freshen()
-
-        def plan() -> Plan[Receipt]:
-            changes = yield from once_known(lambda: self.targets.revoked(self.clock.wall(), **target), self.clock)
-            sub, sid = target["sub"], target["sid"]
-            policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
-            if sid is not None and policy is not None:
-                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_known=False, wait=wait))
-            if sub is not None and policy is not None and not target["access_only"]:
-                return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
-            return (yield from self.revoker.revoke(changes, wait=wait))
-
-        return self._ours(plan())
-
-    def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
-        """One access token."""
-
-        def plan() -> Plan[Receipt]:
-            change = yield from once_known(lambda: self.targets.token(token, self.clock.wall()), self.clock)
-            return (yield from self.revoker.revoke((change,), wait=wait))
-
-        return self._ours(plan())
-
-    def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
-        """Keys, by their handles."""
-        return self._write(lambda: self.targets.keys(handles), wait=wait)
-
-    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.suspend``."""
-        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
-
-    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.reinstate``."""
-        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
-
-    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.require_version``."""
-        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
-
-    def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.renew_key``."""
-        self.freshen()
-
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
-
-        return self._ours(plan())
 
     # --- sessions
 
@@ -279,22 +236,6 @@ class Plans(HearingPlans):
                 return False
             yield Pause(READY_PAUSE_SECONDS)
         return True
-
-    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke(changes(), wait=wait))
-
-        return self._ours(plan())
-
-    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
-        """Refusals leave under this gate's realm, and those of requests are counted."""
-        try:
-            return (yield from plan)
-        except JWTGateError as error:
-            if is_counted:
-                self.tally.count(error)
-            error.realm, error.resource_metadata = self.realm, self.resource_metadata
-            raise
 
 
 NO_SESSIONS = "JWTGATE_ISSUERS: no entry has a private_key, private_keys or secret to sign with, so there are no sessions"

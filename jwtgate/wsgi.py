@@ -60,6 +60,8 @@ class JWTGateMiddleware:
         self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
         self._exemption = self.gate.decision.rules.exemption
+        more = self.gate.decision.rules.possession.headers
+        self._read = (*HEADERS, *((f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in more))
         self._below = () if settings.endpoints is None else settings.endpoints + "/"
         self._resource = self.gate.plans.resource
         self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
@@ -68,7 +70,7 @@ class JWTGateMiddleware:
         """PEP 3333."""
         entry = self._hit(environ) if self._is_header_only else None
         if entry is None:
-            request = _request(environ, is_whole=bool(self.gate.checks))
+            request = _request(environ, None if self.gate.checks else self._read)
             try:
                 answered = self._tell(request, environ) or (self._serve(request, environ) if self._below else None)
                 if answered is not None:
@@ -79,6 +81,8 @@ class JWTGateMiddleware:
                 return _answer(environ, start_response, self.gate.answer(error))
             if entry is not None and self.gate.plans.is_renewal_due(entry, request):
                 start_response = _renewing(self.gate, entry, start_response)
+            if entry is not None and entry.bond is not None:
+                start_response = _with_nonce(self.gate, start_response)
         self._dress(environ, entry)
         return self.app(environ, start_response)
 
@@ -167,14 +171,15 @@ def _raw_path(environ: WSGIEnvironment) -> bytes | None:
     return raw.partition("?")[0].encode("utf-8", "replace")
 
 
-def _request(environ: WSGIEnvironment, *, is_whole: bool) -> Request:
-    """Args: is_whole: checks of the application look at it, so they get all there is."""
-    names = _all_headers(environ) if is_whole else HEADERS
+def _request(environ: WSGIEnvironment, read: tuple[tuple[str, bytes], ...] | None = HEADERS) -> Request:
+    """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
+    names = _all_headers(environ) if read is None else read
     headers = tuple((name, str(environ[key]).encode("latin-1", "replace")) for key, name in names if key in environ)
-    client = environ.get("REMOTE_ADDR") if is_whole else None
+    client = environ.get("REMOTE_ADDR") if read is None else None
     # A handshake reaches a WSGI application as a request like any other.
     is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
-    return Request(environ["REQUEST_METHOD"], _path(environ), _raw_path(environ), headers, is_websocket, client or None)
+    method = environ["REQUEST_METHOD"]
+    return Request(method, _path(environ), _raw_path(environ), headers, is_websocket, client or None, environ)
 
 
 def _all_headers(environ: WSGIEnvironment) -> list[tuple[str, bytes]]:
@@ -198,6 +203,20 @@ def _renewing(gate: Gate, entry: Admitted, start_response: StartResponse) -> Sta
         return start_response(status, headers if renewed is None else renewed.added_to(headers), *exc_info)
 
     return start_renewing
+
+
+def _with_nonce(gate: Gate, start_response: StartResponse) -> StartResponse:
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2); where there is none nothing changes."""
+    nonce = gate.decision.rules.possession.next_nonce
+    if nonce is None:
+        return start_response
+
+    def start_with_nonce(
+        status: str, headers: list[tuple[str, str]], *exc_info: OptExcInfo | None
+    ) -> Callable[[bytes], object]:
+        return start_response(status, [*headers, ("DPoP-Nonce", nonce)], *exc_info)
+
+    return start_with_nonce
 
 
 def _answer(environ: WSGIEnvironment, start_response: StartResponse, response: Response) -> Iterable[bytes]:

@@ -270,7 +270,7 @@ def test_without_checks_only_what_the_gate_reads_is_taken(shells: Any) -> None:
     from jwtgate.wsgi import _request as of_environ
 
     sent = Sent(headers=(BEARER, ("user-agent", "x")))
-    for made in (of_scope(scope_of(sent), is_whole=False), of_environ(environ_of(sent), is_whole=False)):
+    for made in (of_scope(scope_of(sent)), of_environ(environ_of(sent))):
         assert {name for name, _ in made.headers} - {b"content-length"} == {b"authorization", b"host"}
         assert made.client is None
 

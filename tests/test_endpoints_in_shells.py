@@ -160,7 +160,7 @@ def test_both_shells_give_the_same_answer(name: str, status: int, sent: Sent) ->
     assert answer.status == status
     is_key_set = sent.target == "/auth/jwks.json" and status == 200
     assert answer.header("cache-control") == ("public, max-age=300" if is_key_set else "no-store")
-    endpoint = gate.plans.endpoints.find(request_of_scope(scope_of(sent), is_whole=False))
+    endpoint = gate.plans.endpoints.find(request_of_scope(scope_of(sent)))
     if not any(field == "content-length" for field, _ in sent.headers):
         expected = told(endpoint.answer(sent.body))
         body = b"" if sent.method == "HEAD" else expected.body
@@ -269,7 +269,7 @@ def test_refusals_are_logged_without_what_was_sent(caplog: pytest.LogCaptureFixt
         gate, asgi, wsgi = mounted(name)
         ask_asgi(asgi, filled(sent))
         ask_wsgi(wsgi, filled(sent))
-        shown.append(repr(gate.plans.endpoints.find(request_of_scope(scope_of(filled(sent)), is_whole=False))))
+        shown.append(repr(gate.plans.endpoints.find(request_of_scope(scope_of(filled(sent))))))
     lines = [caplog.handler.format(record) for record in caplog.records] + shown
     for reason in (
         "malformed_call",

@@ -32,6 +32,7 @@ GROUPS = {
     "LEASE": "view and lease",
     "ACCESS_TTL": "sessions",
     "ENDPOINTS": "endpoints",
+    "DPOP": "bound tokens",
 }
 """The first setting of each row of the README's table."""
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
 
 from jwtgate.errors import InsufficientScope, InsufficientUserAuthentication, JWTGateError
 from jwtgate.messages import Response
 
-__all__ = ["answer"]
+__all__ = ["Offer", "answer"]
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+")
 """RFC 6749 §3.3: no space, quote or backslash."""
@@ -27,7 +28,28 @@ _SHORTEST_RETRY_SECONDS = 1
 """A client told to come back at once comes back in a loop."""
 
 
-def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None, resource_metadata: str = "") -> Response:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Where the scheme DPoP is ours, too (RFC 9449 §7.1 and §7.2).
+
+    Attributes:
+        algs: of proofs, in one text.
+        is_alone: Bearer is not offered.
+    """
+
+    algs: str
+    is_alone: bool
+
+
+def answer(
+    error: JWTGateError,
+    *,
+    realm: str,
+    retry_after_seconds: int | None,
+    resource_metadata: str = "",
+    offer: Offer | None = None,
+    nonce: str | None = None,
+) -> Response:
     """Renders an error for the caller.
 
     Args:
@@ -35,6 +57,8 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None, 
         realm: of the challenge.
         retry_after_seconds: for 503, which always says when; None means the shortest, one second.
         resource_metadata: URL of the resource's metadata (RFC 9728 §5.1); empty where there are none.
+        offer: None: Bearer is the only scheme.
+        nonce: for the next proof (RFC 9449 §9).
 
     Returns:
         The response, header names in lower case (ASGI wants them so, HTTP does not mind).
@@ -43,7 +67,23 @@ def answer(error: JWTGateError, *, realm: str, retry_after_seconds: int | None, 
     max_age = int(error.max_age_seconds) if isinstance(error, InsufficientUserAuthentication) else 0
     kind = type(error)
     # mypy takes a class for unhashable where it sees the __hash__ of its instances.
-    return _rendered(kind, realm, scopes, max_age, retry_after_seconds, resource_metadata)  # type: ignore[arg-type]
+    rendered = _rendered(kind, realm, scopes, max_age, retry_after_seconds, resource_metadata)  # type: ignore[arg-type]
+    return rendered if offer is None else _offering(rendered, offer, nonce, is_dpop=error.is_dpop)
+
+
+def _offering(rendered: Response, offer: Offer, nonce: str | None, *, is_dpop: bool) -> Response:
+    """Whoever came with DPoP is answered in it; to all others it is offered beside Bearer."""
+
+    def offered(name: str, value: str) -> str:
+        scheme, _, parameters = value.partition(" ")
+        if name != "www-authenticate" or scheme not in ("Bearer", "DPoP"):
+            return value
+        if is_dpop or offer.is_alone or scheme == "DPoP":
+            return f'DPoP {parameters}, algs="{offer.algs}"'
+        return f'{value}, DPoP algs="{offer.algs}"'
+
+    more = () if nonce is None else (("dpop-nonce", nonce),)
+    return replace(rendered, headers=(*((name, offered(name, value)) for name, value in rendered.headers), *more))
 
 
 @lru_cache(maxsize=256)  # Kinds of error times gates times scopes of the application: a client adds none.

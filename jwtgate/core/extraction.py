@@ -33,6 +33,8 @@ _SCHEME = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?: |\Z)")
 _JOINED_BEARER = re.compile(rb",[ \t]*+bearer(?:[ \t,]|\Z)", re.IGNORECASE)
 """A second line that a server joined to the first (WSGI has one value per name) is still a second line."""
 
+_JOINED_DPOP = re.compile(rb",[ \t]*+dpop(?:[ \t,]|\Z)", re.IGNORECASE)
+
 _OWS = b" \t"
 """RFC 9110 §5.6.3. Never ``strip()`` alone: what else counts as white space differs from parser to parser."""
 
@@ -113,10 +115,16 @@ class CookieExtraction:
 class Extraction:
     """Finds the credential of a request in the configured places."""
 
-    __slots__ = ("_access_cookie", "_max_token_bytes", "_reads_cookie", "_reads_header", "_refresh_cookie")
+    __slots__ = ("_access_cookie", "_max_token_bytes", "_reads_cookie", "_reads_dpop", "_reads_header", "_refresh_cookie")
 
     def __init__(
-        self, locations: tuple[str, ...], cookie_name: str, max_token_bytes: int, *, refresh_cookie_name: str | None = None
+        self,
+        locations: tuple[str, ...],
+        cookie_name: str,
+        max_token_bytes: int,
+        *,
+        refresh_cookie_name: str | None = None,
+        reads_dpop: bool = False,
     ) -> None:
         """Fixes the places.
 
@@ -125,6 +133,7 @@ class Extraction:
             cookie_name: of the access token.
             max_token_bytes: a longer token is refused unread.
             refresh_cookie_name: of the refresh token; None: nobody asks for it.
+            reads_dpop: the scheme DPoP is ours, too (RFC 9449 §7.1); else it is somebody else's.
 
         Raises:
             ValueError: an unknown location or none, or a name that no cookie can have.
@@ -135,6 +144,7 @@ class Extraction:
         self._refresh_cookie = None if refresh_cookie_name is None else CookieExtraction(refresh_cookie_name, max_token_bytes)
         self._max_token_bytes = max_token_bytes
         self._reads_header = "header" in locations
+        self._reads_dpop = reads_dpop
         self._reads_cookie = "cookie" in locations
 
     def find(self, request: Request) -> Credential | None:
@@ -148,11 +158,15 @@ class Extraction:
         """
         in_header = self._in_header(request) if self._reads_header else None
         in_cookie = self._access_cookie.find(request) if self._reads_cookie else None
+        is_dpop = False
+        if in_header is None and self._reads_dpop:
+            in_header = self._by_dpop(request)
+            is_dpop = in_header is not None
         if in_header is None:
             return None if in_cookie is None else Credential(in_cookie, "cookie")
         if in_cookie is not None and in_cookie != in_header:
             raise InvalidRequest("header and cookie carry different tokens")
-        return Credential(in_header, "header")
+        return Credential(in_header, "header", is_dpop)
 
     def refresh_cookie_of(self, request: Request) -> str | None:
         """The refresh token in its cookie, by the rules of the access token's; None where there is none.
@@ -176,6 +190,11 @@ class Extraction:
             raise InvalidRequest("Authorization is repeated")
         return bearer_token(lines[0], self._max_token_bytes)
 
+    def _by_dpop(self, request: Request) -> bytes | None:
+        """Where ``_in_header`` has found at most one line, and no Bearer in it."""
+        lines = [value for name, value in request.headers if name == b"authorization"]
+        return _dpop_token(lines[0], self._max_token_bytes) if lines and self._reads_header else None
+
 
 def _is_bearer(value: bytes) -> bool:
     """RFC 9110 §11.4: credentials begin with a scheme, and at most one of them is Bearer."""
@@ -187,6 +206,15 @@ def _is_bearer(value: bytes) -> bool:
     if _JOINED_BEARER.search(value) is not None:
         raise InvalidRequest("Authorization is a list")
     return False
+
+
+def _dpop_token(value: bytes, max_token_bytes: int) -> bytes | None:
+    """``DPoP`` 1*SP b64token, by the rules of ``bearer_token``, which has seen to it that no Bearer stands behind it."""
+    if value[:4].lower() == b"dpop" and value[4:5] in (b"", b" "):
+        return _b64token(value[5:].lstrip(b" "), max_token_bytes)
+    if _JOINED_DPOP.search(value) is not None:
+        raise InvalidRequest("Authorization is a list")
+    return None
 
 
 def _b64token(value: bytes, max_token_bytes: int) -> bytes:

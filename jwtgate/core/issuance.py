@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.handles import digest_of
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of, is_revoked
+from jwtgate.core.rulings import Ruling, UnreadableRuling, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.verification import check_claims, handles_of, screen

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jwtgate.core.known import Known
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.possession import Bond
 
 __all__ = [
     "Case",
@@ -43,6 +44,7 @@ class Case:
     policy: IssuerPolicy
     key: Key
     handles: tuple[bytes, ...]
+    bond: Bond | None = None
 
     def issued(self) -> Issued:
         """Only a ruling asks for it, and most tokens meet none."""

@@ -291,7 +291,7 @@ def published_jwk_of(key: PublicKey, kid: str, alg: str) -> dict[str, str]:
     return {**public_jwk_of(key), "kid": kid, "alg": alg, "use": "sig"}
 
 
-def thumbprint_of(key: PublicKey) -> str:
-    """RFC 7638 §3: SHA-256 over the required members, base64url."""
-    text = json.dumps(public_jwk_of(key), separators=(",", ":"))
+def thumbprint_of(key: PublicKey | dict[str, str]) -> str:
+    """RFC 7638 §3: SHA-256 over the required members, base64url. Of a key, or of what ``public_jwk_of`` gives."""
+    text = json.dumps(key if isinstance(key, dict) else public_jwk_of(key), separators=(",", ":"))
     return base64url_encode(sha256(text.encode()).digest()).decode()

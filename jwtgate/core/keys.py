@@ -35,7 +35,7 @@ class KeysDue(KeysUnavailable):
 
 
 class KeysAwaited(KeysDue, Awaited):
-    """The first ones are being fetched at this moment: whoever waits a little knows."""
+    """The first ones are being fetched at this moment."""
 
 
 AWAITED_SECONDS = 2.0

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jwtgate.core.possession import Bond
     from jwtgate.messages import Token
 
 __all__ = ["Admitted", "AdmittedTokens"]
@@ -30,11 +31,14 @@ class Admitted:
         dress, remote_user: what the ASGI and the WSGI shell keep with it so that a hit makes nothing anew; None until the
             shell has served it. One each: both may stand before one gate in one process.
         served: requests that were served with it; counted only under ``ROTATE_AFTER``.
+        bond: what each request must show that it holds; None: nothing.
     """
 
-    __slots__ = ("deadline", "dress", "handles", "is_seen", "remote_user", "served", "token")
+    __slots__ = ("bond", "deadline", "dress", "handles", "is_seen", "remote_user", "served", "token")
 
-    def __init__(self, token: Token, deadline: float, handles: tuple[bytes, ...], *, is_seen: bool = True) -> None:
+    def __init__(
+        self, token: Token, deadline: float, handles: tuple[bytes, ...], *, is_seen: bool = True, bond: Bond | None = None
+    ) -> None:
         self.token = token
         self.deadline = deadline
         self.handles = handles
@@ -42,6 +46,7 @@ class Admitted:
         self.dress: dict[str, Any] | None = None
         self.remote_user: str | None = None
         self.served = 0
+        self.bond = bond
 
 
 class AdmittedTokens:

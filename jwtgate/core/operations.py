@@ -72,16 +72,16 @@ class Operations(Protocol):
         """Ends the session that a refresh token belongs to, used or not; None: it is of no session that is known."""
         ...
 
-    def status_list(self, name: str) -> Plan[Published | None]:
-        """One of our status lists; None: there is none of that name."""
-        ...
-
     def hear_logout(self, token: str) -> Plan[Receipt | None]:
         """Ends what a provider's logout token names; None: it was heard before. Raises: ``InvalidToken`` and its kin."""
         ...
 
     def hear_events(self, token: bytes) -> Plan[Receipt | None]:
         """Does what a security event token asks; None: nothing follows. Raises: ``InvalidToken`` and its kin."""
+        ...
+
+    def status_list(self, name: str) -> Plan[Published | None]:
+        """One of our status lists; None: there is none of that name."""
         ...
 
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:

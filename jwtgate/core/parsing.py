@@ -21,7 +21,7 @@ from jwtgate.errors import MalformedToken
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LATEST_DATE", "ParsedToken", "parse"]
+__all__ = ["LATEST_DATE", "ParsedToken", "parse", "parse_proof"]
 
 LATEST_DATE = 253402300799
 """NumericDate of the last second of the year 9999: ``datetime`` and ``EXPIREAT`` break beyond it."""
@@ -53,6 +53,9 @@ _STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 _KEY_CARRIERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c"})
 """Header members that are refused whatever they say: a token never brings its own key (RFC 8725 §3.10), and no critical
 extension is understood (RFC 7515 §4.1.11, RFC 7797)."""
+
+_KEY_CARRIERS_OF_PROOFS = _KEY_CARRIERS - {"jwk"}
+"""RFC 9449 §4.2: a proof brings the key with it, in one way."""
 
 _HEADER_TEXTS = ("kid", "typ", "cty")
 _NAME_CLAIMS = ("sub", "jti", "sid", "iss", "client_id")
@@ -86,13 +89,19 @@ class ParsedToken:
         return "<ParsedToken>"
 
 
-def parse(token: bytes, max_bytes: int, known_headers: Mapping[bytes, Claims] = NO_HEADERS) -> ParsedToken:
+def parse(
+    token: bytes,
+    max_bytes: int,
+    known_headers: Mapping[bytes, Claims] = NO_HEADERS,
+    forbidden: frozenset[str] = _KEY_CARRIERS,
+) -> ParsedToken:
     """Take a compact JWS apart (RFC 7515 §7.1), once and strictly.
 
     Args:
         token: as found in the request.
         max_bytes: longer is refused unread.
         known_headers: header segments of tokens that verified, with what they say: an issuer's tokens share a few.
+        forbidden: header members that are refused whatever they say.
 
     Returns:
         Its parts, immutable at every depth.
@@ -108,10 +117,21 @@ def parse(token: bytes, max_bytes: int, known_headers: Mapping[bytes, Claims] = 
     header = known_headers.get(header_segment)
     if header is None:
         header = _object_of(_octets_of(header_segment))
-        _check_header(header)
+        _check_header(header, forbidden)
     claims = _object_of(_octets_of(payload_segment))
     _check_claims(claims)
     return ParsedToken(header, claims, token[: -len(signature_segment) - 1], _octets_of(signature_segment), header_segment)
+
+
+def parse_proof(proof: bytes, max_bytes: int) -> ParsedToken:
+    """A DPoP proof, by the same rules but one: its header holds ``jwk``, an object (RFC 9449 §4.2).
+
+    Raises: MalformedToken: as ``parse``; or there is no such ``jwk``.
+    """
+    parsed = parse(proof, max_bytes, NO_HEADERS, _KEY_CARRIERS_OF_PROOFS)
+    if type(parsed.header.get("jwk")) is not Claims:
+        raise MalformedToken("header: jwk is not an object")
+    return parsed
 
 
 def _octets_of(segment: bytes) -> bytes:
@@ -202,14 +222,14 @@ _DECODER_WITH_ARRAYS = json.JSONDecoder(
 )
 
 
-def _check_header(header: Claims) -> None:
+def _check_header(header: Claims, forbidden: frozenset[str]) -> None:
     """RFC 7515 §4.1: ``alg`` is there, the texts are texts, and nothing asks for a key or an extension of its own."""
     if type(header.get("alg")) is not str:
         raise MalformedToken("header: alg is not a string")
     for name in _HEADER_TEXTS:
         if type(header.get(name, "")) is not str:
             raise MalformedToken(f"header: {name} is not a string")
-    if not _KEY_CARRIERS.isdisjoint(header):
+    if not forbidden.isdisjoint(header):
         raise MalformedToken("header: a member that is never allowed: crit, b64, jwk, jku, x5u or x5c")
 
 

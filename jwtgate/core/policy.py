@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jwtgate.core.rulings import digest_of
+from jwtgate.core.handles import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from jwtgate.core.statuses.claim import ListRules
     from jwtgate.core.statuses.held import Statuses
 
-__all__ = ["ANY_AUDIENCE", "MARGIN_SECONDS", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
+__all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
 
 ANY_AUDIENCE = ("*",)
 """Accepts every ``aud`` and none."""
-
-MARGIN_SECONDS = 3600.0
-"""Rulings outlive the last token under them by an hour, for clocks that are off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +63,12 @@ class IssuerPolicy:
         version_claim: integer claim compared with ``min_version``, or None.
         profile: how its tokens differ from others', or None: they do not.
         published: where more of its keys are published, or None: it has no others.
-        lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
-        statuses: those lists, once a process follows them.
         logout_audience: our client ids at this provider: a logout token's ``aud`` holds one of them (OpenID Connect
             Back-Channel Logout §2.6); None: no logout token is taken.
         events_audience: the same for security event tokens (RFC 8417 §2.2).
         marks_sessionless: its tokens that name no session have a handle of their own, since one may be told to have ended.
+        lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
+        statuses: those lists, once a process follows them.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.rules import Rules, Tally
+    from jwtgate.core.rules import Rules
+    from jwtgate.core.tally import Tally
     from jwtgate.core.view import View
     from jwtgate.messages import Source
 
@@ -37,6 +38,7 @@ class Recollection:
         self._find = view.admitted.get
         self._touch = view.admitted.touch
         self._note = view.seen.note
+        self._has_bound = False
         self._has_grace = rules.on_store_down == "cached"
 
     def hit(self, authorization: bytes) -> Admitted | None:
@@ -61,6 +63,10 @@ class Recollection:
             return sha256(CANONICAL_SCHEME + token).digest()
         return sha256(token).digest() + str(source).encode()
 
+    def bound_key_of(self, token: bytes, source: Source | None) -> bytes:
+        """The same for a token that is bound to its sender: longer, so that ``hit``, which asks for nothing, never finds it."""
+        return sha256(token).digest() + f"bound {source}".encode()
+
     def forgo_hits(self) -> None:
         """From now on a plan decides every request: ``hit`` could ask nobody. Swapped, so that no other gate pays a test."""
         self.hit = _miss  # type: ignore[method-assign]  # shadows the method, in this object alone
@@ -84,7 +90,10 @@ class Recollection:
     def _remembered(self, token: bytes, source: Source | None) -> Admitted | None:
         if len(token) > self.rules.max_token_bytes:
             return None
-        return self._recall(self.key_of(token, source))
+        entry = self._recall(self.key_of(token, source))
+        if entry is None and self._has_bound:
+            return self._recall(self.bound_key_of(token, source))
+        return entry
 
     def _is_in_grace(self, now: float) -> bool:
         """``cached``: while the store is down and within the grace that was registered (F2)."""

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["introspect"]
 
-_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss")
-"""Those that RFC 7662 §2.2 names and a JWT may have, beside its own name and its session's, which its issuer may put elsewhere.
+_CLAIMS = ("client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "cnf")
+"""Those that RFC 7662 §2.2 names and a JWT may have, and what it is bound to (RFC 8705 §3.2, RFC 9449 §6.2), beside its own
+name and its session's, which its issuer may put elsewhere.
 What else the token says is not everybody's."""
 
 
@@ -45,7 +46,8 @@ def _of_access_token(call: Call, token: str) -> Plan[dict[str, Any]]:
     members = {name: claims[name] for name in _CLAIMS if claims.get(name) is not None}
     names = {"jti": admitted.token_id, "sid": admitted.session_id}
     named = {name: value for name, value in names.items() if value is not None}
-    return {**_scope(admitted), "token_type": "Bearer", **members, **named}
+    is_dpop = isinstance(claims.get("cnf"), dict) and "jkt" in claims["cnf"]
+    return {**_scope(admitted), "token_type": "DPoP" if is_dpop else "Bearer", **members, **named}
 
 
 def _scope(token: Token) -> dict[str, str]:

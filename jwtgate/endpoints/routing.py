@@ -70,9 +70,9 @@ TABLE = (
     Row("POST", "/introspect", introspect, "form", is_for_clients=True),
     Row("POST", "/revoke", revoke, "form", is_for_clients=True),
     Row("GET", "/jwks.json", jwk_set),
-    Row("GET", ANY_LIST, status_list, is_for_lists=True),
     Row("POST", "/backchannel-logout", backchannel_logout, "open form"),
     Row("POST", "/events", receive_events, "event token"),
+    Row("GET", ANY_LIST, status_list, is_for_lists=True),
 )
 """One method a path."""
 

@@ -93,6 +93,7 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     yield from _cookies(values)
     yield from _times(values)
     yield from _memories(values)
+    yield from _possession(values, given)
     if values.get("partitions", 1) > 1 and not values.get("store", "redis").startswith(("redis", "unix")):
         yield sentence("JWTGATE_PARTITIONS", f"is {values['partitions']}, and JWTGATE_STORE is no Redis", "1")
     if values.get("durability", "0") != "0" and not values.get("store", "redis").startswith(("redis", "unix")):
@@ -155,6 +156,27 @@ def _memories(values: Mapping[str, Any]) -> Iterator[str]:
         yield sentence(
             "JWTGATE_JOURNAL", "is set, and JWTGATE_STORE is no Redis", "unset, or JWTGATE_STORE with a redis URL beside it"
         )
+
+
+def _possession(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
+    """DPoP and client certificates: what one of them needs of the others."""
+    dpop = values.get("dpop", "off")
+    if dpop != "off" and "public_url" not in given:
+        found = f"is {dpop} without JWTGATE_PUBLIC_URL, and what a client writes into Host proves nothing"
+        yield sentence("JWTGATE_DPOP", found, "both, or off")
+    locations = values.get("locations", ("header",))
+    if dpop != "off" and "header" not in locations:
+        yield sentence("JWTGATE_DPOP", f"is {dpop}, and JWTGATE_LOCATIONS has no header", "header among them, or off")
+    if dpop == "required" and "cookie" in locations:
+        yield sentence("JWTGATE_DPOP", "is required, and no cookie can prove anything", "JWTGATE_LOCATIONS=header, or on")
+    if "dpop_nonce_secret" in given and dpop == "off" and "dpop" in values:
+        yield sentence("JWTGATE_DPOP_NONCE_SECRET", "is set, and JWTGATE_DPOP is off", "both, or neither")
+    is_header = values.get("client_cert", "tls") != "tls"
+    if is_header and "trusted_proxies" not in given:
+        yield sentence("JWTGATE_CLIENT_CERT", "names a header without JWTGATE_TRUSTED_PROXIES", "both, or tls")
+    if "trusted_proxies" in given and not is_header and "client_cert" in values:
+        found = "is set, and JWTGATE_CLIENT_CERT names no header that it could be about"
+        yield sentence("JWTGATE_TRUSTED_PROXIES", found, "both, or neither")
 
 
 def _cookies(values: Mapping[str, Any]) -> Iterator[str]:

@@ -184,11 +184,11 @@ class Policies:
             handle_claims=rules.get("handles") or (),
             version_claim=rules.get("version_claim"),
             published=published,
-            lists=self._lists(rules, label),
             logout_audience=rules.get("logout_audience"),
             events_audience=rules.get("events_audience"),
             marks_sessionless=rules["hears"],
             profile=fitted.profile,
+            lists=self._lists(rules, label),
         )
 
     def _published(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> Published | None:

@@ -23,9 +23,11 @@ from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     AUDIENCE,
+    CLIENT_CERT,
     CLIENT_ID,
     CLIENTS,
     COOKIE_NAME,
+    DPOP_ALGORITHMS,
     DURABILITY,
     ENDPOINTS,
     EVENTS_AUTHORIZATION,
@@ -38,11 +40,13 @@ from jwtgate.settings.vocabulary import (
     LEEWAY,
     LOCATIONS,
     MAX_TTL,
+    NONCE_SECRET,
     ORIGINS,
     OUR_NAMES,
     PEM,
     PREFIX,
     PRIVATE_KEYS,
+    PUBLIC_URL,
     REALM,
     REQUIRE,
     RESOURCE,
@@ -52,6 +56,7 @@ from jwtgate.settings.vocabulary import (
     STATUS_LISTS,
     STORE,
     TEN_YEARS_SECONDS,
+    TRUSTED_PROXIES,
     TYP,
     VERSION_CLAIM,
 )
@@ -66,7 +71,7 @@ __all__ = ["Settings", "rows"]
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
-MASKED = ("secret", "private_key", "public_key", "issuers", "events_authorization")
+MASKED = ("secret", "dpop_nonce_secret", "private_key", "public_key", "issuers", "events_authorization")
 MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
@@ -203,6 +208,30 @@ class Settings:
     )
     resource_scopes: Sequence[str] | None = _row(None, RESOURCE_SCOPES, "Scopes that the metadata of RESOURCE name.")
     partitions: int = _row(1, Whole(1, 1024), "Slots of the store over which rulings and sessions spread.")
+    dpop: Literal["off", "on", "required"] = _row(
+        "off",
+        Choice(("off", "on", "required")),
+        "on: tokens that are bound to a key by DPoP (RFC 9449) pass, beside Bearer; required: no others; off: none of them.",
+    )
+    dpop_algorithms: Sequence[str] = _row(
+        ("ES256", "EdDSA", "ES384", "ES512", "PS256", "RS256"), DPOP_ALGORITHMS, "Allow-list of algorithms of DPoP proofs."
+    )
+    dpop_window: float = _row(60.0, Number(1, 600), "Seconds a DPoP proof is good for, once; the store must answer.")
+    dpop_nonce_secret: str | None = _row(
+        None, NONCE_SECRET, "Secret of all workers: DPoP proofs must carry a nonce that is made from it (RFC 9449 §9)."
+    )
+    public_url: str | None = _row(
+        None, PUBLIC_URL, "URL under which clients reach the server's root; DPoP proofs name it, never Host."
+    )
+    client_cert: str = _row(
+        "tls",
+        CLIENT_CERT,
+        "Where the certificate is told that a token is bound to (RFC 8705): tls (by the server), or a proxy's header: "
+        "Client-Cert (RFC 9440), X-Forwarded-Client-Cert (Envoy), any other with URL-encoded PEM.",
+    )
+    trusted_proxies: Sequence[str] | None = _row(
+        None, TRUSTED_PROXIES, "Addresses and networks of the connections on which that header is believed."
+    )
 
     policies: Mapping[str | None, IssuerPolicy] = field(init=False, compare=False)
     warnings: tuple[str, ...] = field(init=False, compare=False)

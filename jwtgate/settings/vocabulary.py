@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
+from jwtgate.core.target_uri import normal_uri
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
 from jwtgate.settings.urls import (
     JOURNALS_ALLOWED,
@@ -21,8 +23,10 @@ __all__ = [
     "ANY_TEXT",
     "AUDIENCE",
     "CLIENTS",
+    "CLIENT_CERT",
     "CLIENT_ID",
     "COOKIE_NAME",
+    "DPOP_ALGORITHMS",
     "DURABILITY",
     "ENDPOINTS",
     "EVENTS_AUTHORIZATION",
@@ -34,10 +38,12 @@ __all__ = [
     "LEEWAY",
     "LOCATIONS",
     "MAX_TTL",
+    "NONCE_SECRET",
     "ORIGINS",
     "OUR_NAMES",
     "PEM",
     "PREFIX",
+    "PUBLIC_URL",
     "REALM",
     "REQUIRE",
     "RESOURCE",
@@ -47,6 +53,7 @@ __all__ = [
     "STATUS_LISTS",
     "STORE",
     "TEN_YEARS_SECONDS",
+    "TRUSTED_PROXIES",
     "TYP",
     "VERSION_CLAIM",
 ]
@@ -79,6 +86,27 @@ def _normal_pattern(path: str) -> str:
     if not (path.startswith("/") and is_plain):
         raise Unfit(f"is {path!r}")
     return path
+
+
+def _normal_public_url(url: str) -> str:
+    normal = None if re.search(r"[?#*]", url) else normal_uri(url)
+    if normal is None:
+        raise Unfit("is no http or https URL")
+    return normal.rstrip("/")
+
+
+def _normal_certificate_header(name: str) -> str:
+    """Not one that says something else already."""
+    if name.lower() in ("authorization", "cookie", "dpop", "host", "origin", "content-type", "content-length"):
+        raise Unfit(f"is {name!r}")
+    return name.lower()
+
+
+def _normal_network(network: str) -> str:
+    try:
+        return str(ip_network(network))
+    except ValueError:
+        raise Unfit("is no address or network") from None
 
 
 def _normal_list_address(address: str) -> str:
@@ -179,4 +207,18 @@ PREFIX = Text(
 REALM = Text(
     "1 to 128 printable ASCII characters without quote and backslash (RFC 9110 §5.6.4)",
     re.compile(r"[ !#-\[\]-~]{1,128}"),
+)
+
+DPOP_ALGORITHMS = Texts(
+    Choice(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")),
+)
+NONCE_SECRET = Text("text of at least 32 characters", re.compile(r"(?s).{32,}"), is_shown=False)
+PUBLIC_URL = Text("an http or https URL without a query, such as https://api.example.com", normal=_normal_public_url)
+CLIENT_CERT = Text(
+    "tls, or the name of a header that is not used for anything else",
+    re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"),
+    normal=_normal_certificate_header,
+)
+TRUSTED_PROXIES = Texts(
+    Text("addresses and networks such as 10.0.0.7 and 10.1.0.0/16, without host bits", normal=_normal_network)
 )

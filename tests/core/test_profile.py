@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keymaking import SECRET, craft
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.keyring import build
 from jwtgate.core.parsing import ParsedToken, parse
 from jwtgate.core.policy import IssuerPolicy
 from jwtgate.core.profile import Profile
-from jwtgate.core.rulings import digest_of
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.verification import check_claims, handles_of, screen, verify_signature
 from jwtgate.errors import InvalidToken, MalformedToken, WrongAudience, WrongIssuer, WrongType

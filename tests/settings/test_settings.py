@@ -83,6 +83,13 @@ DEFAULTS = {
     "resource": None,
     "resource_scopes": None,
     "partitions": 1,
+    "dpop": "off",
+    "dpop_algorithms": ("ES256", "EdDSA", "ES384", "ES512", "PS256", "RS256"),
+    "dpop_window": 60,
+    "dpop_nonce_secret": None,
+    "public_url": None,
+    "client_cert": "tls",
+    "trusted_proxies": None,
 }
 
 NUMBERS = (
@@ -101,6 +108,7 @@ NUMBERS = (
     "max_sessions",
     "refresh_grace",
     "rotate_after",
+    "dpop_window",
     "status_ttl",
     "partitions",
 )
@@ -115,6 +123,8 @@ LISTS = (
     "exempt",
     "clients",
     "resource_scopes",
+    "dpop_algorithms",
+    "trusted_proxies",
 )
 FLAGS = ("cookie_secure", "strict", "jwks_http", "derived_keys")
 TEXTS = tuple(name for name in DEFAULTS if name not in (*NUMBERS, *LISTS, *FLAGS, "issuers"))

@@ -280,6 +280,24 @@ def test_older_layout_is_migrated(sql_store: SqlStore, database_url: str, monkey
         execute(database_url, "ALTER TABLE jwtgate_meta DROP COLUMN fresh")
 
 
+def test_layout_1_gets_a_table_of_marks(sql_store: SqlStore, database_url: str) -> None:
+    """What was kept before there were any stays, in the same epoch."""
+    revoke(sql_store, A)
+    epoch = sql_store.look_up([]).epoch.name
+    execute(database_url, "DROP TABLE jwtgate_marks", "UPDATE jwtgate_meta SET version = 1")
+    newer = opened(database_url)
+    try:
+        assert newer.migrate() == (1, VERSION)
+        now = time.time()
+        assert newer.mark("group", b"name", b"", now + 60, now).is_new
+        assert not newer.mark("group", b"name", b"", now + 60, now).is_new
+        assert newer.look_up([A]).rulings[0] is not None
+        if "postgresql" not in database_url:  # there a change by hand is a change of history
+            assert newer.look_up([]).epoch.name == epoch
+    finally:
+        newer.close()
+
+
 def test_emptied_tables_are_another_history(sql_store: SqlStore, database_url: str) -> None:
     """H1: as after FLUSHALL: the next call opens a new epoch, without a word of complaint."""
     epoch = sql_store.look_up([]).epoch.name

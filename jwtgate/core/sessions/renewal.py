@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
-from jwtgate.core.policy import MARGIN_SECONDS
-from jwtgate.core.rulings import Change, digest_of
+from jwtgate.core.handles import digest_of
+from jwtgate.core.rulings import MARGIN_SECONDS, Change
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.key_fetching import KeyFetching
 from jwtgate.core.keys import AWAITED_SECONDS, Awaited
-from jwtgate.core.rulings import digest_of
 from jwtgate.core.statuses.claim import reference_of
 from jwtgate.core.statuses.status_list import VALID
 from jwtgate.errors import InvalidToken, Revoked, UnavailableError

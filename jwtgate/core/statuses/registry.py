@@ -23,9 +23,9 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jwtgate.core.effects import Mark, Plan
+from jwtgate.core.handles import DIGEST_BYTES, digest_of
 from jwtgate.core.partitioning import partition_of_mark
-from jwtgate.core.policy import MARGIN_SECONDS
-from jwtgate.core.rulings import DIGEST_BYTES, MAX_SKEW_SECONDS, Issued, digest_of
+from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS, Issued
 from jwtgate.core.upstream import begun_at, with_links
 from jwtgate.core.verification import claim_handles, read_stamp
 from jwtgate.errors import StoreUnavailable

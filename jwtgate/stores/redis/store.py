@@ -122,14 +122,14 @@ class RedisStore:
 
     def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
         """One script. Never retried, as ``write``."""
-        command = self._layout.call(MARK, group, name.hex(), value, repr(float(until)), repr(now))
-        return self._lines.ask(command, answers.marked, source=MARK.source, names_keys=False)
+        command = self._layout.call_on_marks(MARK, group, name.hex(), value, repr(float(until)), repr(now), group)
+        return self._lines.ask(command, answers.marked, source=MARK.source)
 
     def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
         """One script."""
         until, name = ("", b"") if after is None else place_of(after)
-        command = self._layout.call(MARKS, group, repr(until) if after else "", name.hex(), limit)
-        return self._lines.ask(command, answers.marks, source=MARKS.source, names_keys=False)
+        command = self._layout.call_on_marks(MARKS, group, repr(until) if after else "", name.hex(), limit)
+        return self._lines.ask(command, answers.marks, source=MARKS.source)
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """Epoch, end and workers."""
@@ -275,11 +275,12 @@ class RedisFeed:
 class _Layout:
     """The keys, and the beginning that all script calls share."""
 
-    __slots__ = ("_keys", "_limits", "log", "rulings")
+    __slots__ = ("_base", "_keys", "_limits", "log", "rulings")
 
     def __init__(self, prefix: str, watch: Watch, partition: int, partitions: int) -> None:
         names = ("rulings", "until", "log", "workers")
-        self._keys = tuple(f"{{{prefix}:{partition}}}:{name}".encode() for name in names)
+        self._base = f"{{{prefix}:{partition}}}:"
+        self._keys = tuple(f"{self._base}{name}".encode() for name in names)
         spread = f"/{partitions}" if partitions > 1 else ""
         self._limits = (repr(float(watch.lease_seconds)), packing.reach(watch.reach_seconds) + spread)
         self.rulings, self.log = self._keys[0], self._keys[2]
@@ -288,3 +289,9 @@ class _Layout:
         """EVALSHA. The name and the link, should the step need them, are fresh each time: none may come twice."""
         name, link = secrets.token_urlsafe(8), secrets.token_urlsafe(8)
         return (b"EVALSHA", script.digest, b"4", *self._keys, name, link, *self._limits, *arguments)
+
+    def call_on_marks(self, script: Script, group: str, *arguments: Argument) -> tuple[Argument, ...]:
+        """The same with the two keys of a group."""
+        command, digest, _, *rest = self.call(script, *arguments)
+        more = (f"{self._base}m:{group}", f"{self._base}e:{group}")
+        return (command, digest, b"6", *rest[: len(self._keys)], *more, *rest[len(self._keys) :])

@@ -22,10 +22,11 @@ from jwtgate.core.gate import Decision
 from jwtgate.core.history import Epoch, Facts, LogEnd
 from jwtgate.core.key_fetching import COOL_DOWN_SECONDS
 from jwtgate.core.keys import AWAITED_SECONDS
-from jwtgate.core.rules import Rules, Tally
+from jwtgate.core.rules import Rules
 from jwtgate.core.statuses import held as held_module
 from jwtgate.core.statuses.held import FetchedList, Statuses, StatusUnavailable
 from jwtgate.core.statuses.status_list import StatusList
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import BadSignature, Expired, InvalidToken, JWTGateError, MalformedToken, Revoked, StoreUnavailable
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jwtgate.core.effects import Mark
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Epoch, Marked
 from jwtgate.core.partitioning import partition_of_mark
-from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.rulings import Issued
 from jwtgate.core.statuses.registry import (
     ATTEMPTS,
     SIZE,

@@ -1,0 +1,131 @@
+"""The certificate with which the client of this very connection has shown that it holds a key (RFC 8705 §3, RFC 9440).
+
+From the server itself (the TLS extension of ASGI, ``SSL_CLIENT_CERT`` of WSGI), or from the header of a proxy that is trusted
+by its address. A header is read in one way only: repeated, joined or otherwise ambiguous it names no certificate. Only its
+SHA-256 matters: whose certificate it is, and whether anybody vouches for it, was decided when the token was bound to it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from binascii import Error as NotBase64
+from binascii import a2b_base64
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jwtgate.messages import Request
+
+__all__ = ["Certificates", "Network"]
+
+Network = IPv4Network | IPv6Network
+
+MAX_BYTES = 16384
+"""Of a header's value or a PEM text: real ones have 1 to 10 kB."""
+
+_PEM = re.compile(rb"\s*-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+_STRUCTURED = re.compile(rb":([A-Za-z0-9+/]+={0,2}):")
+"""RFC 8941 §3.3.5: a Byte Sequence."""
+
+_FORWARDED_PART = re.compile(rb'([A-Za-z]+)=(?:"([^"\\]*)"|([^;,"]*))(?:;|\Z)')
+_HASH = re.compile(rb"[0-9a-fA-F]{64}")
+
+RFC_9440 = b"client-cert"
+ENVOY = b"x-forwarded-client-cert"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """Where they are told.
+
+    Attributes:
+        header: in lower case; None: by the server itself.
+        proxies: who is believed, if it is a header.
+    """
+
+    header: bytes | None = None
+    proxies: tuple[Network, ...] = ()
+
+    def thumbprint(self, request: Request) -> str | None:
+        """``x5t#S256`` of the certificate of this connection (RFC 8705 §3.1); None: there is none that is known."""
+        connection = request.connection
+        if connection is None:
+            return None
+        digest = self._told_by_server(connection) if self.header is None else self._told_by_proxy(request, connection)
+        return None if digest is None else urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    def _told_by_server(self, connection: Mapping[str, Any]) -> bytes | None:
+        """Names that begin with ``HTTP_`` are the client's own words, and are not looked at."""
+        pem = connection.get("SSL_CLIENT_CERT")
+        if pem is None:
+            extensions: Mapping[str, Any] = connection.get("extensions") or {}
+            tls: Mapping[str, Any] = extensions.get("tls") or {}
+            chain: Iterable[Any] = tls.get("client_cert_chain") or ()
+            pem = next(iter(chain), None)
+        return _of_pem(pem.encode("latin-1", "replace")) if isinstance(pem, str) else None
+
+    def _told_by_proxy(self, request: Request, connection: Mapping[str, Any]) -> bytes | None:
+        lines = [value for name, value in request.headers if name == self.header]
+        if len(lines) != 1 or len(lines[0]) > MAX_BYTES or not self._is_trusted(connection):
+            return None
+        if self.header == RFC_9440:
+            match = _STRUCTURED.fullmatch(lines[0].strip(b" "))
+            return None if match is None else _of_base64(match[1])
+        if self.header == ENVOY:
+            return _forwarded(lines[0].strip(b" "))
+        return _of_escaped_pem(lines[0])
+
+    def _is_trusted(self, connection: Mapping[str, Any]) -> bool:
+        """By the connection's peer as the server tells it, never by what a header says of it."""
+        client = connection.get("client")
+        told = client[0] if client else connection.get("REMOTE_ADDR")
+        try:
+            address = ip_address(told) if isinstance(told, str) else None
+        except ValueError:
+            return False
+        if address is None:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return any(mapped in network for network in self.proxies)
+
+
+def _of_pem(text: bytes) -> bytes | None:
+    """Of the first in it, the leaf (RFC 8446 §4.4.2)."""
+    match = _PEM.match(text) if len(text) <= MAX_BYTES else None
+    return None if match is None else _of_base64(b"".join(match[1].split()))
+
+
+def _of_escaped_pem(value: bytes) -> bytes | None:
+    return None if b"," in value else _of_pem(unquote_to_bytes(value))
+
+
+def _of_base64(text: bytes) -> bytes | None:
+    try:
+        return sha256(a2b_base64(text, strict_mode=True)).digest()
+    except NotBase64:
+        return None
+
+
+def _forwarded(value: bytes) -> bytes | None:
+    """Envoy's: one element of ``Key=value;…``. Several hops are a list, of which nobody can say which is the client's."""
+    parts: dict[bytes, bytes] = {}
+    place = 0
+    while place < len(value):
+        match = _FORWARDED_PART.match(value, place)
+        if match is None:
+            return None
+        name = match[1].lower()
+        if name in parts and name in (b"cert", b"hash"):
+            return None
+        parts[name] = match[2] or match[3] or b""
+        place = match.end()
+    if b"cert" in parts:
+        return _of_escaped_pem(parts[b"cert"])
+    hashed = parts.get(b"hash", b"")
+    return bytes.fromhex(hashed.decode()) if _HASH.fullmatch(hashed) else None
