@@ -16,9 +16,11 @@ from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd
-from jwtgate.core.rules import Rules, Tally
-from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
+from jwtgate.core.rules import Rules
+from jwtgate.core.rulings import CutOff, Ruling, Toggle
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import (
     BadSignature,

@@ -504,6 +504,29 @@ def test_fetched_set_that_names_our_key_takes_nothing_from_it(pairs: Pairs) -> N
         assert not joined.candidates("RS256", "theirs").is_own
 
 
+def test_foreign_ring_verifies_and_nothing_else(pairs: Pairs) -> None:
+    """A partner who shares a secret signs nothing in our name, and no stamp of his is believed."""
+    own = ring_of(build(secret=SECRET, public_key=pairs["p256"].public_pem))
+    foreign = own.foreign()
+    assert foreign.signer is None and foreign.algorithms == own.algorithms
+    assert [(key.kid, key.algorithm, key.handle) for key in foreign.keys] == [(k.kid, k.algorithm, k.handle) for k in own.keys]
+    key, was = foreign.candidates("HS256", None), own.candidates("HS256", None)
+    assert (was.is_own, key.is_own) == (True, False)
+    assert key.verify(b"input", ALGORITHMS["HS256"].sign(b"input", SECRET.encode()))
+
+
+@pytest.mark.parametrize("issuer", ["https://as/{tenant}", "https://as/one", None, 5, ["https://as/one"], "https://as/two"])
+def test_key_of_another_issuer_is_skipped(issuer: object, pairs: Pairs) -> None:
+    """Where it is asked whose a key is; one that says nothing is its publisher's."""
+    members = {} if issuer is None else {"issuer": issuer}
+    text = set_of(jwk_of(pairs["rsa"], kid="r"), jwk_of(pairs["p256"], kid="p", **members))
+    asked = frozenset({"https://as/{tenant}", "https://as/one"})
+    for is_fetched in (False, True):
+        ring = ring_of(build(jwks=text, key_issuers=asked, is_fetched=is_fetched))
+        assert ("ES256" in ring.algorithms) is (issuer in ("https://as/{tenant}", "https://as/one", None))
+        assert "ES256" in ring_of(build(jwks=text, is_fetched=is_fetched)).algorithms
+
+
 def test_private_rsa_member_without_its_primes_costs_nothing() -> None:
     """Whoever publishes a set could keep the process busy for half a minute: only what verifies is read."""
     n = base64.urlsafe_b64encode(b"\xff" * 3000).decode().rstrip("=")
