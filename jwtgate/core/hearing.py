@@ -18,11 +18,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import NotDurable
 from jwtgate.core.issuance import suspends
 from jwtgate.core.keys import KeysDue
 from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
-from jwtgate.core.rulings import Change, digest_of
+from jwtgate.core.rulings import Change
 from jwtgate.core.statements import event_token, logout_token
 from jwtgate.core.subjects import Asked, named
 from jwtgate.errors import MalformedToken, StoreUnavailable, UnknownKey

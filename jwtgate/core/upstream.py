@@ -14,7 +14,7 @@ from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.rulings import DIGEST_BYTES, digest_of
+from jwtgate.core.handles import DIGEST_BYTES, digest_of
 from jwtgate.errors import MalformedToken
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ DEFAULTS = {
     "jwks_url": None,
     "jwks_stale": 3600,
     "jwks_http": False,
+    "status_from": None,
     "algorithms": None,
     "issuer": None,
     "audience": None,
@@ -72,6 +73,8 @@ DEFAULTS = {
     "refresh_grace": 30,
     "rotate_after": None,
     "endpoints": None,
+    "status_lists": None,
+    "status_ttl": 30,
     "clients": None,
     "logout_audience": None,
     "events_audience": None,
@@ -106,9 +109,11 @@ NUMBERS = (
     "refresh_grace",
     "rotate_after",
     "dpop_window",
+    "status_ttl",
     "partitions",
 )
 LISTS = (
+    "status_from",
     "algorithms",
     "audience",
     "require",
