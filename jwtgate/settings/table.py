@@ -221,7 +221,9 @@ class Settings:
         None, NONCE_SECRET, "Secret of all workers: DPoP proofs must carry a nonce that is made from it (RFC 9449 §9)."
     )
     public_url: str | None = _row(
-        None, PUBLIC_URL, "URL under which clients reach the server's root; DPoP proofs name it, never Host."
+        None,
+        PUBLIC_URL,
+        "URL under which clients reach the server's root, as DPoP proofs name it; unset: the origin of RESOURCE, never Host.",
     )
     client_cert: str = _row(
         "tls",

@@ -26,6 +26,7 @@ from jwtgate.core.effects import Mark, Plan
 from jwtgate.core.handles import DIGEST_BYTES, digest_of
 from jwtgate.core.partitioning import partition_of_mark
 from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS, Issued
+from jwtgate.core.upstream import begun_at, with_links
 from jwtgate.core.verification import claim_handles, read_stamp
 from jwtgate.errors import StoreUnavailable
 
@@ -72,11 +73,12 @@ TAG_BYTES = 6
 EPSILON_SECONDS = 0.001
 """The store tells two times of one moment, each rounded in its own way."""
 
-_HEAD = Struct(">BdQq11s")
-"""Form, iat, position and epoch of the stamp, version."""
+_HEAD = Struct(">BddQq11s")
+"""Form, iat, when the provider's session began that it hangs on, position, version, epoch of the stamp."""
 
 FORM = 1
 NO_VERSION = -(2**63)
+NEVER = -1.0
 VERSION_BOUND = 2**62
 """Beyond any ``min_version``: a larger number compares alike."""
 
@@ -161,26 +163,29 @@ class Registered:
             policy.keys.candidates(signer.algorithm, signer.kid).handle,
             *(each for each in claim_handles(payload, policy) if each != policy.everything),
         )
-        issued = Issued(read_stamp(stamp), payload["iat"], version if type(version) is int else None)
-        return cls(issued, tuple(dict.fromkeys(named)))
+        issued = Issued(read_stamp(stamp), payload["iat"], version if type(version) is int else None, begun_at(payload))
+        return cls(issued, tuple(dict.fromkeys(with_links(named, payload))))
 
     def encode(self) -> bytes:
         """The store's form."""
         epoch, position = self.issued.stamp or ("", 0)
         version = self.issued.version
         number = NO_VERSION if version is None else max(-VERSION_BOUND, min(version, VERSION_BOUND))
-        return _HEAD.pack(FORM, self.issued.at or 0.0, position, number, epoch.encode()) + b"".join(self.handles)
+        began_at = NEVER if self.issued.began_at is None else self.issued.began_at
+        head = _HEAD.pack(FORM, self.issued.at or 0.0, began_at, position, number, epoch.encode())
+        return head + b"".join(self.handles)
 
     @classmethod
     def decode(cls, value: bytes) -> Registered:
         """Raises: UnreadableMark."""
         handles = handles_in(value)
         try:
-            _, at, position, number, epoch = _HEAD.unpack_from(value)
+            _, at, began_at, position, number, epoch = _HEAD.unpack_from(value)
             stamp = None if not epoch.strip(b"\0") else (epoch.decode("ascii"), position)
         except UnicodeDecodeError as unreadable:
             raise UnreadableMark from unreadable
-        return cls(Issued(stamp, at, None if number == NO_VERSION else number), handles)
+        version = None if number == NO_VERSION else number
+        return cls(Issued(stamp, at, version, None if began_at == NEVER else began_at), handles)
 
 
 def handles_in(value: bytes) -> tuple[bytes, ...]:

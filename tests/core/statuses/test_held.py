@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from core.scripted import START, ScriptedClock, Time
 from core.statuses.listing import ISSUER, OTHER, URI, policy_of, token
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jwtgate.core.effects import Looked, LookUp, Pause
 from jwtgate.core.exemption import Exemption
@@ -440,3 +442,42 @@ def test_list_that_nobody_names_is_forgotten_once_nothing_depends_on_it() -> Non
     (followed,) = gate.statuses.unwanted(held.usable_until)
     assert followed.held is held and gate.statuses.followed == {}
     assert gate.statuses.next_due(0.0) == (None, inf)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("decide"), st.integers(0, 7), st.integers(1, 8)),
+            st.tuples(st.just("install"), st.frozensets(st.integers(0, 7)), st.just(0)),
+            st.tuples(st.just("lose"), st.none(), st.just(0)),
+        ),
+        max_size=30,
+    ),
+    st.frozensets(st.integers(0, 7)),
+)
+def test_nothing_remembered_is_against_the_latest_list(steps: list[tuple[str, Any, int]], next_dead: frozenset[int]) -> None:
+    """In any order, and with a new list in the middle of any decision: what is remembered its list calls valid."""
+    gate = Gate()
+    gate.ready()
+    dead: frozenset[int] | None = frozenset()
+    for step, what, read in steps:
+        gate.live()
+        if step == "decide":
+            gate.clock.in_reads, gate.clock.then = read, lambda: gate.install(*next_dead)
+            verdict = gate.decide(token(what))
+            if gate.clock.in_reads <= 0:
+                dead = next_dead
+            else:
+                assert verdict == ("status_unavailable" if dead is None else "revoked" if what in dead else "admitted")
+            gate.clock.in_reads = 0
+        elif step == "install":
+            dead = what
+            gate.install(*what)
+        else:
+            dead = None
+            before = gate.statuses.lose(gate.statuses.followed[URI], gate.time.now)
+            if before is not None:
+                gate.view.turn_list(before, None)
+        found = gate.view.admitted.under(gate.statuses.handle_of(URI))
+        indices = {entry.token.claims["status"]["status_list"]["idx"] for _, entry in found}
+        assert indices.isdisjoint(range(8) if dead is None else dead)

@@ -27,6 +27,7 @@ from jwtgate.core.statuses.registry import (
     index_of,
     mark_of,
 )
+from jwtgate.core.upstream import CLAIM, Link
 from jwtgate.core.verification import handles_of
 from jwtgate.errors import StoreUnavailable
 from jwtgate.settings import Settings
@@ -199,11 +200,14 @@ def test_name_is_read_back() -> None:
     st.none() | st.tuples(st.from_regex(r"[A-Za-z0-9_-]{11}", fullmatch=True), st.integers(0, 10**14 - 1)),
     st.integers(0, 253402300799),
     st.none() | st.integers(-(2**62), 2**62),
+    st.none() | st.integers(0, 253402300799),
     st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=140),
 )
-def test_what_is_kept_is_read_back(stamp: Any, at: int, version: int | None, handles: list[bytes]) -> None:
+def test_what_is_kept_is_read_back(
+    stamp: Any, at: int, version: int | None, began_at: int | None, handles: list[bytes]
+) -> None:
     """All that a ruling can ask."""
-    kept = Registered(Issued(stamp, at, version), tuple(handles))
+    kept = Registered(Issued(stamp, at, version, began_at), tuple(handles))
     assert Registered.decode(kept.encode()) == kept
 
 
@@ -238,6 +242,14 @@ def test_rulings_name_it_as_they_name_the_token() -> None:
     wanted = {*handles_of(parse(text.encode(), 8192), POLICY), POLICY.keys.keys[0].handle} - {POLICY.everything}
     assert set(kept.handles) == wanted and kept.handles[0] == digest_of("", "sub", "alice")
     assert kept.issued.version == 3 and b"alice" not in kept.encode()
+
+
+def test_session_at_a_provider_names_it_too() -> None:
+    """What ends it there ends it here: by the provider's handles, and dated by its own beginning."""
+    link = Link.to("https://idp.example", "their-sid", "their-sub")
+    payload = {"sub": "alice", "jti": "7", "sid": "s1", "iat": 500, "exp": 900, CLAIM: link.claim(100.0)}
+    kept = Registered.decode(Registered.of(POLICY, payload, f"{EPOCH}:5").encode())
+    assert set(link.handles.values()) <= set(kept.handles) and kept.issued.began_at == 100
 
 
 def test_version_beyond_any_bound_compares_alike() -> None:
