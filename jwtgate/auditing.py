@@ -141,6 +141,8 @@ def _is_repeated(secret: str) -> bool:
 def _issuers(settings: Settings) -> Iterator[Weakness]:
     for place, policy in enumerate(settings.policies.values()):
         name = "JWTGATE_AUDIENCE" if settings.issuers is None else f"JWTGATE_ISSUERS[{place}].audience"
+        if policy.admits_nothing:
+            continue
         if policy.audience is None:
             yield Weakness(
                 f"{name} is not set: tokens that name an audience are refused, and those that name none pass, "

@@ -115,6 +115,10 @@ def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedRes
         "scopes_supported": settings.resource_scopes,
         # Neither a cookie nor a WebSocket's subprotocol is a method of RFC 6750.
         "bearer_methods_supported": ["header"] if "header" in settings.locations else [],
+        "dpop_signing_alg_values_supported": None if settings.dpop == "off" else settings.dpop_algorithms,
+        "dpop_bound_access_tokens_required": settings.dpop == "required" or None,
+        # Whether the server itself tells certificates nobody knows here.
+        "tls_client_certificate_bound_access_tokens": settings.client_cert != "tls" or None,
     }
     signer = None if policy is None else policy.keys.signer
     is_published = settings.endpoints is not None and signer is not None and signer.public_jwk is not None

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Credential", "Receipt", "Request", "Response", "Session", "Source", "Status", "Token", "TokenPair"]
+__all__ = [
+    "Credential",
+    "DPoPCredential",
+    "Receipt",
+    "Request",
+    "Response",
+    "Session",
+    "Source",
+    "Status",
+    "Token",
+    "TokenPair",
+]
 
 Source = Literal["header", "cookie", "subprotocol"]
 
@@ -42,13 +53,22 @@ class Credential:
     """A token string as found in a request. Nothing in it is trusted yet.
 
     Attributes:
-        source: where it was found; None: there was no request.
+        source: where it was found.
         is_dpop: under the scheme DPoP (RFC 9449 §7.1).
     """
 
+    is_dpop: ClassVar[bool] = False
+
     token: bytes = field(repr=False)
-    source: Source | None
-    is_dpop: bool = False
+    source: Source
+
+
+class DPoPCredential(Credential):
+    """One under the scheme DPoP. A class of its own, so that no other credential pays for a field."""
+
+    __slots__ = ()
+
+    is_dpop = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,9 @@ class Plans(HearingPlans, RulingPlans):
 
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
-        self.freshen = freshen
-        self.clock, self.view = clock, view
+        self.freshen, self.clock, self.view = freshen, clock, view
         self.decision, self.tally = decision, decision.tally
-        self.realm = settings.realm
-        self.policies = decision.rules.policies
+        self.realm, self.policies = settings.realm, decision.rules.policies
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
@@ -93,11 +91,14 @@ class Plans(HearingPlans, RulingPlans):
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
+            sized = partial(check_size, self.cookies if "cookie" in settings.locations else None)
             self._login = Login(
-                *(configuring.session_rules_of(settings), self.issuer, self.standing),
+                configuring.session_rules_of(settings),
+                self.issuer,
+                self.standing,
                 draw=os.urandom,
                 draw_text=draw_text,
-                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
+                check_size=sized,
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None

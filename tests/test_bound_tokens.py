@@ -714,3 +714,23 @@ def test_exempt_paths_ask_for_nothing() -> None:
     """Whatever is shown there."""
     shells = Both("required", exempt=("/open",))
     assert shells.ask(Sent(target="/open", headers=(dpop("x"),))).status == 200
+
+
+def test_metadata_tell_what_the_resource_wants() -> None:
+    """RFC 9728 §2, and challenges of either scheme say where they are (§5.1)."""
+    resource = {"resource": "https://api.example.com/", "public_url": None}
+    shells = Both("required", **resource)
+    told = json.loads(shells.ask(Sent(target="/.well-known/oauth-protected-resource")).body)
+    assert told["dpop_signing_alg_values_supported"] == ALGS.split(" ")
+    assert told["dpop_bound_access_tokens_required"] is True
+    where = 'resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"'
+    assert challenge(shells.get()) == f'DPoP realm="jwtgate", {where}, algs="{ALGS}"'
+    holder = Holder()
+    shown = holder.bound()
+    assert where in str(challenge(shells.get(dpop(shown))))
+    assert shells.get(*holder.request(shown)).status == 200
+    told = json.loads(
+        Both("proxy", resource="https://a.example").ask(Sent(target="/.well-known/oauth-protected-resource")).body
+    )
+    assert told["tls_client_certificate_bound_access_tokens"] is True
+    assert not any(name.startswith("dpop") for name in told)

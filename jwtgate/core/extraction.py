@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from jwtgate.errors import InvalidRequest, MalformedToken
-from jwtgate.messages import Credential
+from jwtgate.messages import Credential, DPoPCredential
 
 if TYPE_CHECKING:
     from jwtgate.messages import Request
@@ -166,7 +166,7 @@ class Extraction:
             return None if in_cookie is None else Credential(in_cookie, "cookie")
         if in_cookie is not None and in_cookie != in_header:
             raise InvalidRequest("header and cookie carry different tokens")
-        return Credential(in_header, "header", is_dpop)
+        return DPoPCredential(in_header, "header") if is_dpop else Credential(in_header, "header")
 
     def refresh_cookie_of(self, request: Request) -> str | None:
         """The refresh token in its cookie, by the rules of the access token's; None where there is none.

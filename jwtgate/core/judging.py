@@ -203,7 +203,10 @@ class Judging(Recollection):
             return self._entry(case, source, listed=None if statuses is None else statuses.read(case.parsed.claims))
         entry = self._recall(self._key_for(case, token, source))
         if entry is None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # else frame and error hold each other, and the request, until the collector comes
         return entry
 
     def _refuse_what_is_known(self, error: StoreUnavailable, case: Case) -> None:

@@ -192,7 +192,10 @@ class KeyRing:
             if self.doubts is not None and (kid is not None or not self.is_whole):
                 unavailable = self.doubts(alg)
                 if unavailable is not None:
-                    raise unavailable
+                    try:
+                        raise unavailable
+                    finally:
+                        del unavailable  # else frame and error hold each other, and the request, until the collector comes
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key
 

@@ -104,6 +104,11 @@ class IssuerPolicy:
         """Those that many tokens share: of everything, and of each key that verifies now."""
         return frozenset({self.everything, *(key.handle for key in self.keys.keys)})
 
+    @property
+    def admits_nothing(self) -> bool:
+        """Whether no token of it is for anybody: it only tells."""
+        return self.profile is not None and self.profile.admits == "none"
+
     def turn_to(self, keys: KeyRing) -> None:
         """Other keys from now on. A request that has found its key goes on with it; the view refuses to remember it."""
         object.__setattr__(self, "keys", keys)

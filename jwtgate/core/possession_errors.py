@@ -23,7 +23,7 @@ class InvalidProof(CredentialError):
 
     @property
     def challenge(self) -> str | None:
-        return f'DPoP realm="{self.realm}", error="{self.error}", error_description="{self.description}"'
+        return "DPoP" + self._described().removeprefix("Bearer")
 
 
 class ReplayedProof(InvalidProof):

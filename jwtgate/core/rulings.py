@@ -65,7 +65,7 @@ class CutOff(NamedTuple):
 class Issued(NamedTuple):
     """When a token was issued. ``stamp`` is (epoch, position) of a valid ``jgp``, else None; ``at`` is ``iat`` or None.
 
-    ``began_at``: of the session of a provider that it hangs on, which dated cut-offs are about; None: of no such session.
+    ``began_at``: of its session, which dated cut-offs are about; None: it is of no session of ours.
     """
 
     stamp: tuple[str, int] | None

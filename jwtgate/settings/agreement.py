@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.target_uri import normal_uri
 from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
 from jwtgate.settings.presets import default_issuer_of
@@ -57,6 +58,9 @@ class Checked:
             values["access_ttl"] = min(DEFAULT_ACCESS_TTL_SECONDS, values["max_ttl"])
         if values.get("refresh_cookie") == DEFAULT_REFRESH_COOKIE and values.get("cookie_secure") is False:
             values["refresh_cookie"] = DEFAULT_REFRESH_COOKIE.removeprefix("__Secure-")
+        resource = normal_uri(values.get("resource") or "")
+        if resource is not None and values.get("dpop", "off") != "off" and values.get("public_url", "") is None:
+            values["public_url"] = "/".join(resource.split("/")[:3])  # clients reach us where the resource is
 
     def _take_entries(self) -> tuple[dict[str, Any], ...]:
         """The entries of ISSUERS; the row itself becomes canonical JSON, so that equal lists are equal and hashable."""
@@ -162,7 +166,7 @@ def _possession(values: Mapping[str, Any], given: Collection[str]) -> Iterator[s
     """DPoP and client certificates: what one of them needs of the others."""
     dpop = values.get("dpop", "off")
     if dpop != "off" and "public_url" not in given:
-        found = f"is {dpop} without JWTGATE_PUBLIC_URL, and what a client writes into Host proves nothing"
+        found = f"is {dpop} without JWTGATE_PUBLIC_URL or JWTGATE_RESOURCE, and what a client writes into Host proves nothing"
         yield sentence("JWTGATE_DPOP", found, "both, or off")
     locations = values.get("locations", ("header",))
     if dpop != "off" and "header" not in locations:

@@ -121,7 +121,7 @@ class Settings:
         None, AUDIENCE, "Any of them matches; unset: a token that has aud is refused; * accepts all."
     )
     issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
-        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
+        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, preset, claims; one may sign."
     )
     preset: str | None = _row(None, PRESET, "The identity provider by its name: what its tokens are like.")
     require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
@@ -221,7 +221,9 @@ class Settings:
         None, NONCE_SECRET, "Secret of all workers: DPoP proofs must carry a nonce that is made from it (RFC 9449 §9)."
     )
     public_url: str | None = _row(
-        None, PUBLIC_URL, "URL under which clients reach the server's root; DPoP proofs name it, never Host."
+        None,
+        PUBLIC_URL,
+        "URL under which clients reach the server's root, as DPoP proofs name it; unset: the origin of RESOURCE, never Host.",
     )
     client_cert: str = _row(
         "tls",

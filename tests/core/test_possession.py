@@ -19,7 +19,7 @@ from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import AHEAD_SECONDS, ProofRules
 from jwtgate.core.tally import Tally
 from jwtgate.errors import StoreUnavailable
-from jwtgate.messages import Credential, Request
+from jwtgate.messages import Credential, DPoPCredential, Request
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
@@ -45,7 +45,7 @@ class Asked:
         self.tally = Tally()
         proof = HOLDER.proof(SHOWN, iat=made_at, nonce=None if nonces is None else nonces.current())
         request = Request("GET", "/", b"/", ((b"dpop", proof.encode()),))
-        shown = Credential(SHOWN.encode(), "header", is_dpop=True)
+        shown = DPoPCredential(SHOWN.encode(), "header")
         self.plan: Plan[None] = Possession(rules, self.clock, self.tally).show(BOND, shown, request)
         self.mark: Mark | None = None
 
@@ -107,7 +107,7 @@ def test_no_proof_is_made_of_what_has_no_uri() -> None:
     possession = Possession(PossessionRules("on", URL), ScriptedClock(Time(), wall=NOW), Tally())
     request = Request("GET", "/a/../b", b"/a/../b", ())
     with pytest.raises(InvalidProof, match="two ways"):
-        next(possession.show(BOND, Credential(b"t", "header", is_dpop=True), request))
+        next(possession.show(BOND, DPoPCredential(b"t", "header"), request))
 
 
 def test_nothing_is_asked_of_a_token_that_is_bound_to_nothing() -> None:

@@ -82,6 +82,14 @@ def test_mistake_names_variable_and_what_is_allowed(given: dict[str, Any], names
     assert "allowed: " in mistake
 
 
+def test_public_url_follows_the_resource() -> None:
+    """Its origin, unless another one is given; nothing where nobody needs it."""
+    resource = {"resource": "https://Api.example.com:443/orders"}
+    assert Settings(**BASE, dpop="on", **resource).public_url == "https://api.example.com"
+    assert Settings(**ON, resource="https://other.example").public_url == "https://api.example.com"
+    assert Settings(**BASE, **resource).public_url is None
+
+
 def test_nonce_secret_is_shown_nowhere() -> None:
     """Neither in the repr nor in a mistake."""
     settings = Settings(**ON, dpop_nonce_secret="hunter2" * 5)

@@ -367,6 +367,21 @@ def test_each_issuer_calls_us_by_names_of_its_own() -> None:
     assert mistake.startswith("JWTGATE_ISSUERS[0].logout_audience")
 
 
+def test_issuer_of_which_nothing_is_admitted_tells_something() -> None:
+    """Else it is there for nothing; and it makes no tokens of ours."""
+    entry = {"issuer": "https://a.example", "public_key": public_pem(), "admits": "none"}
+    (mistake,) = mistakes(secret=None, issuers=[entry])
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is none without")
+    (policy,) = Settings(issuers=[{**entry, "events_audience": "api"}], endpoints="/auth").policies.values()
+    assert policy.admits_nothing and policy.audience is None
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    own = {"issuer": "https://a.example", "private_key": key.decode(), "admits": "none", "events_audience": "api"}
+    (mistake,) = mistakes(secret=None, issuers=[own], endpoints="/auth")
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is set beside a private key")
+
+
 def test_authorization_of_transmitters_is_a_secret() -> None:
     """Long enough not to be guessed, and in no repr and no mistake (threat 29)."""
     value = "Bearer hard-to-guess-text"
