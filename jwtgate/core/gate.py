@@ -177,7 +177,8 @@ class Decision(Recollection):
             return self._without_store(error, case, token, source)
         if not self.rules.verifies_first:
             self._verify(case)
-        return self._remember(case, token, source, facts)
+        key = self.key_of(token, source) if case.bond is None else self._key_of_bound(token, source)
+        return self._remember(case, key, source, facts)
 
     # --- the parts of a decision
 
@@ -242,16 +243,14 @@ class Decision(Recollection):
                 self._headers.clear()
             self._headers[parsed.header_segment] = parsed.header
 
-    def _remember(self, case: Case, token: bytes, source: Source | None, facts: Known) -> Admitted:
+    def _remember(self, case: Case, key: bytes, source: Source | None, facts: Known) -> Admitted:
         entry = self._entry(case, source, facts.ends_at)
         now = self.boot()
         if self.view.is_live(now):
-            self.view.admit(self._key_for(case, token, source), entry, facts, case.handles, now)
+            self.view.admit(key, entry, facts, case.handles, now)
         return entry
 
-    def _key_for(self, case: Case, token: bytes, source: Source | None) -> bytes:
-        if case.bond is None:
-            return self.key_of(token, source)
+    def _key_of_bound(self, token: bytes, source: Source | None) -> bytes:
         self._has_bound = True
         return self.bound_key_of(token, source)
 
@@ -274,7 +273,8 @@ class Decision(Recollection):
             if not self.rules.verifies_first:
                 self._verify(case)
             return self._entry(case, source)
-        entry = self._recall(self._key_for(case, token, source))
+        key_of = self.key_of if case.bond is None else self.bound_key_of
+        entry = self._recall(key_of(token, source))
         if entry is None:
             raise error
         return entry
