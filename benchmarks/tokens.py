@@ -7,6 +7,7 @@ import secrets
 import time
 from base64 import urlsafe_b64encode
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -14,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["SECRET", "forge", "mint", "settings_for", "signing_settings_for", "verifying_key"]
+__all__ = ["SECRET", "PublishedKey", "forge", "mint", "settings_for", "signing_settings_for", "verifying_key"]
 
 SECRET = secrets.token_urlsafe(48)
 
@@ -50,6 +53,35 @@ def mint(algorithm: str, count: int = 1, *, secret: str = SECRET) -> list[str]:
     """Distinct tokens, by PyJWT, valid for an hour. Args: secret: for HS256, another than the run's."""
     key: Any = secret if algorithm == "HS256" else _private_key()
     return [jwt.encode(_claims(), key, algorithm, headers={"typ": "at+jwt"}) for _ in range(count)]
+
+
+class PublishedKey:
+    """An issuer's one key, ES256, as a JWK Set publishes it, and tokens of it and of kids that nobody has."""
+
+    issuer = "https://issuer.example"
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        members = jwt.get_algorithm_by_name("ES256").to_jwk(self._key.public_key(), as_dict=True)
+        self.kid = secrets.token_urlsafe(8)
+        self.jwk_set = json.dumps({"keys": [{**members, "kid": self.kid, "alg": "ES256", "use": "sig"}]})
+
+    def token(self, seconds: int = 3600) -> str:
+        """Of the key, that expires so far ahead."""
+        claims = _claims()
+        claims["exp"] = claims["iat"] + seconds
+        return jwt.encode(claims, self._key, "ES256", headers={"kid": self.kid, "typ": "at+jwt"})
+
+    def tokens(self, count: int) -> list[str]:
+        """Distinct ones."""
+        return [self.token() for _ in range(count)]
+
+    def unknown(self) -> Iterator[str]:
+        """Well formed in every part, each of a kid of its own."""
+        payload, signature = _segment(json.dumps(_claims()).encode()), _segment(secrets.token_bytes(64))
+        for number in count():
+            header = json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": f"{self.kid}-{number}"})
+            yield f"{_segment(header.encode())}.{payload}.{signature}"
 
 
 def forge(count: int) -> list[str]:

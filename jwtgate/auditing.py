@@ -53,6 +53,7 @@ def audit_settings(settings: Settings, environ: Mapping[str, str]) -> tuple[Weak
     return (
         *_secrets(settings, environ),
         *_issuers(settings),
+        *_lists(settings),
         *_times(settings),
         *_memory(settings, environ),
         *_cookies(settings),
@@ -140,6 +141,8 @@ def _is_repeated(secret: str) -> bool:
 def _issuers(settings: Settings) -> Iterator[Weakness]:
     for place, policy in enumerate(settings.policies.values()):
         name = "JWTGATE_AUDIENCE" if settings.issuers is None else f"JWTGATE_ISSUERS[{place}].audience"
+        if policy.admits_nothing:
+            continue
         if policy.audience is None:
             yield Weakness(
                 f"{name} is not set: tokens that name an audience are refused, and those that name none pass, "
@@ -161,6 +164,17 @@ def _issuers(settings: Settings) -> Iterator[Weakness]:
                 "hint",
                 about="JWTGATE_ISSUER",
             )
+
+
+def _lists(settings: Settings) -> Iterator[Weakness]:
+    signers = [policy.keys.signer for policy in settings.policies.values() if policy.keys.signer is not None]
+    if settings.status_lists is not None and signers and signers[0].public_jwk is None:
+        yield Weakness(
+            "JWTGATE_STATUS_LISTS are signed with a secret: only who could make our tokens, too, can believe them.",
+            "JWTGATE_PRIVATE_KEYS=<what jwtgate keys new makes>",
+            "hint",
+            about="JWTGATE_STATUS_LISTS",
+        )
 
 
 def _times(settings: Settings) -> Iterator[Weakness]:

@@ -18,6 +18,8 @@ from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import ProofRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
+from jwtgate.core.statuses.published import StatusLists
+from jwtgate.core.statuses.registry import Registry
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.protected_resource import ProtectedResource
@@ -25,21 +27,24 @@ from jwtgate.endpoints.routing import Endpoints
 from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.operations import Operations
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.view import View
     from jwtgate.settings import Settings
 
 __all__ = [
     "cookie_rules_of",
     "durability_of",
+    "lists_of",
     "mounted",
     "offer_of",
     "policy_of_sessions",
     "possession_of",
     "reach_of",
+    "registry_of",
     "resource_of",
     "rules_of",
     "session_rules_of",
@@ -84,6 +89,7 @@ def mounted(
         if settings.events_authorization is None
         else sha256(settings.events_authorization.encode("latin-1")).digest(),
         policies=rules.policies,
+        has_lists=settings.status_lists is not None,
     )
     return Endpoints(settings.endpoints, operations, known)
 
@@ -142,6 +148,18 @@ def cookie_rules_of(settings: Settings) -> CookieRules:
         refresh_path="/" if settings.endpoints is None else f"{settings.endpoints}/refresh",
         has_csrf=settings.csrf == "double-submit",
     )
+
+
+def registry_of(settings: Settings, clock: Clock, draw: Callable[[int], int]) -> Registry | None:
+    """Where each token that is issued gets an entry of a status list; None: in none."""
+    if settings.status_lists is None:
+        return None
+    return Registry(settings.status_lists, clock, settings.partitions, draw)
+
+
+def lists_of(settings: Settings, policy: Callable[[], IssuerPolicy], view: View, clock: Clock) -> StatusLists:
+    """The lists that are served; without ``STATUS_LISTS`` no endpoint asks for any."""
+    return StatusLists(settings.status_lists or "", policy, view, clock, settings.status_ttl)
 
 
 def reach_of(settings: Settings) -> float:

@@ -25,7 +25,7 @@ from jwtgate.core.checking import Checks
 from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
-from jwtgate.core.rules import Tally
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.messages import Receipt, Response, Status, Token

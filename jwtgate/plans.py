@@ -11,12 +11,11 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.configuring import cookie_rules_of, mounted, policy_of_sessions, resource_of, session_rules_of
+from jwtgate import configuring
 from jwtgate.core import cross_site
 from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
 from jwtgate.core.issuance import Issuer
-from jwtgate.core.keys import once_known
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
@@ -24,7 +23,8 @@ from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
-from jwtgate.errors import GrantError, JWTGateError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
+from jwtgate.ruling import RulingPlans
 from jwtgate.statements import HearingPlans
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.renewal import Renewed
+    from jwtgate.core.statuses.published import Published
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Request, Session, TokenPair
     from jwtgate.settings import Settings
@@ -49,7 +48,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans(HearingPlans):
+class Plans(HearingPlans, RulingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes
@@ -69,39 +68,46 @@ class Plans(HearingPlans):
 
         freshen: sees to it that keys are those of now, where no request has started what does so.
         """
-        self.freshen = freshen
-        self.clock, self.view = clock, view
+        self.freshen, self.clock, self.view = freshen, clock, view
         self.decision, self.tally = decision, decision.tally
-        self.realm = settings.realm
-        self.policies = decision.rules.policies
+        self.realm, self.policies = settings.realm, decision.rules.policies
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
         super().__init__(self.targets, self.revoker, view, clock, subjects)
         self.issuer = Issuer(
-            self.policies, clock, default_ttl=settings.access_ttl, max_token_bytes=most_bytes, draw_token_id=draw_text
+            self.policies,
+            clock,
+            default_ttl=settings.access_ttl,
+            max_token_bytes=most_bytes,
+            draw_token_id=draw_text,
+            registry=configuring.registry_of(settings, clock, secrets.randbelow),
         )
-        self.cookies = cookie_rules_of(settings)
-        policy = policy_of_sessions(self.policies)
+        self.lists = configuring.lists_of(settings, self.issuer.policy, view, clock)
+        self.cookies = configuring.cookie_rules_of(settings)
+        policy = configuring.policy_of_sessions(self.policies)
         self.standing = None if policy is None else Standing(policy, view, clock)
         self.endings = Endings(self.standing, self.revoker, is_journaled=settings.journal is not None)
         self._login: Login | None = None
         self._rotation: Rotation | None = None
         if self.standing is not None:
+            sized = partial(check_size, self.cookies if "cookie" in settings.locations else None)
             self._login = Login(
-                *(session_rules_of(settings), self.issuer, self.standing),
+                configuring.session_rules_of(settings),
+                self.issuer,
+                self.standing,
                 draw=os.urandom,
                 draw_text=draw_text,
-                check_size=partial(check_size, self.cookies if "cookie" in settings.locations else None),
+                check_size=sized,
             )
             self._rotation = Rotation(self._login, self.revoker, provider)
         self._renewal: Renewal | None = None
         if settings.rotate_after is not None:
             decision.forgo_hits()  # every request is counted
             self._renewal = Renewal(settings.rotate_after, self.issuer, view, self.cookies, decision.store_is_down)
-        self.resource = resource_of(settings, policy)
+        self.resource = configuring.resource_of(settings, policy)
         self.resource_metadata = "" if self.resource is None else self.resource.url
-        self.endpoints = mounted(settings, self, policy, self.cookies, decision.rules, clock)
+        self.endpoints = configuring.mounted(settings, self, policy, self.cookies, decision.rules, clock)
 
     # --- tokens
 
@@ -123,6 +129,11 @@ class Plans(HearingPlans):
         self.freshen()
         return self._ours(self.issuer.issue(sub, claims=claims, scope=scope, ttl=ttl))
 
+    def status_list(self, name: str) -> Plan[Published | None]:
+        """One of our status lists; None: there is none of that name."""
+        self.freshen()
+        return self._ours(self.lists.published(name))
+
     def is_renewal_due(self, entry: Admitted, request: Request) -> bool:
         """``ROTATE_AFTER``: whether the response to a request that was admitted is to carry a new access token."""
         return self._renewal is not None and self._renewal.is_due(entry, request)
@@ -130,58 +141,6 @@ class Plans(HearingPlans):
     def renew(self, entry: Admitted, headers: Sequence[tuple[str, str]]) -> Plan[Renewed | None]:
         """What that response carries, now that the application says with which headers it starts."""
         return None if self._renewal is None else (yield from self._renewal.renew(entry, headers))
-
-    # --- rulings
-
-    def revoke(self, *, wait: bool, **target: Any) -> Plan[Receipt]:
-        """See ``Gate.revoke``."""
-        self.freshen()
-
-        def plan() -> Plan[Receipt]:
-            changes = yield from once_known(lambda: self.targets.revoked(self.clock.wall(), **target), self.clock)
-            sub, sid = target["sub"], target["sid"]
-            policy = None if sub is None and sid is None else self.targets.policy(target["issuer"])
-            if sid is not None and policy is not None:
-                return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_known=False, wait=wait))
-            if sub is not None and policy is not None and not target["access_only"]:
-                return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
-            return (yield from self.revoker.revoke(changes, wait=wait))
-
-        return self._ours(plan())
-
-    def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
-        """One access token."""
-
-        def plan() -> Plan[Receipt]:
-            change = yield from once_known(lambda: self.targets.token(token, self.clock.wall()), self.clock)
-            return (yield from self.revoker.revoke((change,), wait=wait))
-
-        return self._ours(plan())
-
-    def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
-        """Keys, by their handles."""
-        return self._write(lambda: self.targets.keys(handles), wait=wait)
-
-    def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.suspend``."""
-        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
-
-    def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.reinstate``."""
-        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
-
-    def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.require_version``."""
-        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
-
-    def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
-        """See ``Gate.renew_key``."""
-        self.freshen()
-
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
-
-        return self._ours(plan())
 
     # --- sessions
 
@@ -239,7 +198,7 @@ class Plans(HearingPlans):
         """See ``Sessions.end``."""
 
         def plan() -> Plan[Receipt]:
-            policy = self._policy()
+            policy = self._standing().policy
             change = self.targets.session(policy, sid, self.clock.wall())
             return (yield from self.endings.by_sid(policy, change, sid, is_end_known=True, wait=wait))
 
@@ -251,7 +210,7 @@ class Plans(HearingPlans):
         def plan() -> Plan[Receipt]:
             if keep is not None:
                 return (yield from self.endings.all_but(sub, keep, wait=wait))
-            policy = self._policy()
+            policy = self._standing().policy
             changes = self.targets.subject(policy, sub, self.clock.wall())
             return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
 
@@ -266,9 +225,6 @@ class Plans(HearingPlans):
             raise SettingsError(NO_SESSIONS)
         return self.standing
 
-    def _policy(self) -> IssuerPolicy:
-        return self._standing().policy
-
     # --- the rest
 
     def ready(self, timeout: float) -> Plan[bool]:
@@ -281,22 +237,6 @@ class Plans(HearingPlans):
                 return False
             yield Pause(READY_PAUSE_SECONDS)
         return True
-
-    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
-        def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke(changes(), wait=wait))
-
-        return self._ours(plan())
-
-    def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
-        """Refusals leave under this gate's realm, and those of requests are counted."""
-        try:
-            return (yield from plan)
-        except JWTGateError as error:
-            if is_counted:
-                self.tally.count(error)
-            error.realm, error.resource_metadata = self.realm, self.resource_metadata
-            raise
 
 
 NO_SESSIONS = "JWTGATE_ISSUERS: no entry has a private_key, private_keys or secret to sign with, so there are no sessions"

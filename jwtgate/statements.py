@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jwtgate.core.hearing import Hearing
 from jwtgate.core.statements import NoAudience
-from jwtgate.errors import InvalidToken, UnavailableError
+from jwtgate.errors import Expired, InvalidToken, NotYetValid, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,9 @@ class HearingPlans:
             if what not in self._told:
                 self._told.add(what)
                 logger.warning("%s was refused: %s", what, error)
+            raise
+        except (Expired, NotYetValid) as error:  # a genuine one: only the provider, or who saw what it sent, can ask for more
+            logger.warning("%s was refused: %s; are the clocks apart?", what, error)
             raise
         except InvalidToken as error:
             logger.info("%s was refused: %s (%s)", what, error.reason, error)

@@ -68,5 +68,5 @@ def issuers() -> list[dict[str, Any]]:
     return [
         {"issuer": OWN, "private_key": PAIRS["rsa"].private_pem, "audience": RECEIVER},
         {"issuer": PROVIDER, "public_key": PAIRS["p256"].public_pem, "audience": RECEIVER, "logout_audience": CLIENT},
-        {"issuer": TRANSMITTER, "public_key": PAIRS["ed25519"].public_pem, "events_audience": RECEIVER},
+        {"issuer": TRANSMITTER, "public_key": PAIRS["ed25519"].public_pem, "events_audience": RECEIVER, "admits": "none"},
     ]

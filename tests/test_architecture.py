@@ -19,13 +19,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": ("errors", "messages", "claims"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
-    "settings": ("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.target_uri"),
+    "settings": (
+        *("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.target_uri"),
+        "core.statuses.claim",
+    ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "configuring": ("core", "endpoints", "settings", "stores.contract"),
+    "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
     "statements": ("errors", "messages", "core"),
-    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring", "statements"),
+    "ruling": ("errors", "messages", "core"),
+    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring", "statements", "ruling"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
     "gate": (
@@ -48,7 +52,7 @@ PURE_ROOMS = ("core", "endpoints", "auditing")
 PURE = frozenset(
     """
     __future__ abc base64 binascii bisect collections contextlib copy dataclasses enum functools graphlib hashlib heapq hmac
-    http ipaddress itertools json math operator re string struct types typing unicodedata urllib
+    http ipaddress itertools json math operator re string struct types typing unicodedata urllib zlib
     """.split()
 )
 """What these may import of the standard library: nothing that waits, draws, logs, or reads a clock or the machine."""
@@ -106,6 +110,7 @@ LINES = 300
 LONGER: dict[str, str] = {
     "core/following.py": "one state machine, told with the rule of the design that each step keeps",
     "errors.py": "one tree of short classes, each with its words for the wire",
+    "settings/table.py": "one table, row by row",
     "gate.py": "two faces with the same names, each with its signature",
 }
 """Files over the budget, each with the reason why cutting it would not make it clearer."""

@@ -14,8 +14,9 @@ from processes.proxy import Proxy
 
 from jwtgate import Gate, Settings
 from jwtgate.core.followed import Followed
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Entry, LogEnd
-from jwtgate.core.rulings import CutOff, Issued, Ruling, Toggle, digest_of
+from jwtgate.core.rulings import CutOff, Issued, Ruling, Toggle
 from jwtgate.core.view import View
 from jwtgate.errors import InvalidToken, Revoked, StoreUnavailable
 

@@ -15,7 +15,8 @@ from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
 from jwtgate.core.effects import Write
-from jwtgate.core.rulings import Ruling, digest_of
+from jwtgate.core.handles import digest_of
+from jwtgate.core.rulings import Ruling
 from jwtgate.core.sessions.refresh_tokens import RefreshToken, unseal
 from jwtgate.errors import GrantError, InvalidToken, JWTGateError, ReusedRefreshToken, Revoked, StoreUnavailable
 

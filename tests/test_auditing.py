@@ -45,6 +45,17 @@ def test_good_settings_have_nothing() -> None:
     assert audited() == ()
 
 
+def test_lists_under_a_secret_are_a_hint() -> None:
+    """draft-ietf-oauth-status-list §5.1 allows a MAC; whoever can check one can make tokens."""
+    lists: dict[str, object] = {"endpoints": "/auth", "status_lists": "https://api.example/auth/status"}
+    finding = only(audited(**lists))
+    assert (finding.about, finding.severity) == ("JWTGATE_STATUS_LISTS", "hint")
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    assert audited(**lists, secret=None, private_key=key.decode()) == ()
+
+
 @pytest.mark.parametrize(
     "settings",
     [

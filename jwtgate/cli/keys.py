@@ -19,9 +19,9 @@ from jwtgate.cli.gates import opened
 from jwtgate.cli.key_files import KeyFiles, locked, new_key
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import Column, dump, plain, say, span, table, until
+from jwtgate.core.handles import digest_of
 from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError
 from jwtgate.core.key_schedule import OwnKey, retired, rotated, signing, verifying
-from jwtgate.core.rulings import digest_of
 from jwtgate.errors import StoreUnavailable
 from jwtgate.runtime import blocking
 from jwtgate.settings import Settings

@@ -24,6 +24,7 @@ __all__ = [
     "AskSubject",
     "Check",
     "Clock",
+    "Compute",
     "Effect",
     "FeedEffect",
     "Forget",
@@ -128,6 +129,13 @@ class Marks:
     group: str
     after: str | None
     limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Do what would hold up an event loop; it waits for nobody. Answer: what it returns."""
+
+    work: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +268,7 @@ class Saw:
     sids: tuple[str, ...]
 
 
-Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | AskSubject
+Effect = LookUp | ListSessions | Write | Mark | Marks | Ask | Roster | Pause | AskClaims | AskSubject | Compute
 FeedEffect = Renew | Read | OpenPages | OpenJournal | NextPage | Restore | RestoreSessions | Lose | Forget | Saw | Pause
 
 Plan = Generator[Effect, Any, T]

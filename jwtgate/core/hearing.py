@@ -13,14 +13,17 @@ OpenID Connect Back-Channel Logout §2.7, CAEP 1.0 §3. Does no I/O.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
+from jwtgate.core.handles import digest_of
+from jwtgate.core.history import NotDurable
 from jwtgate.core.issuance import suspends
 from jwtgate.core.keys import KeysDue
 from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
-from jwtgate.core.rulings import Change, digest_of
+from jwtgate.core.rulings import Change
 from jwtgate.core.statements import event_token, logout_token
 from jwtgate.core.subjects import Asked, named
 from jwtgate.errors import MalformedToken, StoreUnavailable, UnknownKey
@@ -132,7 +135,12 @@ class Hearing:
         if (yield from self._was_heard(statement, heard)):
             return None
         left = max(0.0, ANSWER_SECONDS - (self.clock.boot() - began))
-        return (yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left))
+        try:
+            return (yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left))
+        except NotDurable:  # it stands, but not as firmly as was asked for: told again it is written again
+            with suppress(StoreUnavailable):
+                yield from self.revoker.revoke((replace(heard, revoked=False),), wait=False)
+            raise
 
     def _heard(self, statement: Statement, changes: tuple[Change, ...]) -> Change:
         """That it was heard, beside the last of what follows from it."""

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
+from jwtgate.core.handles import digest_of
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.rulings import Ruling, UnreadableRuling, digest_of, is_revoked
+from jwtgate.core.rulings import Ruling, UnreadableRuling, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.verification import check_claims, handles_of, screen
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
     from jwtgate.core.keys import Signer
     from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.statuses.registry import Registry
 
 __all__ = ["Issuer", "is_utf8", "salt_of", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
 RESERVED = frozenset({"iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "jgu", "sid", "scope", SALT_CLAIM})
+
+RESERVED_WITH_LISTS = RESERVED | {"status"}
 
 LONGEST_STAMP = f"{'A' * 11}:{10**14 - 1}"
 """Stands for a stamp that is not known yet: no real one is longer."""
@@ -46,12 +50,15 @@ class Issuer:
         default_ttl: float,
         max_token_bytes: int,
         draw_token_id: Callable[[], str],
+        registry: Registry | None = None,
     ) -> None:
+        """Args: registry: where each token gets an entry in a status list; None: in none."""
         self.policies = policies
         self.clock = clock
         self.default_ttl = default_ttl
         self.max_token_bytes = max_token_bytes
         self.draw_token_id = draw_token_id
+        self.registry = registry
         self._signature_bytes: dict[Signer, int] = {}
 
     def issue(
@@ -80,7 +87,9 @@ class Issuer:
             raise SubjectSuspended("the subject is suspended")
         if signer.derives:
             payload[SALT_CLAIM] = salt_of(facts.rulings[1])
-        return self.signed(policy, payload, f"{facts.epoch.name}:{facts.end.position}")[0]
+        stamp = f"{facts.epoch.name}:{facts.end.position}"
+        payload = yield from self.listed(policy, payload, stamp)
+        return self.signed(policy, payload, stamp)[0]
 
     def salted(self, claims: Mapping[str, Any], sub: str) -> Plan[Mapping[str, Any]]:
         """Claims of a session's tokens, with the number of the subject's key where it has one: one look-up, then."""
@@ -103,13 +112,12 @@ class Issuer:
             raise ValueError(f"ttl must be seconds above 0 and at most {policy.max_ttl_seconds:g} (JWTGATE_MAX_TTL)")
         return seconds
 
-    @staticmethod
-    def own_claims(claims: Mapping[str, Any] | None) -> dict[str, Any]:
+    def own_claims(self, claims: Mapping[str, Any] | None) -> dict[str, Any]:
         """The application's claims, without those that are the gate's to set. Raises: ValueError: there are some."""
         own: dict[str, Any] = dict(claims or {})
         if not all(isinstance(name, str) for name in own):
             raise ValueError("claims must have texts for names")
-        taken = RESERVED.intersection(own)
+        taken = (RESERVED if self.registry is None else RESERVED_WITH_LISTS).intersection(own)
         if taken:
             raise ValueError(f"claims may not set {', '.join(sorted(taken))}: the gate does")
         return own
@@ -131,6 +139,12 @@ class Issuer:
         payload |= {"sub": sub, "iat": now, "exp": exp, "jti": self.draw_token_id()}
         return payload
 
+    def listed(self, policy: IssuerPolicy, payload: dict[str, Any], stamp: str) -> Plan[dict[str, Any]]:
+        """With the claim ``status``, where there are status lists; one round trip more. Raises: StoreUnavailable."""
+        if self.registry is None:
+            return payload
+        return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+
     def signed(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> tuple[str, ParsedToken]:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use.
 
@@ -148,6 +162,8 @@ class Issuer:
         if signer not in self._signature_bytes:
             self._signature_bytes[signer] = len(signer.sign(b""))
         claims = {**payload, "jgp": LONGEST_STAMP}
+        if self.registry is not None:
+            claims["status"] = self.registry.longest_claim
         with _as_json():
             draft = unsigned(signer, claims, policy.typ or "at+jwt", self._signature_bytes[signer])
         return draft.decode(), self._held_against_our_rules(draft)

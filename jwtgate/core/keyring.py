@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.key_material import (
     ALGORITHMS,
     Material,
@@ -26,7 +27,6 @@ from jwtgate.core.key_material import (
 )
 from jwtgate.core.key_schedule import next_change, read_own_keys, signing, verifying
 from jwtgate.core.keys import Key, KeyRing, Signer
-from jwtgate.core.rulings import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

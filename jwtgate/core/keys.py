@@ -14,24 +14,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jwtgate.core.effects import Pause
 from jwtgate.core.key_material import ALGORITHMS, public_jwk_of
 from jwtgate.core.subject_keys import derived_key, key_handle, salt_in
-from jwtgate.errors import KeysUnavailable, UnknownKey
+from jwtgate.errors import KeysUnavailable, UnavailableError, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.effects import Clock, Plan
 
-__all__ = ["AWAITED_SECONDS", "Key", "KeyRing", "KeysAwaited", "KeysDue", "Signer", "named", "once_known"]
+__all__ = ["AWAITED_SECONDS", "Awaited", "Key", "KeyRing", "KeysAwaited", "KeysDue", "Signer", "named", "once_known"]
 
 T = TypeVar("T")
+
+
+class Awaited(UnavailableError):
+    """What is missing is being fetched at this moment: whoever waits a little knows."""
 
 
 class KeysDue(KeysUnavailable):
     """New ones are being fetched at this moment, and nothing says yet that none will come."""
 
 
-class KeysAwaited(KeysDue):
-    """The first ones are being fetched at this moment: whoever waits a little knows."""
+class KeysAwaited(KeysDue, Awaited):
+    """The first ones are being fetched at this moment."""
 
 
 AWAITED_SECONDS = 2.0
@@ -41,15 +45,15 @@ PAUSE_SECONDS = 0.02
 
 
 def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
-    """What ``ask`` returns; a process that has just begun waits a little for the first keys that it fetches.
+    """What ``ask`` returns; a process that has just begun waits a little for what it fetches first.
 
-    Raises: what ``ask`` does; ``KeysAwaited``: they took too long.
+    Raises: what ``ask`` does; ``Awaited``: it took too long.
     """
     until = 0.0
     while True:
         try:
             return ask()
-        except KeysAwaited:
+        except Awaited:
             until = until or clock.boot() + AWAITED_SECONDS
             if clock.boot() >= until:
                 raise
@@ -188,7 +192,10 @@ class KeyRing:
             if self.doubts is not None and (kid is not None or not self.is_whole):
                 unavailable = self.doubts(alg)
                 if unavailable is not None:
-                    raise unavailable
+                    try:
+                        raise unavailable
+                    finally:
+                        del unavailable  # else frame and error hold each other, and the request, until the collector comes
             raise UnknownKey("no configured key fits the token's alg and kid")
         return key
 

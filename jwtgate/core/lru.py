@@ -89,6 +89,17 @@ class AdmittedTokens:
         for key in (known,) if isinstance(known, bytes) else tuple(known):
             self._drop(key)
 
+    def under(self, handle: bytes) -> list[tuple[bytes, Admitted]]:
+        """Every entry that carries the handle, with its key."""
+        known = self._index.get(handle, ())
+        keys = (known,) if isinstance(known, bytes) else known
+        return [(key, self._entries[key]) for key in keys]
+
+    def remove(self, key: bytes, entry: Admitted) -> None:
+        """Drops this very entry, if it is still there."""
+        if self._entries.get(key) is entry:
+            self._drop(key)
+
     def clear(self) -> None:
         """Drops everything."""
         self._entries.clear()

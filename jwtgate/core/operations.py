@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.lru import Admitted
+    from jwtgate.core.statuses.published import Published
     from jwtgate.messages import Receipt, Request, Session, TokenPair
 
 __all__ = ["Operations"]
@@ -77,6 +78,10 @@ class Operations(Protocol):
 
     def hear_events(self, token: bytes) -> Plan[Receipt | None]:
         """Does what a security event token asks; None: nothing follows. Raises: ``InvalidToken`` and its kin."""
+        ...
+
+    def status_list(self, name: str) -> Plan[Published | None]:
+        """One of our status lists; None: there is none of that name."""
         ...
 
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:

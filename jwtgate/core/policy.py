@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jwtgate.core.rulings import digest_of
+from jwtgate.core.handles import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jwtgate.claims import Claims
     from jwtgate.core.keys import KeyRing
     from jwtgate.core.profile import Profile
+    from jwtgate.core.statuses.claim import ListRules
+    from jwtgate.core.statuses.held import Statuses
 
 __all__ = ["ANY_AUDIENCE", "IssuerPolicy", "Published", "client_of", "spelt_otherwise"]
 
@@ -65,6 +67,8 @@ class IssuerPolicy:
             Back-Channel Logout §2.6); None: no logout token is taken.
         events_audience: the same for security event tokens (RFC 8417 §2.2).
         marks_sessionless: its tokens that name no session have a handle of their own, since one may be told to have ended.
+        lists: whose status lists are consulted about its tokens, or None: a claim ``status`` says nothing.
+        statuses: those lists, once a process follows them.
         prefixes: handle kind to the bytes that its digest starts from.
         everything: the digest of the handle ``all``.
     """
@@ -84,6 +88,8 @@ class IssuerPolicy:
     logout_audience: tuple[str, ...] | None = None
     events_audience: tuple[str, ...] | None = None
     marks_sessionless: bool = False
+    lists: ListRules | None = None
+    statuses: Statuses | None = field(init=False, repr=False, default=None)
     prefixes: dict[str, bytes] = field(init=False, repr=False)
     everything: bytes = field(init=False, repr=False)
 
@@ -98,9 +104,18 @@ class IssuerPolicy:
         """Those that many tokens share: of everything, and of each key that verifies now."""
         return frozenset({self.everything, *(key.handle for key in self.keys.keys)})
 
+    @property
+    def admits_nothing(self) -> bool:
+        """Whether no token of it is for anybody: it only tells."""
+        return self.profile is not None and self.profile.admits == "none"
+
     def turn_to(self, keys: KeyRing) -> None:
         """Other keys from now on. A request that has found its key goes on with it; the view refuses to remember it."""
         object.__setattr__(self, "keys", keys)
+
+    def follow(self, statuses: Statuses) -> None:
+        """Its status lists from now on."""
+        object.__setattr__(self, "statuses", statuses)
 
 
 def _netstrings(*texts: str) -> bytes:

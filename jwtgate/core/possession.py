@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Clock, Plan
     from jwtgate.core.history import Marked
     from jwtgate.core.possession_rules import PossessionRules
-    from jwtgate.core.rules import Tally
+    from jwtgate.core.tally import Tally
     from jwtgate.messages import Credential, Request, Source
 
 __all__ = ["Bond", "Possession", "bond_of"]

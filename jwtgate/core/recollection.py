@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.rules import Rules, Tally
+    from jwtgate.core.rules import Rules
+    from jwtgate.core.tally import Tally
     from jwtgate.core.view import View
     from jwtgate.messages import Source
 

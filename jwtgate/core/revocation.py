@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from jwtgate.core.effects import Looked, LookUp, Plan
+from jwtgate.core.handles import digest_of
 from jwtgate.core.issuance import salt_of
 from jwtgate.core.parsing import LATEST_DATE, parse
-from jwtgate.core.rulings import VERSION_LIMIT, Change, digest_of
+from jwtgate.core.rulings import MARGIN_SECONDS, VERSION_LIMIT, Change
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.upstream import Link
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
 
 __all__ = ["Targets"]
-
-MARGIN_SECONDS = 3600.0
-"""Rulings outlive the last token under them by an hour, for clocks that are off."""
 
 
 class Targets:

@@ -1,4 +1,4 @@
-"""What the operator decided about requests, and the plain numbers that a process keeps of them."""
+"""What the operator decided about requests."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from jwtgate.core.exemption import Exemption
     from jwtgate.core.extraction import Extraction
     from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.errors import JWTGateError
 
-__all__ = ["Rules", "Tally"]
+__all__ = ["Rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +32,3 @@ class Rules:
     on_store_down: Literal["refuse", "cached", "admit"]
     is_allowlist: bool = False
     possession: PossessionRules = field(default_factory=PossessionRules)
-
-
-class Tally:
-    """Plain numbers of one process. Increments are single bytecode runs; nothing waits for them."""
-
-    __slots__ = ("hits", "look_ups", "misses", "refused")
-
-    def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
-        self.look_ups = 0
-        self.refused: dict[str, int] = {}
-
-    def count(self, error: JWTGateError) -> None:
-        """One more refusal, by its precise reason."""
-        self.refused[error.reason] = self.refused.get(error.reason, 0) + 1

@@ -14,14 +14,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
-from jwtgate.core.partitioning import SELECTOR_BYTES, selector
-
 __all__ = [
-    "BUILT_IN_KINDS",
-    "DIGEST_BYTES",
+    "MARGIN_SECONDS",
     "MAX_SKEW_SECONDS",
     "Change",
     "CutOff",
@@ -29,7 +25,6 @@ __all__ = [
     "Ruling",
     "Toggle",
     "UnreadableRuling",
-    "digest_of",
     "is_revoked",
     "merge",
     "supersede",
@@ -37,38 +32,17 @@ __all__ = [
 
 N = TypeVar("N", int, float)
 
-BUILT_IN_KINDS = (
-    *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "salt"),
-    *("sub_without_sid", "statement"),
-)
-"""``signing_input`` stands in for ``jti`` in tokens without one: SHA-256 of header.payload, hex. Never of the whole
-token, since one payload can carry two valid signatures (ECDSA r, n-s). ``sessions`` is the subject of sessions: a cut-off
-on it ends them, where one on ``sub`` ends access tokens only. ``key`` is the key that verified, by what it is. ``salt`` is the
-subject whose own key is derived from our secret and from the number that ``min_version`` tells there.
-``sub_without_sid`` is the subject of tokens that name no session, for a provider that tells of the end of one. ``statement``
-is what a provider told us once, by its ``jti``."""
-
-DIGEST_BYTES = 16
-
 VERSION_LIMIT = 10**14
 """Versions stay below: the store's scripts compute in doubles and print 14 digits."""
 
 MAX_SKEW_SECONDS = 60.0
 """Between the clocks of two of our processes, or one and the store: a write from further apart is refused."""
 
+MARGIN_SECONDS = 3600.0
+"""Rulings outlive the last token under them by an hour, for clocks that are off."""
+
 TICK_SECONDS = 0.000001
 """Between two toggles of one handle: above the resolution of a double that holds a NumericDate (0.24 microseconds)."""
-
-
-def digest_of(namespace: str, kind: str, value: str) -> bytes:
-    """The 16 bytes that stand for a handle: no separators to inject, no user names in the key space.
-
-    Two bytes that select its partition, then SHA-256 over the three parts as netstrings (``<length in bytes>:<UTF-8>,``), cut
-    to 112 bits.
-    """
-    parts = (namespace.encode(), kind.encode(), value.encode())
-    hashed = sha256(b"".join(b"%d:%b," % (len(part), part) for part in parts)).digest()
-    return selector(kind, value) + hashed[: DIGEST_BYTES - SELECTOR_BYTES]
 
 
 class Toggle(NamedTuple):
@@ -91,7 +65,7 @@ class CutOff(NamedTuple):
 class Issued(NamedTuple):
     """When a token was issued. ``stamp`` is (epoch, position) of a valid ``jgp``, else None; ``at`` is ``iat`` or None.
 
-    ``began_at``: of the session of a provider that it hangs on, which dated cut-offs are about; None: of no such session.
+    ``began_at``: of its session, which dated cut-offs are about; None: it is of no session of ours.
     """
 
     stamp: tuple[str, int] | None

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.claims import Claims
 from jwtgate.core.parsing import parse
-from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import MAX_SKEW_SECONDS
+from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS
 from jwtgate.core.token_types import media_type_of
 from jwtgate.core.verification import select, verify_signature
 from jwtgate.errors import Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer, WrongType

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from jwtgate.core.rulings import VERSION_LIMIT, digest_of
+from jwtgate.core.handles import digest_of
+from jwtgate.core.rulings import VERSION_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

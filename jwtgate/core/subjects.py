@@ -54,8 +54,13 @@ class Asked:
     mapper: SubjectMapper | None
 
     def policy(self, issuer: str) -> IssuerPolicy | None:
-        """The configured issuer of that name, or that spells itself so, too."""
-        return self.policies.get(issuer) or spelt_otherwise(issuer, self.policies)
+        """The configured issuer of that name, or that spells itself so, too, if the transmitter may speak of it.
+
+        Who issues tokens speaks of its own alone: a partner may log out its users, and nobody else's. An issuer of which no
+        token is admitted was configured for nothing but to speak of others, and has no subjects itself.
+        """
+        found = self.policies.get(issuer) or spelt_otherwise(issuer, self.policies)
+        return found if (found is self.home) is not self.home.admits_nothing else None
 
 
 def named(identifier: object, asked: Asked) -> Plan[tuple[Named, ...]]:

@@ -15,14 +15,17 @@ from jwtgate.errors import WrongType
 if TYPE_CHECKING:
     from jwtgate.claims import Claims
 
-__all__ = ["check_id_token", "check_type", "media_type_of"]
+__all__ = ["STATUS_LIST_TYPE", "check_id_token", "check_type", "media_type_of"]
 
-OTHER_TYPES = frozenset({"logout+jwt", "dpop+jwt", "secevent+jwt", "refresh+jwt"})
+STATUS_LIST_TYPE = "statuslist+jwt"
+"""draft-ietf-oauth-status-list §5.1. Anybody may fetch one, it has a subject, and the keys of access tokens sign it."""
+
+OTHER_TYPES = frozenset({"logout+jwt", "dpop+jwt", "secevent+jwt", "refresh+jwt", STATUS_LIST_TYPE})
 """OpenID Connect Back-Channel Logout §2.4, RFC 9449 §4.2, RFC 8417 §2.3, and what issuers of JWT refresh tokens use."""
 
-OTHER_CLAIMS = frozenset({"events", "at_hash", "c_hash"})
+OTHER_CLAIMS = frozenset({"events", "at_hash", "c_hash", "status_list"})
 """``events`` makes a security event or logout token (RFC 8417 §2.2), the hashes an id token (OpenID Connect Core
-§3.3.2.11)."""
+§3.3.2.11), ``status_list`` a list of the status of others."""
 
 ACCESS_TOKEN_CLAIMS = frozenset({"scope", "scp", "client_id"})
 """RFC 9068 §2.2: whom a token lets do what; an ID token lets nobody do anything."""
@@ -67,7 +70,7 @@ def check_type(header: Claims, claims: Claims, typ: str | None) -> None:
     elif found is not None and found not in _COMMON_TYPES and _names_other(found):
         raise WrongType("typ is of another kind of token")
     if not OTHER_CLAIMS.isdisjoint(claims):
-        raise WrongType("a claim of id, logout or security event tokens: at_hash, c_hash or events")
+        raise WrongType("a claim of id, logout, security event or status list tokens: at_hash, c_hash, events or status_list")
     for name in TYPE_CLAIMS:
         if name in claims and _says_other(claims[name]):
             raise WrongType(f"{name} says refresh, id or logout")

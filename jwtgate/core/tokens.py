@@ -7,14 +7,12 @@ nothing is kept. Refuses nothing: that is ``verification``.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jwtgate.claims import claims_of
 from jwtgate.messages import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from jwtgate.claims import Claims
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.profile import Profile
@@ -39,37 +37,37 @@ def to_token(parsed: ParsedToken, source: Source | None, profile: Profile | None
     claims = parsed.claims
     known = _SHARED.get
     shared = claims_of([(known(name) or _shared(name), value) for name, value in claims.items()])
-    if profile is not None and profile.scopes:
-        scopes = profile.scopes_of(claims)
-    else:
+    if profile is None or not profile.scopes:
         scope = _scope_of(claims)
         scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
-    return _token(parsed, shared, claims if profile is None else profile.named(claims), scopes, source)
+    else:
+        scopes = profile.scopes_of(claims)
+    return _token(parsed, shared, scopes, source, profile)
 
 
 def to_unverified_token(parsed: ParsedToken, source: Source | None, profile: Profile | None = None) -> Token:
     """What a check is shown before anything has been verified: made for it, and gone with it."""
     claims = parsed.claims
-    if profile is not None and profile.scopes:
-        scopes = profile.scopes_of(claims)
-    else:
+    if profile is None or not profile.scopes:
         scope = _scope_of(claims)
         scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
-    return _token(parsed, claims, claims if profile is None else profile.named(claims), scopes, source)
+    else:
+        scopes = profile.scopes_of(claims)
+    return _token(parsed, claims, scopes, source, profile)
 
 
 def _token(
-    parsed: ParsedToken, claims: Claims, named: Mapping[str, Any], scopes: frozenset[str], source: Source | None
+    parsed: ParsedToken, claims: Claims, scopes: frozenset[str], source: Source | None, profile: Profile | None
 ) -> Token:
-    """Args: named: the claims by registered names, wherever the issuer has put them."""
     get = claims.get
+    named = get if profile is None else profile.named(claims).get
     return Token(
         claims=claims,
         header=parsed.header,
         subject=get("sub"),
         issuer=get("iss"),
-        token_id=named.get("jti"),
-        session_id=named.get("sid"),
+        token_id=named("jti"),
+        session_id=named("sid"),
         scopes=scopes,
         expires_at=get("exp"),
         source=source,

@@ -14,7 +14,7 @@ from binascii import Error as NotBase64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.rulings import DIGEST_BYTES, digest_of
+from jwtgate.core.handles import DIGEST_BYTES, digest_of
 from jwtgate.errors import MalformedToken
 
 if TYPE_CHECKING:
@@ -69,9 +69,14 @@ def link_of(claims: Mapping[str, Any]) -> Link | None:
 
 
 def begun_at(claims: Mapping[str, Any]) -> float | None:
-    """When the session began that a token of ours carries a link of; None: it carries none."""
+    """When the session began that a token of ours is of: by its link, else by its login (``auth_time``); None: it is of none.
+
+    Not when the token was made: it may have been refreshed between the end of that session and the moment we hear of it.
+    """
     claim = claims.get(CLAIM)
-    return None if claim is None else claim["at"]
+    if claim is not None:
+        return float(claim["at"])
+    return claims.get("auth_time") if "sid" in claims else None
 
 
 def subject_of(claims: Mapping[str, Any]) -> bytes | None:

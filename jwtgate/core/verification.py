@@ -13,9 +13,10 @@ from hashlib import sha256
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.handles import DIGEST_BYTES
 from jwtgate.core.partitioning import NOT_SPREAD, SELECTOR_BYTES, SPREAD_KINDS
 from jwtgate.core.policy import ANY_AUDIENCE, spelt_otherwise
-from jwtgate.core.rulings import DIGEST_BYTES, Issued
+from jwtgate.core.rulings import Issued
 from jwtgate.core.token_types import check_type
 from jwtgate.core.upstream import begun_at
 from jwtgate.errors import BadSignature, Expired, InvalidToken, MalformedToken, NotYetValid, WrongAudience, WrongIssuer

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from jwtgate.core.statuses.held import HeldList
+
 __all__ = ["View"]
 
 RECENT_LIMIT = 4096
@@ -128,6 +130,21 @@ class View:
             if gone:
                 self.admitted.clear()
 
+    def turn_list(self, before: HeldList, held: HeldList | None) -> None:
+        """Another status list in place of one that vouched for tokens: those that it is against are forgotten; takes the lock.
+
+        Who read the one before and comes late is not remembered. To look through the tokens takes long, and disturbs nobody.
+
+        Args: held: the new one, which requests find already; None: there is none any more.
+        """
+        with self.lock:
+            before.is_over = True
+            found = self.admitted.under(before.handle)
+        dead = [each for each in found if held is None or held.is_against(each[1])]
+        with self.lock:
+            for key, entry in dead:
+                self.admitted.remove(key, entry)
+
     def learn(self, written: Written, digests: Iterable[bytes]) -> None:
         """Applies this process's own write at once; the followers will meet it again in the log. Takes the lock."""
         waiting: dict[int, list[bytes]] = {}
@@ -166,7 +183,15 @@ class View:
 
     # --- the requests' side
 
-    def admit(self, key: bytes, entry: Admitted, facts: Known, handles: Sequence[bytes], now: float) -> bool:
+    def admit(
+        self,
+        key: bytes,
+        entry: Admitted,
+        facts: Known,
+        handles: Sequence[bytes],
+        now: float,
+        listed: HeldList | None = None,
+    ) -> bool:
         """R3: remembers a verified token unless something was ruled on it since ``facts``; one step under the lock.
 
         Args:
@@ -175,9 +200,12 @@ class View:
             facts: what the verdict was based on.
             handles: all digests of the token, the issuer-wide one too, its key's last.
             now: boot clock.
+            listed: the status list that vouched for it.
         """
         with self.lock:
             if not now < self.lease_until or handles[-1] not in self.wide_handles or not self._is_current(facts, handles):
+                return False
+            if listed is not None and listed.is_over:
                 return False
             self.admitted.insert(key, entry)
         if not entry.is_seen:

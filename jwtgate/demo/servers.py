@@ -1,6 +1,7 @@
 """The servers of the demo: Valkey from its wheel, FastAPI under uvicorn and Flask under gunicorn, two workers each.
 
-The applications are configured by ``JWTGATE_*`` and nothing else, as a user's would be.
+The applications are configured by ``JWTGATE_*`` and nothing else, as a user's would be. Where an identity provider takes part,
+they know its issuer, and no key.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
 
 from jwtgate.demo.processes import ServerError, ServerProcess
 
@@ -36,6 +38,12 @@ START_SECONDS = 60.0
 WORKERS = 2
 KEEP_ALIVE_SECONDS = 60
 """Connections are kept through the show: they are how the demo knows which worker answers."""
+
+API, CLIENT = "https://api.example", "demo"
+"""The audience of the provider's access tokens, and of its ID and logout tokens: the client by which users log in."""
+
+ENDPOINTS = "/auth"
+LOGOUT_PATH = f"{ENDPOINTS}/backchannel-logout"
 
 NOT_INHERITED = ("JWTGATE_", "GUNICORN_", "UVICORN_", "WEB_CONCURRENCY")
 """What the caller's environment says to the servers, it does not say to the demo's."""
@@ -61,17 +69,19 @@ class Servers:
     Attributes:
         settings: the ``JWTGATE_*`` variables of both applications.
         apps: FastAPI, Flask.
+        issuer: of the identity provider, or None: there is none.
     """
 
-    def __init__(self, interruption: Interruption) -> None:
+    def __init__(self, interruption: Interruption, *, with_provider: bool = False) -> None:
         """Raises: ServerError: no Valkey for this machine."""
         self._interruption = interruption
         self._undo = ExitStack()
         self.apps: tuple[App, ...] = ()
         self._binary = _valkey_binary()
-        self._store_port, *app_ports = _free_ports(3)
+        self._store_port, provider_port, *app_ports = _free_ports(4)
+        self.issuer = f"http://127.0.0.1:{provider_port}" if with_provider else None
         self.settings = {
-            "JWTGATE_SECRET": secrets.token_urlsafe(48),
+            **_keys(self.issuer),
             "JWTGATE_STORE": f"redis://127.0.0.1:{self._store_port}",
             "JWTGATE_EXEMPT": "/worker",
         }
@@ -80,6 +90,8 @@ class Servers:
             self._undo.callback(shutil.rmtree, self.folder, ignore_errors=True)
             atexit.register(self._stop)
         self._valkey = self._server("Valkey", self._valkey_command())
+        told = {"DEMO_ISSUER": self.issuer or "", "DEMO_LOGOUT_URI": f"http://127.0.0.1:{app_ports[0]}{LOGOUT_PATH}"}
+        self._provider = self._server("Provider", _provider_command(provider_port), told)
         self.apps = (
             App("FastAPI", app_ports[0], self._server("FastAPI", _uvicorn_command(app_ports[0]))),
             App("Flask", app_ports[1], self._server("Flask", _gunicorn_command(app_ports[1]))),
@@ -99,8 +111,8 @@ class Servers:
         self._undo.close()
         atexit.unregister(self._stop)
 
-    def _server(self, name: str, command: list[str]) -> ServerProcess:
-        server = ServerProcess(name, command, _environment(self.settings, self.folder), self.folder)
+    def _server(self, name: str, command: list[str], more: dict[str, str] | None = None) -> ServerProcess:
+        server = ServerProcess(name, command, _environment({**self.settings, **(more or {})}, self.folder), self.folder)
         self._undo.callback(server.stop)
         return server
 
@@ -114,16 +126,23 @@ class Servers:
         with self._interruption.held():
             self._valkey.kill()
 
+    def start_provider(self) -> None:
+        """The identity provider. Raises: ServerError."""
+        self._start(self._provider)
+        url = urlsplit(self.issuer or "")
+        _until(lambda: _answers(url.port or 0, "/jwks"), self._provider)
+
     def start_apps(self) -> None:
         """Both at once; they take seconds to import. Raises: ServerError."""
         for app in self.apps:
             self._start(app.process)
         for app in self.apps:
-            _until(lambda port=app.port: _app_answers(port), app.process)  # type: ignore[misc]  # a lambda's default has no type
+            _until(lambda port=app.port: _answers(port, "/worker"), app.process)  # type: ignore[misc]  # a lambda's default has no type
 
     def check(self) -> None:
         """Raises: ServerError: one of them is not running."""
-        for process in (self._valkey, *(app.process for app in self.apps)):
+        provider = () if self.issuer is None else (self._provider,)
+        for process in (self._valkey, *provider, *(app.process for app in self.apps)):
             process.check()
 
     def tails(self) -> str:
@@ -144,6 +163,26 @@ class Servers:
         """Each write goes to a file before it is answered, so that a killed server comes back with all it had said yes to."""
         options = {"port": str(self._store_port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes"}
         return [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+
+def _keys(issuer: str | None) -> dict[str, str]:
+    """Where the applications have their keys from: a secret of their own, or an issuer, which is all they know of it."""
+    if issuer is None:
+        return {"JWTGATE_SECRET": secrets.token_urlsafe(48)}
+    return {
+        "JWTGATE_ISSUER": issuer,
+        "JWTGATE_AUDIENCE": API,
+        "JWTGATE_JWKS_HTTP": "1",
+        "JWTGATE_ENDPOINTS": ENDPOINTS,
+        "JWTGATE_LOGOUT_AUDIENCE": CLIENT,
+    }
+
+
+def _provider_command(port: int) -> list[str]:
+    return [
+        *(sys.executable, "-m", "uvicorn", "--factory", "jwtgate.demo.provider:application", "--port", str(port)),
+        *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "1"),
+    ]
 
 
 def _uvicorn_command(port: int) -> list[str]:
@@ -167,8 +206,9 @@ def _environment(settings: dict[str, str], folder: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, (package, inherited.get("PYTHONPATH"))))
-    # gunicorn puts a control socket into XDG_RUNTIME_DIR, always under the same name.
-    return {**inherited, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(folder), **settings}
+    # gunicorn puts a control socket into XDG_RUNTIME_DIR, always under the same name. No proxy leads to this machine itself.
+    own = {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(folder), "NO_PROXY": "127.0.0.1"}
+    return {**inherited, **own, **settings}
 
 
 def _valkey_binary() -> str:
@@ -191,10 +231,10 @@ def _free_ports(count: int) -> list[int]:
         return [int(probe.getsockname()[1]) for probe in probes]
 
 
-def _app_answers(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", "/worker")
+        connection.request("GET", path)
         return connection.getresponse().status == http.HTTPStatus.OK
     finally:
         connection.close()

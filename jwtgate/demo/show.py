@@ -4,42 +4,48 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from jwtgate.demo.interruption import Interruption
-from jwtgate.demo.lines import Line, open_lines
 from jwtgate.demo.outage import Outage, Tokens
+from jwtgate.demo.play import Play
 from jwtgate.demo.processes import ServerError
-from jwtgate.demo.rounds import Cast, Crew, Round
+from jwtgate.demo.rounds import Cast
 from jwtgate.demo.screen import Screen
-from jwtgate.demo.servers import WORKERS, Servers
+from jwtgate.demo.servers import Servers
 from jwtgate.demo.tokens import Mint, token_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from jwtgate.demo.lines import Line
 
 __all__ = ["run"]
-
-LIVE_SECONDS = 30.0
-"""For a first start: two leases of watching an empty store, and whatever a small machine needs."""
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
 
 
-def run(*, once: bool) -> int:
-    """The whole demo. Args: once: end after the show. Returns: the exit status: 0, 1, or 130 after Ctrl-C in the show."""
+def run(*, once: bool, idp: bool = False) -> int:
+    """The whole demo.
+
+    Args:
+        once: end after the show.
+        idp: the show in which an identity provider signs, rotates its keys and logs users out.
+
+    Returns: the exit status: 0, 1, or 130 after Ctrl-C in the show.
+    """
     screen = Screen()
     # What the demo's own gate logs would tear the tables; the applications log as ever, to their files.
     logging.getLogger("jwtgate").addHandler(logging.NullHandler())
     try:
-        with Interruption() as interruption, Servers(interruption) as servers:
-            faults = _Show(servers, screen).play()
+        with Interruption() as interruption, Servers(interruption, with_provider=idp) as servers:
+            show = _identity_show(servers, screen) if idp else _Show(servers, screen)
+            faults = show.play()
             if not faults and not once:
-                _stay(servers, screen)
+                _stay(show)
     except ServerError as failure:
         screen.write(str(failure))
         return 1
@@ -49,64 +55,29 @@ def run(*, once: bool) -> int:
     return 1 if faults else 0
 
 
-class _Show:
-    """The rounds and the outage, over one set of connections."""
+def _identity_show(servers: Servers, screen: Screen) -> Play:
+    from jwtgate.demo.identity import IdentityShow  # here, since httpx takes 0.1 s
 
-    def __init__(self, servers: Servers, screen: Screen) -> None:
-        self.servers = servers
-        self.screen = screen
-        self.faults: list[str] = []
-        self.requests = 0
+    return IdentityShow(servers, screen)
+
+
+class _Show(Play):
+    """The rounds and the outage."""
+
+    def start_issuer(self, undo: ExitStack) -> str:
         self.revoked: dict[str, str] = {}
-
-    def play(self) -> list[str]:
-        """Returns: what went against the promise. Raises: ServerError."""
-        began_at = time.monotonic()
-        with ExitStack() as undo:
-            try:
-                self._start(undo)
-                self._play_rounds()
-                self._play_outage()
-            except (OSError, HTTPException) as error:
-                self.servers.check()
-                self.faults.append(f"the show broke off: {error!r}")
-        self._conclude(time.monotonic() - began_at)
-        return self.faults
-
-    def _start(self, undo: ExitStack) -> None:
-        servers, screen = self.servers, self.screen
-        with screen.waiting("Starting Valkey"):
-            servers.start_store()
-        with screen.waiting("Starting FastAPI under uvicorn and Flask under gunicorn, two workers each"):
-            servers.start_apps()
-        self.mint = Mint(servers.settings)
+        self.mint = Mint(self.servers.settings)
         undo.callback(self.mint.close)
-        with screen.waiting("Finding the four workers"):
-            lines = open_lines(servers.apps, WORKERS, 3)
-        for line in (line for opened in lines.values() for line in opened):
-            undo.callback(line.close)
-        victims, controls, probes = zip(*lines.values(), strict=True)
-        self.crew = Crew(victims, controls, probes)
-        with screen.waiting("Waiting until all admit (an empty store is watched for two leases)"):
-            self._await_live()
-        screen.say("Ready: " + ", ".join(str(worker) for worker in lines) + "\n")
+        return self.mint.issue("newcomer")
 
-    def _await_live(self) -> None:
-        token = self.mint.issue("newcomer")
-        deadline = time.monotonic() + LIVE_SECONDS
-        for line in self.crew.probes:
-            while not (answer := line.ask(token)).is_admitted:
-                if time.monotonic() > deadline:
-                    raise ServerError(f"{line.worker} still answers {answer.status}.\n{self.servers.tails()}")
-                time.sleep(0.05)
+    def perform(self) -> None:
+        self.play_rounds(self._rounds())
+        self._play_outage()
 
-    def _play_rounds(self) -> None:
+    def _rounds(self) -> Iterator[tuple[Cast, Line]]:
         for number, cast in enumerate(self._casts()):
-            game = Round(self.crew, cast, self._revoker(number), self.screen)
-            game.play()
+            yield cast, self._revoker(number)
             self.revoked[cast.title] = cast.victim
-            self.faults += [f"{cast.title}: {fault}" for fault in game.faults]
-            self.requests += game.requests
 
     def _revoker(self, number: int) -> Line:
         """FastAPI and Flask in turns."""
@@ -139,30 +110,23 @@ class _Show:
         self.faults += [f"the outage: {fault}" for fault in outage.faults]
         self.requests += outage.requests
 
-    def _conclude(self, seconds: float) -> None:
-        if self.faults:
-            self.screen.say(f"[bold red]FAILED[/] after {seconds:.1f} s:")
-            self.screen.write("\n".join(f"  - {fault}" for fault in self.faults) + "\n" + self.servers.tails())
-            return
-        self.screen.say(
-            f"[bold green]Held[/]: {self.requests} requests to four workers in {seconds:.1f} s; "
-            "none that began after its receipt was admitted."
-        )
+    def invitation(self) -> str:
+        mint = Mint(self.servers.settings)
+        try:
+            return _invitation(self.servers, mint.issue("alice"), mint.issue("root", scope="admin"))
+        finally:
+            mint.close()
 
 
-def _stay(servers: Servers, screen: Screen) -> None:
+def _stay(show: Play) -> None:
     """Until Ctrl-C. Raises: ServerError: a server ended by itself."""
-    mint = Mint(servers.settings)
-    try:
-        screen.write(_invitation(servers, mint.issue("alice"), mint.issue("root", scope="admin")))
-    finally:
-        mint.close()
+    show.screen.write(show.invitation())
     try:
         while True:
-            servers.check()
+            show.servers.check()
             time.sleep(0.5)
     except KeyboardInterrupt:
-        screen.say("Stopping.")
+        show.screen.say("Stopping.")
 
 
 def _invitation(servers: Servers, token: str, admin: str) -> str:

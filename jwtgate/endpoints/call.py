@@ -48,6 +48,7 @@ class Rules:
         events_authorization: SHA-256 of the ``Authorization`` that transmitters of security events show, or None: they need
             none, their tokens are signed.
         policies: of all issuers, as ``core.verification.select`` takes them.
+        has_lists: whether status lists are published.
     """
 
     policy: IssuerPolicy | None
@@ -60,6 +61,7 @@ class Rules:
     cookies: Cookies | None
     events_authorization: bytes | None = field(default=None, repr=False)
     policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
+    has_lists: bool = False
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
@@ -80,7 +82,7 @@ class Call:
 
     Attributes:
         form: the fields of its body; empty where the endpoint takes none.
-        sid: the last segment of the path where the endpoint's path has one.
+        sid: the last segment of the path where the endpoint's path has one: of a session, or the name of a status list.
         body: as it came, where it is no form.
     """
 

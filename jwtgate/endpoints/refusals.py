@@ -13,6 +13,7 @@ __all__ = [
     "BodyTooSlow",
     "CallError",
     "MalformedCall",
+    "NoSuchList",
     "NoSuchSession",
     "NotAnEventToken",
     "RefusedLogout",
@@ -51,6 +52,15 @@ class NoSuchSession(CallError):
     error = "not_found"
     description = "There is no such session."
     reason = "no_such_session"
+
+
+class NoSuchList(CallError):
+    """Never made, over, or of a history that was lost: whoever asks must not take it for one that calls all valid."""
+
+    status = 404
+    error = "not_found"
+    description = "There is no such status list."
+    reason = "no_such_list"
 
 
 class WrongMethod(CallError):

@@ -23,6 +23,7 @@ from jwtgate.endpoints.own_sessions import end_own_session, list_own_sessions
 from jwtgate.endpoints.refresh import refresh
 from jwtgate.endpoints.refusals import MalformedCall, RefusedLogout, WrongMethod
 from jwtgate.endpoints.revocation import revoke
+from jwtgate.endpoints.status_lists import status_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "Endpoint", "Endpoints", "Row"]
 
 ANY_SID = "/sessions/{sid}"
+ANY_LIST = "/status/{list}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Row:
         plan: answers it.
         takes: what its body is; no other is read.
         is_for_clients: it is there only where ``CLIENTS`` are configured, and they authenticate.
+        is_for_lists: it is there only where ``STATUS_LISTS`` is set.
     """
 
     method: str
@@ -55,6 +58,7 @@ class Row:
     plan: Callable[[Call], Plan[Response]]
     takes: Literal["nothing", "form", "open form", "event token"] = "nothing"
     is_for_clients: bool = False
+    is_for_lists: bool = False
 
 
 TABLE = (
@@ -68,6 +72,7 @@ TABLE = (
     Row("GET", "/jwks.json", jwk_set),
     Row("POST", "/backchannel-logout", backchannel_logout, "open form"),
     Row("POST", "/events", receive_events, "event token"),
+    Row("GET", ANY_LIST, status_list, is_for_lists=True),
 )
 """One method a path."""
 
@@ -131,7 +136,11 @@ class Endpoints:
         self._start = prefix + "/"
         self._operations = operations
         self._rules = rules
-        self._rows = {row.path: row for row in TABLE if rules.clients or not row.is_for_clients}
+        self._rows = {
+            row.path: row
+            for row in TABLE
+            if (rules.clients or not row.is_for_clients) and (rules.has_lists or not row.is_for_lists)
+        }
 
     def find(self, request: Request) -> Endpoint | None:
         """The endpoint that answers this request; None: it is the application's."""
@@ -148,6 +157,8 @@ class Endpoints:
         parent, _, sid = path.rpartition("/")
         if parent == "/sessions":
             return (self._rows[ANY_SID], sid) if sid else (None, "")
+        if parent == "/status" and ANY_LIST in self._rows and sid:
+            return self._rows[ANY_LIST], sid
         return self._rows.get(path), ""
 
 

@@ -9,6 +9,7 @@ from jwtgate.core.effects import (
     Ask,
     AskClaims,
     AskSubject,
+    Compute,
     Effect,
     ListSessions,
     Looked,
@@ -61,6 +62,8 @@ class Performer:
                 return _asked(effect)
             case Roster(partition):
                 return self.parts[partition].workers()
+            case Compute(work):
+                return work()
             case Pause(seconds):
                 return time.sleep(seconds)
 

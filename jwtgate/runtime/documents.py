@@ -1,4 +1,4 @@
-"""One JSON document by HTTP, from an address of the configuration: bounded as a whole, and never by a detour.
+"""One document by HTTP, from an address of the configuration: bounded as a whole, and never by a detour.
 
 No redirect is followed: it could lead inside the operator's own network. No compressed body is taken: a small one could be a
 large one. httpx (BSD, typed, one maintainer team with Starlette and uvicorn) bounds each wait, so the sum is bounded here.
@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
-__all__ = ["Client", "Document", "Unusable"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Client", "Document", "Gone", "Unusable"]
 
 USER_AGENT = "jwtgate"
 
 
 class Unusable(Exception):
     """Nothing came that can be used; the text says why, and quotes nothing of it."""
+
+
+class Gone(Unusable):
+    """The publisher says that there is no such document (RFC 9110 §15.5.5, §15.5.11)."""
 
 
 class Document:
@@ -46,10 +53,10 @@ class Document:
 class Client:
     """For a few documents in a row, which take no longer than ``seconds`` together."""
 
-    def __init__(self, seconds: float, limit_bytes: int) -> None:
+    def __init__(self, seconds: float, limit_bytes: int, accept: str = "application/json") -> None:
         self._until = time.monotonic() + seconds
         self._limit_bytes = limit_bytes
-        headers = {"accept": "application/json", "accept-encoding": "identity", "user-agent": USER_AGENT}
+        headers = {"accept": accept, "accept-encoding": "identity", "user-agent": USER_AGENT}
         self._client = httpx.Client(follow_redirects=False, headers=headers)
 
     def __enter__(self) -> Self:
@@ -59,11 +66,17 @@ class Client:
         self._client.close()
 
     def get(self, url: str) -> Document:
-        """Raises: Unusable."""
+        """One JSON object. Raises: Unusable."""
+        body, headers = self.fetch(url)
+        return Document(body.decode(errors="replace"), headers.get("cache-control"))
+
+    def fetch(self, url: str) -> tuple[bytes, Mapping[str, str]]:
+        """A body, and the header's fields in lower case. Raises: Unusable; Gone."""
         try:
             with self._client.stream("GET", url, timeout=self._left()) as response:
                 if response.status_code != 200:
-                    raise Unusable(f"the answer's status is {response.status_code}, and must be 200")
+                    kind = Gone if response.status_code in (404, 410) else Unusable
+                    raise kind(f"the answer's status is {response.status_code}, and must be 200")
                 if response.headers.get("content-encoding", "identity").lower() != "identity":
                     raise Unusable("the answer is compressed, which was not asked for")
                 body = bytearray()
@@ -78,7 +91,7 @@ class Client:
             raise Unusable("no answer in time") from None
         except httpx.HTTPError as error:
             raise Unusable(f"no answer: {type(error).__name__}") from None
-        return Document(body.decode(errors="replace"), response.headers.get("cache-control"))
+        return bytes(body), response.headers
 
     def _left(self) -> float:
         left = self._until - time.monotonic()

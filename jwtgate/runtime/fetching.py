@@ -1,4 +1,4 @@
-"""Fetches the JWK Sets of issuers, one thread each, never in a request's way.
+"""Fetches the JWK Sets of issuers, one thread each, never in a request's way; their status lists likewise.
 
 Whatever comes that is no usable set is a failure, and the last good set stays. When to fetch stands in ``core.key_fetching``,
 how a document comes in ``documents``, what is done with keys in ``key_desk``. An issuer alone is enough: its metadata name the
@@ -18,6 +18,7 @@ from jwtgate.core.key_fetching import KeyFetching, lifetime_of
 from jwtgate.core.keyring import build
 from jwtgate.core.keys import AWAITED_SECONDS, KeyRing, KeysAwaited, KeysDue, named
 from jwtgate.errors import KeysUnavailable, SettingsError
+from jwtgate.runtime.list_fetching import ListRun
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
@@ -49,15 +50,18 @@ class Fetcher:
         """Raises: SettingsError: there are keys to fetch, and nothing to fetch them with."""
         self._desk = desk
         self._clock = clock
-        self._runs: tuple[_Run, ...] = ()
+        self._runs: tuple[_Run | ListRun, ...] = ()
         self._made = self._planned()
         if self._made and find_spec("httpx") is None:
-            raise SettingsError("JWTGATE_JWKS_URL, and an issuer that is asked for its keys, need: pip install 'jwtgate[jwks]'")
+            wanting = "JWTGATE_JWKS_URL, JWTGATE_STATUS_FROM, and an issuer that is asked for its keys,"
+            raise SettingsError(f"{wanting} need: pip install 'jwtgate[jwks]'")
 
-    def _planned(self) -> tuple[_Run, ...]:
-        """From here on requests find that these keys are still to come."""
+    def _planned(self) -> tuple[_Run | ListRun, ...]:
+        """From here on requests find that these keys and lists are still to come."""
         policies = self._desk.policies.values()
-        return tuple(_Run(policy, policy.published, self._desk, self._clock) for policy in policies if policy.published)
+        runs = [_Run(policy, policy.published, self._desk, self._clock) for policy in policies if policy.published]
+        lists = [ListRun(policy, policy.lists, self._desk.view, self._clock) for policy in policies if policy.lists]
+        return (*runs, *lists)
 
     @property
     def is_started(self) -> bool:
@@ -71,7 +75,7 @@ class Fetcher:
             for run in self._made:
                 run.start()
         except RuntimeError as error:
-            logger.warning("no thread to fetch keys (%s): tokens under published keys get 503", error)
+            logger.warning("no thread to fetch keys (%s): tokens under published keys, or with a status list, get 503", error)
 
     def stop(self) -> None:
         """Waits for nobody: a fetch that is under way changes nothing any more."""

@@ -27,7 +27,7 @@ class KeyDesk:
     ) -> None:
         """Args: policies: the gate's own, to be given their keys. configured: the keys of its settings."""
         self.policies = policies
-        self._view = view
+        self.view = view
         self._lock = threading.Lock()
         self._fetched: dict[str | None, KeyRing] = {}
         self.configure(configured)
@@ -52,4 +52,4 @@ class KeyDesk:
         for issuer, policy in self.policies.items():
             fetched = self._fetched.get(issuer)
             policy.turn_to(self._configured[issuer] if fetched is None else self._configured[issuer].joined(fetched))
-        self._view.turn_to(frozenset[bytes]().union(*(policy.wide_handles for policy in self.policies.values())))
+        self.view.turn_to(frozenset[bytes]().union(*(policy.wide_handles for policy in self.policies.values())))

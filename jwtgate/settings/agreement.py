@@ -93,6 +93,7 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     """
     given = {name for name, value in values.items() if value is not None} | set(mistaken)
     yield from _keys(values, given)
+    yield from _lists(values, given)
     yield from _cookies(values)
     yield from _times(values)
     yield from _memories(values)
@@ -112,6 +113,16 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
         yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
+
+
+def _lists(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
+    address = values.get("status_lists")
+    if address is None:
+        return
+    if "endpoints" not in given:
+        yield sentence("JWTGATE_STATUS_LISTS", "is set without JWTGATE_ENDPOINTS, so nobody can ask", "both, or neither")
+    if address.startswith("http://") and not values.get("jwks_http"):
+        yield sentence("JWTGATE_STATUS_LISTS", "is of http", "https, or JWTGATE_JWKS_HTTP=1 for development")
 
 
 def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ MOST_VALUES = 16
 
 NAME = Text("a claim name", CLAIM_NAME)
 AUDIENCE_CLAIM = NAME
-ADMITS = Choice(("access", "id"))
+ADMITS = Choice(("access", "id", "none"))
 
 KINDS = ("scopes", "sid", "jti", "client_id")
 

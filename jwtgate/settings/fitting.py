@@ -66,7 +66,7 @@ def fit(top: Mapping[str, Any], own: Mapping[str, Any], label: str, *, is_ours: 
     if is_ours and is_provider:
         allowed = "keys that verify: nobody but the provider makes its tokens"
         mistakes.append(sentence(_named(label, "preset"), f"is {name!r} beside a private key", allowed))
-    is_mapped = profile is not None and (bool(profile.names) or profile.admits == "id")
+    is_mapped = profile is not None and (bool(profile.names) or profile.admits != "access")
     return Fitted(rules, profile, is_provider or is_mapped, tuple(mistakes))
 
 
@@ -148,8 +148,11 @@ def _of_profile(profile: Profile | None, rules: Mapping[str, Any], label: str, *
         yield sentence(
             _named(label, "audience"), "is *, and ID tokens are admitted", "your client ids: they are whom one is for"
         )
-    if is_ours and (profile.names or profile.admits == "id"):
-        member = "admits" if profile.admits == "id" else "claims"
+    if profile.admits == "none" and not any(rules.get(name) for name in ("logout_audience", "events_audience")):
+        allowed = "one of them: an issuer whose tokens are not admitted is there to tell of something"
+        yield sentence(_named(label, "admits"), "is none without logout_audience or events_audience", allowed)
+    if is_ours and (profile.names or profile.admits != "access"):
+        member = "admits" if profile.admits != "access" else "claims"
         allowed = "scopes alone in claims, and access tokens: those that are issued here have their registered names"
         yield sentence(_named(label, member), "is set beside a private key", allowed)
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.keyring import build
 from jwtgate.core.keys import KeyRing
 from jwtgate.core.policy import IssuerPolicy, Published
+from jwtgate.core.statuses.claim import ListRules
 from jwtgate.settings.allowed import Kind, Unfit, sentence
 from jwtgate.settings.claim_kinds import ADMITS, AUDIENCE_CLAIM, MAPPING, REQUIRE_VALUES
 from jwtgate.settings.files import key_set_text, pem_text, read_text
 from jwtgate.settings.fitting import fit
 from jwtgate.settings.presets import PRESET, default_issuer_of, spellings_of
+from jwtgate.settings.urls import origin_of
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     AUDIENCE,
@@ -34,6 +36,7 @@ from jwtgate.settings.vocabulary import (
     PRIVATE_KEYS,
     REQUIRE,
     SECRET,
+    STATUS_FROM,
     TYP,
 )
 
@@ -50,6 +53,7 @@ MEMBERS: dict[str, Kind] = {
     "public_key": PEM,
     "jwks_file": JWKS_FILE,
     "jwks_url": JWKS_URL,
+    "status_from": STATUS_FROM,
     "audience": AUDIENCE,
     "algorithms": ALGORITHMS,
     "typ": TYP,
@@ -184,6 +188,7 @@ class Policies:
             events_audience=rules.get("events_audience"),
             marks_sessionless=rules["hears"],
             profile=fitted.profile,
+            lists=self._lists(rules, label),
         )
 
     def _published(self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str) -> Published | None:
@@ -200,6 +205,20 @@ class Policies:
             self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
         stale: float = rules["jwks_stale"]
         return Published(url, is_discovered, rules.get("algorithms"), label, stale, is_plain, rules.get("key_issuers"))
+
+    def _lists(self, rules: Mapping[str, Any], label: str) -> ListRules | None:
+        """Whose status lists are consulted about tokens of the issuer."""
+        wanted: Sequence[str] | None = rules.get("status_from")
+        if wanted is None:
+            return None
+        name = f"{label}.status_from" if label else "JWTGATE_STATUS_FROM"
+        origin = origin_of(str(rules.get("issuer")))
+        if "issuer" in wanted and origin is None:
+            self.mistakes.append(sentence(name, "says issuer, and the issuer is no URL", "the URLs of its lists"))
+        prefixes = tuple(origin or "" if each == "issuer" else each for each in wanted)
+        if not rules.get("jwks_http") and any(each.startswith("http://") for each in prefixes):
+            self.mistakes.append(sentence(name, "is fetched by http", "https, or JWTGATE_JWKS_HTTP=1 for development"))
+        return ListRules(prefixes, rules["jwks_stale"])
 
     def _ring(
         self, rules: Mapping[str, Any], keys: Mapping[str, str], label: str, published: Published | None
@@ -262,4 +281,9 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     if not entries:
         given = {name: value for name, value in values.items() if value is not None}
         policies.add(values, given, {name: given[name] for name in READERS if name in given})
+    signers = [each.keys.signer for each in policies.by_issuer.values() if each.keys.signer is not None]
+    if values.get("status_lists") and policies.by_issuer and (not signers or signers[0].derives):
+        found = "is set, and no key signs lists" if signers else "is set, and no key signs"
+        allowed = "a private key beside it, or a secret without JWTGATE_DERIVED_KEYS"
+        policies.mistakes.append(sentence("JWTGATE_STATUS_LISTS", found, allowed))
     return policies

@@ -52,6 +52,8 @@ from jwtgate.settings.vocabulary import (
     RESOURCE,
     RESOURCE_SCOPES,
     SECRET,
+    STATUS_FROM,
+    STATUS_LISTS,
     STORE,
     TEN_YEARS_SECONDS,
     TRUSTED_PROXIES,
@@ -108,6 +110,9 @@ class Settings:
     )
     jwks_stale: float = _row(3600.0, Number(0, 604800), "Seconds a fetched set outlives its lifetime while no other comes.")
     jwks_http: bool = _row(False, Flag(), "1: keys may come by plain http, for development.")
+    status_from: Sequence[str] | None = _row(
+        None, STATUS_FROM, "Where status lists may stand that tokens name: issuer, or URLs; unset: a claim status says nothing."
+    )
     algorithms: Sequence[str] | None = _row(
         None, ALGORITHMS, "Allow-list of algorithms; unset: from the keys. none is an error."
     )
@@ -116,7 +121,7 @@ class Settings:
         None, AUDIENCE, "Any of them matches; unset: a token that has aud is refused; * accepts all."
     )
     issuers: str | os.PathLike[str] | Sequence[Mapping[str, Any]] | None = _row(
-        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, algorithms."
+        None, Issuers(), "JSON list or path: several issuers, each with its keys, audience, preset, claims; one may sign."
     )
     preset: str | None = _row(None, PRESET, "The identity provider by its name: what its tokens are like.")
     require: Sequence[str] = _row(("exp",), REQUIRE, "Claims that must be present.")
@@ -183,6 +188,10 @@ class Settings:
         None, Whole(1, 1_000_000_000), "Requests per process after which a session's access token is replaced."
     )
     endpoints: str | None = _row(None, ENDPOINTS, "Mounts the endpoints under this path, for example /auth.")
+    status_lists: str | None = _row(
+        None, STATUS_LISTS, "Public URL of ENDPOINTS/status: issued tokens name a status list there."
+    )
+    status_ttl: float = _row(30.0, Number(1, 3600), "Seconds for which others may use a status list of ours.")
     clients: Sequence[str] | None = _row(
         None, CLIENTS, "Who may introspect and revoke: client_id:SHA-256 of its secret in hex."
     )

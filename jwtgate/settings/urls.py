@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from jwtgate.core.statuses.claim import is_plain_address
 from jwtgate.settings.allowed import Unfit, later
 
 if TYPE_CHECKING:
@@ -23,8 +24,10 @@ __all__ = [
     "normal_journal",
     "normal_key_url",
     "normal_origin",
+    "normal_prefix",
     "normal_resource",
     "normal_store",
+    "origin_of",
 ]
 
 MASK = "***"
@@ -119,6 +122,21 @@ def normal_key_url(url: str) -> str:
     if UNSAFE.search(url) or parts is None or parts.scheme not in ("https", "http") or not parts.hostname or parts.fragment:
         raise Unfit(f"is {mask_url(url)!r}")
     return url
+
+
+def normal_prefix(url: str) -> str:
+    """Raises: Unfit: no http or https URL that every reader takes alike, or one with a query or a slash at its end."""
+    if not is_plain_address(url) or "?" in url or url.endswith("/") or origin_of(url) is None:
+        raise Unfit(f"is {mask_url(url)!r}")
+    return url
+
+
+def origin_of(url: str) -> str | None:
+    """The origin of an http or https URL (RFC 6454 §4), as the URL spells it; None where it has none, or user-info."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
+        return None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _scheme(url: str) -> str:

@@ -13,6 +13,7 @@ from jwtgate.settings.urls import (
     normal_journal,
     normal_key_url,
     normal_origin,
+    normal_prefix,
     normal_resource,
     normal_store,
 )
@@ -48,6 +49,8 @@ __all__ = [
     "RESOURCE",
     "RESOURCE_SCOPES",
     "SECRET",
+    "STATUS_FROM",
+    "STATUS_LISTS",
     "STORE",
     "TEN_YEARS_SECONDS",
     "TRUSTED_PROXIES",
@@ -106,10 +109,29 @@ def _normal_network(network: str) -> str:
         raise Unfit("is no address or network") from None
 
 
+def _normal_list_address(address: str) -> str:
+    return address if address == "issuer" else normal_prefix(address)
+
+
 SECRET = Text("text at least as long as the hash (HS256: 32 bytes, HS384: 48, HS512: 64)", pattern=ANY_TEXT, is_shown=False)
 PEM = Text("PEM text (-----BEGIN …) or the path of a PEM file", pattern=ANY_TEXT, is_shown=False, is_path=True)
 PRIVATE_KEYS = Text("the path of a JWK Set file with private keys, or of a folder of such files", is_shown=False, is_path=True)
 JWKS_FILE = Text("the path of a JWK Set file (RFC 7517 §5)", is_shown=False, is_path=True)
+
+STATUS_FROM = Texts(
+    Text(
+        "issuer (the origin of the issuer's own URL) and https URLs under which its lists stand (http only under "
+        "JWTGATE_JWKS_HTTP=1)",
+        is_shown=False,
+        normal=_normal_list_address,
+    ),
+    most=16,
+)
+STATUS_LISTS = Text(
+    "the public https URL of {ENDPOINTS}/status, without a slash at its end (http only under JWTGATE_JWKS_HTTP=1)",
+    is_shown=False,
+    normal=normal_prefix,
+)
 
 JWKS_URL = Text("an https URL (http only under JWTGATE_JWKS_HTTP=1)", is_shown=False, normal=normal_key_url)
 

@@ -156,7 +156,7 @@ def test_demo_without_its_extra_prints_the_pip_line(capsys, monkeypatch):
 
 def test_modules_looked_for_are_those_of_the_extras():
     assert set(entry.MODULES) == extra("cli")
-    assert {*commands.DEMO_MODULES, "jwtgate[cli]"} == extra("demo")
+    assert {*commands.DEMO_MODULES, "jwtgate[cli]", "jwtgate[jwks]"} == extra("demo") | extra("jwks")
     assert "jwtgate[cli]" in extra("test")
 
 
@@ -178,14 +178,14 @@ except SystemExit as ended:
 
 @pytest.mark.parametrize("once", [True, False])
 def test_demo_returns_the_status_of_the_show(monkeypatch, once):
-    monkeypatch.setattr("jwtgate.demo.show.run", lambda *, once: 7 if once else 8)
+    monkeypatch.setattr("jwtgate.demo.show.run", lambda *, once, idp: 7 if once else 8)
     assert main(["demo", *(["--once"] if once else [])]) == (7 if once else 8)
 
 
 def raising(error):
     """A show that goes wrong."""
 
-    def run(*, once):
+    def run(*, once, idp):
         raise error
 
     return run

@@ -179,3 +179,10 @@ def test_ruling_that_nobody_of_ours_wrote_is_told_as_such() -> None:
     (event,) = said(reader(), entry(6, ruling=b"\x1bjunk"), after=at(6))
     assert event.words.endswith("not readable")
     assert event.told["ruling"] is None
+
+
+def test_dated_cut_off_is_told_in_words() -> None:
+    """A provider's logout, by its own time."""
+    ruling = Ruling(cut_at=NOW - 30, until=NOW + 60)
+    (event,) = said(reader(), entry(6, ruling=ruling.encode()), after=at(6))
+    assert f"dead what began by {moment(NOW - 30)}" in event.words and "cut_at" in str(event.as_dict())

@@ -12,7 +12,8 @@ from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
 from jwtgate.core.hearing import Hearing
-from jwtgate.core.rules import Rules, Tally
+from jwtgate.core.rules import Rules
+from jwtgate.core.tally import Tally
 from jwtgate.errors import JWTGateError, StoreUnavailable
 
 __all__ = ["NOW", "OWN", "PROVIDER", "HearingWorld"]

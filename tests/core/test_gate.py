@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,11 @@ from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd
-from jwtgate.core.rules import Rules, Tally
-from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
+from jwtgate.core.rules import Rules
+from jwtgate.core.rulings import CutOff, Ruling, Toggle
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import (
     BadSignature,
@@ -387,6 +391,28 @@ def test_refuse_is_503() -> None:
     """The default: never 401 for the store's fault."""
     with pytest.raises(StoreUnavailable):
         lapsed("refuse").decide(answer=DOWN)
+
+
+def test_503_for_the_stores_fault_leaves_nothing_to_the_collector() -> None:
+    """While a store is down every request gets one: what it held is free at once, and no pause of the collector follows."""
+
+    class Held:
+        """What the frame of a request holds."""
+
+    def request() -> weakref.ref[Held]:
+        held, plan = Held(), lapsed("refuse").decision.decide(TOKEN, "header")
+        next(plan)
+        try:
+            plan.throw(StoreUnavailable("down"))
+        except StoreUnavailable:
+            return weakref.ref(held)
+        raise AssertionError("admitted")
+
+    gc.disable()
+    try:
+        assert request()() is None
+    finally:
+        gc.enable()
 
 
 def test_cached_goes_on_with_what_was_admitted() -> None:

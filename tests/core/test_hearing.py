@@ -23,7 +23,7 @@ from provider_tokens import (
 
 from jwtgate.core.effects import LookUp, Pause, Write
 from jwtgate.core.hearing import ANSWER_SECONDS, KEYS_SECONDS
-from jwtgate.core.history import Worker
+from jwtgate.core.history import NotDurable, Worker
 from jwtgate.core.keys import KeyRing, KeysDue
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling
@@ -129,7 +129,9 @@ def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None
 
 def test_other_deployments_carry_no_further_handle() -> None:
     """Only where a provider may tell of the end of a session."""
-    entries = [{name: value for name, value in entry.items() if "_audience" not in name} for entry in issuers()]
+    entries = [
+        {name: value for name, value in entry.items() if "_audience" not in name and name != "admits"} for entry in issuers()
+    ]
     policies = HearingWorld(issuers=entries).policies
     assert not any(policy.marks_sessionless for policy in policies.values())
     assert all(policy.marks_sessionless for policy in HearingWorld().policies.values())
@@ -185,6 +187,25 @@ def test_failed_write_is_not_remembered_as_done(world: HearingWorld) -> None:
         world.logout(token)
     world.store.is_down = False
     assert world.logout(token) is not None and not world.is_live(access(sid="s1"))
+
+
+@pytest.mark.parametrize("is_store_up", [True, False])
+def test_write_that_is_not_durable_is_done_again_when_it_is_told_again(world: HearingWorld, is_store_up: bool) -> None:
+    """JWTGATE_DURABILITY, and a journal that does not answer: 503, and then not the success that it was not."""
+    token = logout()
+    plan = world.hearing.logout(token)
+    effect = plan.send(world.answer(next(plan)))
+    assert isinstance(effect, Write)
+    written = world.answer(effect)
+    lifting = plan.throw(NotDurable(written, "no replica has it"))
+    assert isinstance(lifting, Write)
+    with pytest.raises(NotDurable):
+        if is_store_up:
+            plan.send(world.answer(lifting))
+        else:
+            plan.throw(StoreUnavailable("gone"))
+    assert not world.is_live(access(sid="s1"))
+    assert (world.logout(token) is not None) is is_store_up
 
 
 def test_two_at_once_come_to_the_same(world: HearingWorld) -> None:
@@ -447,6 +468,7 @@ def test_own_issuer_may_be_the_provider() -> None:
     pair, plain, other = world.start(link=policy_of_both), world.start(), world.start("bob")
     world.later(10)
     late = world.start()
+    pair, plain = world.refresh(pair), world.refresh(plain)  # after the logout, which is not told yet
     world.logout(logout(sub="alice", sid=LACKING, iat=NOW + 5, exp=NOW + 99))
     assert [world.is_live(each.access_token) for each in (pair, plain, late, other)] == [False, False, True, True]
     for each in (pair, plain):
@@ -529,6 +551,32 @@ def test_old_style_subjects_are_understood(world: HearingWorld) -> None:
     bare = {"user": {"subject_type": "iss_sub", "iss": PROVIDER, "sub": "u3"}}
     assert world.events(event(jti="e3", sub_id=LACKING, events={SESSION_REVOKED: {"subject": bare}})) is not None
     assert not world.is_live(access(sub="u3"))
+
+
+def test_partner_that_issues_tokens_speaks_of_its_own_alone() -> None:
+    """It may log out its users; ours and those of other issuers are none of its business. An application may say otherwise."""
+    entries = issuers()
+    entries[1] |= {"events_audience": "shop-api"}
+    world = HearingWorld(issuers=entries)
+    pair = world.start("u1")
+    told = {"iss": PROVIDER, "key": "p256", "alg": "ES256"}
+    for number, who in enumerate((subject("u1", OWN), {"format": "jwt_id", "iss": OWN, "jti": claims_of(pair)["jti"]})):
+        assert world.events(event(jti=f"e{number}", sub_id=who, **told)) is None
+    assert world.writes()[1:] == [] and world.is_live(pair.access_token)
+    assert world.events(event(jti="own", **told)) is not None and not world.is_live(access())
+    world.mapper = lambda _: (OWN, "u1")
+    world.later(2)
+    world.events(event(jti="mapped", iat=NOW + 2, sub_id=subject("u1", OWN), **told))
+    assert not world.is_live(pair.access_token)
+
+
+def test_transmitter_without_tokens_has_no_subjects_itself(world: HearingWorld) -> None:
+    """What it calls its own only the application can tell, as with Google's events."""
+    own = subject("g1", "https://ssf.example/")
+    assert world.events(event(sub_id=own)) is None
+    world.mapper = lambda _: (PROVIDER, "u1")
+    world.events(event(jti="e2", sub_id=own))
+    assert not world.is_live(access())
 
 
 @pytest.mark.parametrize("format_", ["email", "phone_number", "account", "did", "uri", "something_new", "iss_sub"])

@@ -9,9 +9,10 @@ import pytest
 from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.effects import Looked, LookUp
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Epoch, Facts, LogEnd
 from jwtgate.core.issuance import Issuer
-from jwtgate.core.rulings import CutOff, Ruling, Toggle, digest_of
+from jwtgate.core.rulings import CutOff, Ruling, Toggle
 from jwtgate.errors import SettingsError, SubjectSuspended
 from jwtgate.settings import Settings
 

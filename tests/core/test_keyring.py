@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import datetime
+import gc
 import json
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ from keymaking import ALGORITHMS, SECRET, Pair
 
 from jwtgate.core.key_material import public_key_of, read_jwk, thumbprint_of
 from jwtgate.core.keyring import Built, KeyRing, build
-from jwtgate.errors import UnknownKey
+from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,6 +162,28 @@ def test_unknown_kid_is_refused_where_kids_are_in_use(pairs: Pairs) -> None:
     for kid in ("b", "A", "", "a "):
         with pytest.raises(UnknownKey):
             ring.candidates("RS256", kid)
+
+
+def test_refusal_in_doubt_leaves_nothing_to_the_collector() -> None:
+    """Anybody can invent kids: what such a request held is free at once, and no pause of the collector meets another one."""
+    ring = KeyRing((), doubts=lambda _: KeysUnavailable("being fetched"), is_whole=False)
+
+    class Held:
+        """What the frame of a request holds."""
+
+    def request() -> weakref.ref[Held]:
+        held = Held()
+        try:
+            ring.candidates("ES256", "invented")
+        except KeysUnavailable:
+            return weakref.ref(held)
+        raise AssertionError("not refused")
+
+    gc.disable()
+    try:
+        assert request()() is None
+    finally:
+        gc.enable()
 
 
 def test_token_without_kid_needs_exactly_one_fitting_key(pairs: Pairs) -> None:
@@ -478,6 +502,29 @@ def test_fetched_set_that_names_our_key_takes_nothing_from_it(pairs: Pairs) -> N
         with pytest.raises(UnknownKey):
             joined.candidates("ES256", "their-next")
         assert not joined.candidates("RS256", "theirs").is_own
+
+
+def test_foreign_ring_verifies_and_nothing_else(pairs: Pairs) -> None:
+    """A partner who shares a secret signs nothing in our name, and no stamp of his is believed."""
+    own = ring_of(build(secret=SECRET, public_key=pairs["p256"].public_pem))
+    foreign = own.foreign()
+    assert foreign.signer is None and foreign.algorithms == own.algorithms
+    assert [(key.kid, key.algorithm, key.handle) for key in foreign.keys] == [(k.kid, k.algorithm, k.handle) for k in own.keys]
+    key, was = foreign.candidates("HS256", None), own.candidates("HS256", None)
+    assert (was.is_own, key.is_own) == (True, False)
+    assert key.verify(b"input", ALGORITHMS["HS256"].sign(b"input", SECRET.encode()))
+
+
+@pytest.mark.parametrize("issuer", ["https://as/{tenant}", "https://as/one", None, 5, ["https://as/one"], "https://as/two"])
+def test_key_of_another_issuer_is_skipped(issuer: object, pairs: Pairs) -> None:
+    """Where it is asked whose a key is; one that says nothing is its publisher's."""
+    members = {} if issuer is None else {"issuer": issuer}
+    text = set_of(jwk_of(pairs["rsa"], kid="r"), jwk_of(pairs["p256"], kid="p", **members))
+    asked = frozenset({"https://as/{tenant}", "https://as/one"})
+    for is_fetched in (False, True):
+        ring = ring_of(build(jwks=text, key_issuers=asked, is_fetched=is_fetched))
+        assert ("ES256" in ring.algorithms) is (issuer in ("https://as/{tenant}", "https://as/one", None))
+        assert "ES256" in ring_of(build(jwks=text, is_fetched=is_fetched)).algorithms
 
 
 def test_private_rsa_member_without_its_primes_costs_nothing() -> None:

@@ -103,3 +103,18 @@ def test_replaced_entry_leaves_no_handle_behind() -> None:
     tokens.insert(b"1", admitted(b"b"))
     tokens.evict(b"a")
     assert tokens.get(b"1") is not None
+
+
+def test_entries_are_told_by_handle_and_removed_one_by_one() -> None:
+    """Only the very entry that was told: one that took its place under the same key stays."""
+    tokens = AdmittedTokens(9)
+    one, other, later = (admitted(b"list") for _ in range(3))
+    tokens.insert(b"1", one)
+    assert tokens.under(b"list") == [(b"1", one)] and tokens.under(b"none") == []
+    tokens.insert(b"2", other)
+    assert sorted(key for key, _ in tokens.under(b"list")) == [b"1", b"2"]
+    tokens.insert(b"2", later)
+    tokens.remove(b"2", other)
+    tokens.remove(b"3", other)
+    tokens.remove(b"1", one)
+    assert tokens.under(b"list") == [(b"2", later)]

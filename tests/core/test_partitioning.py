@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jwtgate.core.handles import BUILT_IN_KINDS, DIGEST_BYTES, digest_of
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
-from jwtgate.core.rulings import BUILT_IN_KINDS, DIGEST_BYTES, digest_of
 
 COUNTS = st.integers(1, 1024)
 

@@ -17,7 +17,7 @@ from jwtgate.core.possession import Bond, Possession, bond_of
 from jwtgate.core.possession_errors import InvalidProof, NonceNeeded, ReplayedProof, WrongHolder
 from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import AHEAD_SECONDS, ProofRules
-from jwtgate.core.rules import Tally
+from jwtgate.core.tally import Tally
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Credential, DPoPCredential, Request
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keymaking import SECRET, craft
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.keyring import build
 from jwtgate.core.parsing import ParsedToken, parse
-from jwtgate.core.policy import IssuerPolicy
+from jwtgate.core.policy import IssuerPolicy, client_of
 from jwtgate.core.profile import Profile
-from jwtgate.core.rulings import digest_of
 from jwtgate.core.tokens import to_token, to_unverified_token
 from jwtgate.core.verification import check_claims, handles_of, screen, verify_signature
 from jwtgate.errors import InvalidToken, MalformedToken, WrongAudience, WrongIssuer, WrongType
@@ -258,6 +258,19 @@ def test_other_spelling_is_the_same_issuer() -> None:
             screen(parsed_with(iss=iss), {ISSUER: policy}, NOW)
     with pytest.raises(WrongIssuer):
         screen(parsed_with(iss=None), {ISSUER: policy}, NOW)
+
+
+def test_client_is_found_wherever_its_issuer_says_it() -> None:
+    """RFC 7009 §2.1 asks it of tokens that nobody has verified; of an issuer that is not configured the registered claim."""
+    policy = policy_of(names=(("client_id", (("azp",),)),), spellings=frozenset({"issuer.example"}))
+    policies = {ISSUER: policy}
+    assert client_of(parsed_with(azp="web", client_id="no").claims, policies) == "web"
+    assert client_of(parsed_with(iss="issuer.example", azp="web").claims, policies) == "web"
+    assert client_of(parsed_with().claims, policies) is None
+    assert client_of(parsed_with(iss="https://other", azp="web", client_id="c").claims, policies) == "c"
+    assert client_of(parsed_with(client_id="c").claims, {None: PLAIN}) == "c"
+    with pytest.raises(MalformedToken):
+        client_of(parsed_with(azp=5).claims, policies)
 
 
 JSON = st.recursive(

@@ -495,7 +495,7 @@ def test_r2_request_uses_a_look_up_sent_after_it_began(monkeypatch) -> None:
 class FillsLate(View):
     """Without R3: what was ruled meanwhile is not looked at."""
 
-    def admit(self, key, entry, facts, handles, now) -> bool:
+    def admit(self, key, entry, facts, handles, now, listed=None) -> bool:
         self.admitted.insert(key, entry)
         return True
 

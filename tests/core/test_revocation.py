@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import jwt
 import pytest
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.revocation import MARGIN_SECONDS, Targets
-from jwtgate.core.rulings import Change, digest_of
+from jwtgate.core.rulings import Change
 from jwtgate.errors import BadSignature, InvalidToken, MalformedToken, UnknownKey, WrongIssuer
 from jwtgate.settings import Settings
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.healing import outlasts
-from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, digest_of, merge, supersede
+from jwtgate.core.rulings import Change, CutOff, Issued, Ruling, Toggle, merge, supersede
 
 NOW, OLD, OLDER = "E-current__", "E-old______", "E-older____"
 CUT_AT = 1000.25

@@ -188,6 +188,23 @@ def test_logout_token_is_never_admitted(name: str) -> None:
             screen(parse(GOOD_LOGOUTS[name], 8192), policies, NOW)
 
 
+@pytest.mark.parametrize("admits", ["none", "id", "access"])
+def test_what_an_issuer_tells_is_heard_whatever_of_it_is_admitted(admits: str) -> None:
+    """An application with sessions of its own may want the provider's logouts and none of its tokens."""
+    entry = {**issuers()[1], "admits": admits, "audience": [RECEIVER, CLIENT]}
+    assert heard(logout(), issuers=[entry], endpoints="/auth").policy.issuer == PROVIDER
+    if admits == "none":
+        policies = Settings(issuers=[entry], endpoints="/auth").policies
+        for text in (
+            access(),
+            access(typ="ID"),
+            logout(),
+            token({}, {"iss": PROVIDER, "exp": NOW + 9, "aud": CLIENT, "sub": "u", "iat": NOW}),
+        ):
+            with pytest.raises(InvalidToken, match="no token of this issuer"):
+                screen(parse(text, 8192), policies, NOW)
+
+
 def test_provider_without_our_names_tells_nobody() -> None:
     """The variable is named for the operator; AUDIENCE never serves in its place."""
     entry = {**issuers()[1], "audience": [RECEIVER, CLIENT]}
@@ -310,7 +327,7 @@ def test_bad_event_token_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD_EVENTS)
 def test_event_token_is_never_admitted_nor_a_logout_token(name: str) -> None:
     """Threat 6."""
-    entry = {**issuers()[2], "audience": "*", "logout_audience": RECEIVER}
+    entry = {**issuers()[2], "audience": "*", "logout_audience": RECEIVER, "admits": "access"}
     for typ in (None, "at+jwt", "JWT"):
         policies = Settings(issuers=[entry], typ=typ, require=("iss",)).policies
         with pytest.raises(InvalidToken):

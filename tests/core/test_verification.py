@@ -20,11 +20,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keymaking import SECRET, Pair, craft, segment
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.keyring import build
 from jwtgate.core.keys import Key, KeyRing
 from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.policy import ANY_AUDIENCE, IssuerPolicy
-from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.rulings import Issued
 from jwtgate.core.signing import sign
 from jwtgate.core.verification import (
     check_claims,

@@ -26,12 +26,14 @@ from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.core.gate import Decision
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Watch
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
-from jwtgate.core.rules import Rules, Tally
-from jwtgate.core.rulings import Issued, Ruling, digest_of, merge
+from jwtgate.core.rules import Rules
+from jwtgate.core.rulings import Issued, Ruling, merge
+from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, Revoked, StoreUnavailable
 from jwtgate.runtime.health import Health

@@ -94,6 +94,20 @@ def test_demo_shows_every_revocation_and_the_outage_and_ends_with_0(start):
     assert re.search(r"Held: \d+ requests to four workers", printed)
 
 
+def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worker(start):
+    demo = start("--idp", "--once")
+    printed = demo.end()
+    assert demo.process.returncode == 0, printed
+    assert "a small OpenID provider of this demo" in printed
+    assert printed.count("refused: none") == 4
+    for title in ("alice's session on her phone", "bob's session"):
+        assert f"Revoked: {title}, at the identity provider" in printed
+    assert printed.count("and after the receipt: never") == 2 * 4
+    assert printed.count("effective_everywhere=True, workers=4") == 2
+    assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 2
+    assert re.search(r"Held: \d+ requests to four workers", printed)
+
+
 @pytest.mark.parametrize(("moment", "number"), [("Starting Valkey", signal.SIGTERM), ("Revoked: one session", signal.SIGINT)])
 def test_interrupted_demo_leaves_nothing_running(start, moment, number):
     demo = start("--once")

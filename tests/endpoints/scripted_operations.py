@@ -20,6 +20,7 @@ from jwtgate.core.effects import Pause
 from jwtgate.core.exemption import Exemption, is_preflight
 from jwtgate.core.extraction import Extraction
 from jwtgate.core.lru import Admitted
+from jwtgate.core.statuses.published import Published
 from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import Endpoints
@@ -32,6 +33,7 @@ REFRESH_COOKIE = "__Secure-refresh_token"
 CLIENT, CLIENT_SECRET = "rs+1", "s3cr:t&é"
 ISSUER = "https://login.example"
 
+LIST = "AbC-_123xyz.h1700000000.0"
 LAPTOP, PHONE, BOBS = "laptop-sid", "phone-sid", "bobs-sid"
 SESSIONS = {
     sid: Session(sid, sub, device, "192.0.2.7", None, 1000.0, 2000.5, 9000.75)
@@ -155,6 +157,10 @@ class ScriptedOperations:
     def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Any:
         yield from self._ask("end_by_refresh_token", refresh_token, wait)
         return LATER if refresh_token in REFRESH_TOKENS else None
+
+    def status_list(self, name: str) -> Any:
+        yield from self._ask("status_list", name)
+        return Published("a.list.token", "tag", 9.0, 4) if name == LIST else None
 
     def revoke_token(self, token: str, *, wait: bool) -> Any:
         yield from self._ask("revoke_token", token, wait)

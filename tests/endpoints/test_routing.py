@@ -40,22 +40,28 @@ METHODS = {
     "/jwks.json": "GET",
     "/backchannel-logout": "POST",
     "/events": "POST",
+    "/status/x": "GET",
 }
 FOR_CLIENTS = ("/introspect", "/revoke")
+FOR_LISTS = ("/status/x",)
 
 
 def find(method: str, path: str | None, *headers: tuple[str, str], raw_path: bytes | None = None, **more: Any) -> Any:
     """The endpoint of a request, or None."""
-    return endpoints_of(ScriptedOperations(), **more).find(request_of(method, path, *headers, raw_path=raw_path))
+    return endpoints_of(ScriptedOperations(), **{"has_lists": True, **more}).find(
+        request_of(method, path, *headers, raw_path=raw_path)
+    )
 
 
 def test_table_is_what_the_interface_lists() -> None:
     """One method a path; forms where something is posted; clients where RFC 7009 and RFC 7662 ask for them."""
-    assert {row.path.replace("{sid}", "x"): row.method for row in TABLE} == METHODS
+    paths = {row: row.path.replace("{sid}", "x").replace("{list}", "x") for row in TABLE}
+    assert {paths[row]: row.method for row in TABLE} == METHODS
     assert len(TABLE) == len(METHODS)
     for row in TABLE:
         assert (row.takes != "nothing") == (row.method == "POST")
-        assert row.is_for_clients == (row.path in FOR_CLIENTS)
+        assert row.is_for_clients == (paths[row] in FOR_CLIENTS)
+        assert row.is_for_lists == (paths[row] in FOR_LISTS)
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -76,7 +82,7 @@ def test_wrong_method_is_405_and_names_the_right_one(path: str, method: str) -> 
     if method in allowed:
         return
     operations = ScriptedOperations()
-    endpoint = endpoints_of(operations).find(request_of(method, f"/auth{path}"))
+    endpoint = endpoints_of(operations, has_lists=True).find(request_of(method, f"/auth{path}"))
     assert endpoint is not None and not endpoint.takes_body
     refused = told(endpoint.answer())
     assert (refused.status, refused.error) == (405, "method_not_allowed")

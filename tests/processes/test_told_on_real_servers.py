@@ -27,6 +27,7 @@ from servers import Server, free_port
 
 import jwtgate.core.key_fetching as key_fetching
 from jwtgate import Gate, Settings
+from jwtgate.errors import Revoked
 from jwtgate.runtime import blocking
 
 pytestmark = pytest.mark.server
@@ -200,3 +201,26 @@ def test_new_key_of_the_provider_is_fetched_for_its_logout(monkeypatch: pytest.M
         teller.rotate()
         receipt = blocking.run(gate.plans.hear_logout(teller.logout_token(time.time())), gate.performer)
         assert receipt is not None and receipt.effective_everywhere
+
+
+def test_logout_over_several_partitions_is_whole(valkey: Server) -> None:
+    """Cut-offs stand in one partition, sessions in another: what is remembered as heard was done in both."""
+    with Teller() as teller:
+        settings = {**teller.settings(valkey.url), "partitions": 4}
+        with closing(Gate(Settings(**settings))) as one, closing(Gate(Settings(**settings))) as other:
+            assert one.ready(20) and other.ready(20)
+            for number in range(8):
+                sid, began = f"p{number}", time.time() - 60
+                dead = [teller.access_token(began, sid=sid), teller.access_token(began, sid=LACKING)]
+                live = teller.access_token(began, sid=f"q{number}")
+                token = teller.logout_token(time.time() - 50 + number, sid=sid)
+                for gate in (one, other):
+                    assert gate.verify(live).subject == "alice" and gate.verify(dead[0]).subject == "alice"
+                receipt = blocking.run(one.plans.hear_logout(token), one.performer)
+                assert receipt is not None and receipt.effective_everywhere
+                for gate in (one, other):
+                    for each in dead:
+                        with pytest.raises(Revoked):
+                            gate.verify(each)
+                    assert gate.verify(live).subject == "alice"
+                assert blocking.run(other.plans.hear_logout(token), other.performer) is None

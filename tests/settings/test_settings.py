@@ -31,6 +31,7 @@ DEFAULTS = {
     "jwks_url": None,
     "jwks_stale": 3600,
     "jwks_http": False,
+    "status_from": None,
     "algorithms": None,
     "issuer": None,
     "audience": None,
@@ -72,6 +73,8 @@ DEFAULTS = {
     "refresh_grace": 30,
     "rotate_after": None,
     "endpoints": None,
+    "status_lists": None,
+    "status_ttl": 30,
     "clients": None,
     "logout_audience": None,
     "events_audience": None,
@@ -106,9 +109,11 @@ NUMBERS = (
     "refresh_grace",
     "rotate_after",
     "dpop_window",
+    "status_ttl",
     "partitions",
 )
 LISTS = (
+    "status_from",
     "algorithms",
     "audience",
     "require",
@@ -360,6 +365,21 @@ def test_each_issuer_calls_us_by_names_of_its_own() -> None:
     assert told == [(("web", "app"), None, True), (("shop",), ("api",), True)]
     (mistake,) = mistakes(secret=None, issuers=[{**entries[0], "logout_audience": "*"}], endpoints="/auth")
     assert mistake.startswith("JWTGATE_ISSUERS[0].logout_audience")
+
+
+def test_issuer_of_which_nothing_is_admitted_tells_something() -> None:
+    """Else it is there for nothing; and it makes no tokens of ours."""
+    entry = {"issuer": "https://a.example", "public_key": public_pem(), "admits": "none"}
+    (mistake,) = mistakes(secret=None, issuers=[entry])
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is none without")
+    (policy,) = Settings(issuers=[{**entry, "events_audience": "api"}], endpoints="/auth").policies.values()
+    assert policy.admits_nothing and policy.audience is None
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    own = {"issuer": "https://a.example", "private_key": key.decode(), "admits": "none", "events_audience": "api"}
+    (mistake,) = mistakes(secret=None, issuers=[own], endpoints="/auth")
+    assert mistake.startswith("JWTGATE_ISSUERS[0].admits is set beside a private key")
 
 
 def test_authorization_of_transmitters_is_a_secret() -> None:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Facts, NotDurable, Watch
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
-from jwtgate.core.rulings import Change, Ruling, digest_of
+from jwtgate.core.rulings import Change, Ruling
 from jwtgate.core.sessions.stored import Guard, SessionChange
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.memory import MemoryStore

@@ -28,7 +28,7 @@ from strategies.serving import SECRET, Device, House, Pair
 from strategies.traffic import Traffic
 
 from jwtgate import Gate, Settings
-from jwtgate.core.revocation import MARGIN_SECONDS
+from jwtgate.core.rulings import MARGIN_SECONDS
 from jwtgate.errors import BadSignature
 
 if TYPE_CHECKING:

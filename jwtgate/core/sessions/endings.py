@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan
-from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import Change
+from jwtgate.core.rulings import MARGIN_SECONDS, Change
 from jwtgate.core.sessions.refresh_tokens import RefreshToken, is_session_id
 from jwtgate.core.sessions.stored import MOST_LISTED, SessionChange
 from jwtgate.errors import GrantError, StoreUnavailable

@@ -127,6 +127,7 @@ class Login:
             seen_at=now,
         )
         written = yield from self._put(put, link)
+        payload = yield from self.issuer.listed(policy, payload, written.stamp)
         access_token = self.issuer.sign(policy, payload, written.stamp)
         return pair_of(access_token, replace(refresh_token, epoch=written.epoch.name), payload)
 

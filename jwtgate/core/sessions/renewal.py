@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
-from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import Change, digest_of
+from jwtgate.core.handles import digest_of
+from jwtgate.core.rulings import MARGIN_SECONDS, Change
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
 
@@ -95,7 +95,10 @@ class Renewal:
         policy = self._policy_of(token)
         if policy is None or token.token_id is None or self._brings_its_own(token, headers) or self.store_is_down():
             return None
-        renewed = self._renewed(policy, token)
+        try:
+            renewed = yield from self._renewed(policy, token)
+        except StoreUnavailable:  # the old one is as good as it was
+            return None
         if renewed is None:
             return None
         handle = digest_of(policy.namespace, "jti", token.token_id)
@@ -129,9 +132,10 @@ class Renewal:
             return any(name.lower() == "set-cookie" and value.partition("=")[0].strip() == ours for name, value in headers)
         return any(name.lower() == ACCESS_TOKEN_HEADER.lower() for name, _ in headers)
 
-    def _renewed(self, policy: IssuerPolicy, token: Token) -> Renewed | None:
+    def _renewed(self, policy: IssuerPolicy, token: Token) -> Plan[Renewed | None]:
         """None: the gate would not admit it, or a browser not keep it: it ends this second, or other keys made it longer."""
         claims = {**token.claims, "jti": self.issuer.draw_token_id()}
+        claims = yield from self.issuer.listed(policy, claims, token.claims["jgp"])
         try:
             text, _ = self.issuer.signed(policy, claims, token.claims["jgp"])
         except ValueError:

@@ -132,7 +132,9 @@ class Rotation:
         payload = self.login.payload(live.record, stored.sid, salted, ends_at)
         if payload["exp"] <= payload["iat"]:
             raise GrantError("the session ends this second")
-        access_token, parsed = self.issuer.signed(self.standing.policy, payload, f"{facts.epoch.name}:{facts.end.position}")
+        stamp = f"{facts.epoch.name}:{facts.end.position}"
+        payload = yield from self.issuer.listed(self.standing.policy, payload, stamp)
+        access_token, parsed = self.issuer.signed(self.standing.policy, payload, stamp)
         handles = session_handles(self.standing.policy, parsed)
         joined = yield from self._joined(parsed, handles, live)
         record = live.record.rotated(successor.digest, facts.at, self.rules.grace_seconds, claims, joined)

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import Clock, ListSessions, Looked, LookUp, Plan
+from jwtgate.core.handles import digest_of
 from jwtgate.core.judgement import readable
-from jwtgate.core.revocation import MARGIN_SECONDS
-from jwtgate.core.rulings import Issued, digest_of
+from jwtgate.core.rulings import MARGIN_SECONDS, Issued
 from jwtgate.core.sessions.record import Record, UnreadableRecord
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE

@@ -14,8 +14,9 @@ from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
 from jwtgate.core.lru import Admitted
-from jwtgate.core.rules import Rules, Tally
+from jwtgate.core.rules import Rules
 from jwtgate.core.signing import sign
+from jwtgate.core.tally import Tally
 from jwtgate.errors import BadSignature, InvalidToken, Revoked, StoreUnavailable
 from jwtgate.messages import TokenPair
 

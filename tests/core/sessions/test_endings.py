@@ -13,7 +13,8 @@ from keymaking import pair_of
 from jwtgate.core.effects import ListSessions, LookUp, Pause, Write
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
-from jwtgate.core.rulings import Change, Ruling, digest_of
+from jwtgate.core.handles import digest_of
+from jwtgate.core.rulings import Change, Ruling
 from jwtgate.core.sessions.endings import Endings
 from jwtgate.errors import GrantError, StoreUnavailable
 

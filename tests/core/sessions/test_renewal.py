@@ -12,11 +12,12 @@ from core.scripted import START, ScriptedClock, Time
 from jwtgate.core.cookies import CookieRules
 from jwtgate.core.effects import Write
 from jwtgate.core.followed import Followed
+from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Epoch, LogEnd, Written
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
-from jwtgate.core.rulings import Change, Ruling, Toggle, digest_of
+from jwtgate.core.rulings import Change, Ruling, Toggle
 from jwtgate.core.sessions.renewal import Renewal, Renewed
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.core.tokens import to_token
