@@ -9,13 +9,13 @@ import jwtgate.core.key_fetching as key_fetching
 from jwtgate.runtime import fetching
 
 SECONDS = {
-    "COOL_DOWN_SECONDS": 0.6,
-    "DEFAULT_LIFETIME_SECONDS": 1.2,
+    "COOL_DOWN_SECONDS": 1.0,
+    "DEFAULT_LIFETIME_SECONDS": 1.5,
     "LEAST_LIFETIME_SECONDS": 0.5,
     "FIRST_PAUSE_SECONDS": 0.2,
     "LONGEST_PAUSE_SECONDS": 1.0,
 }
-FETCH_SECONDS = 1.0
+FETCH_SECONDS = 2.0
 
 
 def hurry() -> None:

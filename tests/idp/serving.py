@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 START_SECONDS = 60.0
-PAUSE_SECONDS = 0.003
+PAUSE_SECONDS = 0.01
 """Between two turns of a connection under load: other tests share the machine."""
 
 WORKERS = 2
@@ -164,6 +164,23 @@ class Site:
 
         wait_until(is_said, f"every worker answers {status}", seconds)
         return said - {status}
+
+    def await_refusal(self, token: str, seconds: float = 60.0) -> set[int]:
+        """Until no worker admits it and each has said 401, once; returns what else was said.
+
+        While a set of keys is older than a cool-down nobody knows whether a key is gone for good: 503 comes in between.
+        """
+        said: set[int] = set()
+        refusing: set[int] = set()
+
+        def is_refused() -> bool:
+            statuses = [answer.status for answer in self.ask(token)]
+            said.update(statuses)
+            refusing.update(number for number, status in enumerate(statuses) if status == 401)
+            return 200 not in statuses and len(refusing) == len(statuses)
+
+        wait_until(is_refused, "every worker refuses it", seconds)
+        return said - {401}
 
 
 @dataclass(frozen=True, slots=True)

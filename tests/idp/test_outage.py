@@ -52,7 +52,7 @@ def test_application_outlives_its_provider_and_starts_before_it(server: str, sit
             provider.start()
             token = provider.log_in("bob", "mobile")
             assert site.await_status(token, 200) <= {503}
-            site.await_status(early, 401)
+            assert site.await_refusal(early) <= {503}
             with Load(site, {"before": token, "another": provider.log_in("carol")}) as load:
                 provider.kill()
                 wait_until(lambda: site.log().count(NOT_FETCHED) >= len(site.probes), "every worker has missed its provider")
@@ -60,7 +60,7 @@ def test_application_outlives_its_provider_and_starts_before_it(server: str, sit
             assert set(load.statuses()) == {200}
             provider.start()
             assert site.await_status(provider.log_in("dave"), 200) <= {401, 503}
-            assert site.await_status(token, 401) <= {200, 503}
+            assert site.await_refusal(token) <= {200, 503}
 
 
 def test_nothing_that_a_provider_answers_loses_its_keys(provider: IdentityProvider, site_of: Callable[..., Site]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,10 +54,8 @@ def test_three_rotations_under_load_refuse_no_good_token_and_every_retired_key(
             load.drop(*tokens)
             old, tokens = tokens, fresh
             provider.lab(keys="retire")
-            retired_at = time.monotonic()
             for token in old.values():
-                assert site.await_status(token, 401) <= {200, 503}
-            assert time.monotonic() - retired_at < 20.0
+                assert site.await_refusal(token) <= {200, 503}
             assert all(kids == coming for kids in site.kids())
     counts = load.statuses()
     record_property("answers", counts)
