@@ -224,7 +224,7 @@ def test_response_keeps_its_headers_where_no_token_is_renewed(monkeypatch: pytes
         await send({"type": "http.response.start", "status": 200, "headers": (line for line in lines)})
         await send({"type": "http.response.body", "body": b"x"})
 
-    monkeypatch.setattr(Renewal, "_renewed", lambda *_: None)
+    monkeypatch.setattr(Renewal, "_renewed", lambda *_: iter(()))
     gate = gate_of(rotate_after=1)
     assert gate.ready()
     token = gate.sessions.start("alice").access_token

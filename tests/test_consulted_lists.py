@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -260,6 +261,24 @@ def test_many_requests_at_once_cause_one_fetch(lists: ListServer) -> None:
         for thread in threads:
             thread.join()
     assert found == ["admitted"] * 16 and len(lists.asked) == 1
+
+
+def test_event_loop_waits_without_standing_still(lists: ListServer) -> None:
+    """Many at once, all of one list; the loop goes on meanwhile."""
+    lists.dead, lists.ttl = {3}, 60
+
+    async def verdicts(gate: Gate) -> list[bool]:
+        tasks = [asyncio.create_task(gate.aio.verify(lists.token(index))) for index in range(8)]
+        turns = 0
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns > 10
+        return [not isinstance(found, JWTGateError) for found in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    with gate_of(lists) as gate:
+        assert asyncio.run(verdicts(gate)) == [index != 3 for index in range(8)]
+    assert len(lists.asked) == 1
 
 
 def test_gate_that_is_closed_fetches_again_when_it_is_used(lists: ListServer) -> None:

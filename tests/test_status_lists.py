@@ -143,6 +143,27 @@ def test_tokens_of_sessions_have_entries(gate: Gate) -> None:
     assert status_of(gate, pair.access_token) == status_of(gate, again.access_token) == INVALID
 
 
+@pytest.mark.parametrize("is_live", [True, False])
+def test_session_that_ends_at_its_provider_is_told(is_live: bool) -> None:  # noqa: FBT001
+    """Its tokens are judged by the provider's handles, too, and dated by the login there."""
+    provider = "https://idp.example"
+    issuers = [
+        {"issuer": "https://api.example", "secret": "a-secret-for-tests-of-the-lists-0123"},
+        {"issuer": provider, "secret": "another-secret-for-tests-of-the-lists"},
+    ]
+    with closing(gate_of(secret=None, issuers=issuers)) as gate:
+        assert gate.ready()
+        pair = gate.sessions.start("alice", upstream=(provider, "their-sid", "their-sub"))
+        other = gate.sessions.start("alice", upstream=(provider, "another", "their-sub"))
+        assert status_of(gate, pair.access_token) == VALID
+        gate.revoke(sid="their-sid", issuer=provider, wait=True)
+        if not is_live:
+            gate.follower.stop()
+            gate.view.rulings.clear()
+        assert not is_admitted(gate, pair.access_token) and is_admitted(gate, other.access_token)
+        assert (status_of(gate, pair.access_token), status_of(gate, other.access_token)) == (INVALID, VALID)
+
+
 def test_renewed_token_has_an_entry_of_its_own() -> None:
     """``ROTATE_AFTER``: the old one's dies, and must not take the new one along."""
     from shells import Sent, asgi_application, ask_asgi

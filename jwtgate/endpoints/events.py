@@ -1,4 +1,4 @@
-"""``POST /events``: a transmitter delivers one security event token (RFC 8935, Shared Signals Framework §7.1.1).
+"""``POST /events``: a transmitter delivers one security event token (RFC 8935, Shared Signals Framework §6.1.1).
 
 202 with nothing once what follows from it is written, and for what nothing follows from; 400 with a registered code for what
 is wrong with the token. Where ``EVENTS_AUTHORIZATION`` is set the transmitter shows that very value, before it is listened to.

@@ -528,7 +528,7 @@ def test_opaque_alone_is_a_session_of_the_transmitters(world: HearingWorld) -> N
 
 
 def test_jwt_id_is_one_token(world: HearingWorld) -> None:
-    """Shared Signals Framework §3.4.1."""
+    """Shared Signals Framework §3.5.1."""
     world.events(event(sub_id={"format": "jwt_id", "iss": PROVIDER, "jti": "a1"}))
     assert not world.is_live(access()) and world.is_live(access(jti="a2"))
 
