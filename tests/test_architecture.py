@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "identity": ("claims",),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
+    "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "demo"),
     "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
     "__main__": ("cli",),
@@ -64,6 +65,8 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 
 FOREIGN: dict[str, frozenset[str]] = {
+    "frameworks.openapi": frozenset({"fastapi", "starlette"}),
+    "frameworks.starlette": frozenset({"fastapi", "starlette"}),
     "identity": frozenset({"starlette"}),
     "runtime.documents": frozenset({"httpx"}),
     "settings.environment": frozenset({"environs"}),

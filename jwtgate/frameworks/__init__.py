@@ -1,0 +1,3 @@
+"""At home in a framework: ``starlette`` and FastAPI. They dress what the middleware has decided; they decide nothing."""
+
+from __future__ import annotations
