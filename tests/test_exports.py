@@ -41,6 +41,7 @@ SURFACE = {
         "WrongIssuer",
         "WrongType",
     ],
+    "jwtgate.frameworks.flask": ["JWTGate", "current_token", "token_required"],
     "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require"],
     "jwtgate.stores": ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"],
 }
@@ -71,6 +72,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import jwtgate", [*FRAMEWORKS, *DRIVERS]),
         ("import jwtgate.stores, jwtgate.errors", [*FRAMEWORKS, *DRIVERS]),
         ("import jwtgate.asgi", ["werkzeug", "fastapi", "flask", "django", *DRIVERS]),
+        ("import jwtgate.frameworks.flask", ["starlette", "fastapi", "django", *DRIVERS]),
         ("import jwtgate.frameworks.starlette", ["werkzeug", "flask", "django", *DRIVERS]),
         ("import jwtgate.wsgi", ["starlette", "fastapi", "flask", "django", *DRIVERS]),
         ("import jwtgate; jwtgate.Gate(jwtgate.Settings(secret='s' * 32))", [*FRAMEWORKS, *DRIVERS]),

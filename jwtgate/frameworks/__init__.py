@@ -1,3 +1,6 @@
-"""At home in a framework: ``starlette`` and FastAPI. They dress what the middleware has decided; they decide nothing."""
+"""At home in a framework: ``starlette`` (and FastAPI), ``flask``.
+
+They dress what the middleware has decided; they decide nothing.
+"""
 
 from __future__ import annotations
