@@ -7,8 +7,9 @@ from typing import Any
 from endpoints.scripted_operations import ScriptedOperations, endpoints_of
 from shells import asgi_application, wsgi_application
 
-from jwtgate import Gate, Settings
+from jwtgate import Gate, Settings, Token
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
+from jwtgate.errors import SubjectSuspended
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 
@@ -30,6 +31,65 @@ def asgi_endpoints() -> Any:
 def wsgi_endpoints() -> Any:
     """The same in WSGI."""
     return WSGIMiddleware(wsgi_application, gate=_with_endpoints())
+
+
+def asgi_fastapi() -> Any:
+    """FastAPI with the token as a dependency."""
+    from fastapi import Depends, FastAPI
+
+    from jwtgate.frameworks.starlette import admitted, render_errors, require
+
+    app = FastAPI()
+    app.add_middleware(ASGIMiddleware)
+    render_errors(app)
+
+    @app.get("/health")
+    def health() -> Any:
+        return "up"
+
+    @app.get("/me")
+    @app.get("/public/me")
+    def me(token: Token = Depends(admitted)) -> Any:
+        return token.subject
+
+    @app.get("/admin")
+    def admin(token: Token = Depends(require("admin"))) -> Any:
+        return token.subject
+
+    app.get("/login")(_suspended)
+    return app
+
+
+def _suspended() -> None:
+    raise SubjectSuspended
+
+
+def wsgi_flask() -> Any:
+    """Flask with the same views."""
+    from flask import Flask, jsonify
+
+    from jwtgate.frameworks.flask import JWTGate, current_token, token_required
+
+    app = Flask(__name__)
+    JWTGate(app)
+
+    @app.get("/health")
+    def health() -> Any:
+        return jsonify("up")
+
+    @app.get("/me")
+    @app.get("/public/me")
+    @token_required
+    def me() -> Any:
+        return jsonify(current_token.subject)
+
+    @app.get("/admin")
+    @token_required(scopes="admin")
+    def admin() -> Any:
+        return jsonify(current_token.subject)
+
+    app.get("/login")(_suspended)
+    return app
 
 
 def _with_endpoints() -> Gate:

@@ -1,0 +1,54 @@
+"""FastAPI and Flask on real servers: the same answers from the middleware and from what stands in the application."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+from shells import Answer, Sent, gate_of
+from test_shells_served import Served, comparable
+
+from jwtgate.errors import InsufficientScope, InvalidToken, JWTGateError, MissingToken, SubjectSuspended
+
+pytestmark = pytest.mark.server
+
+GOOD = (("authorization", "Bearer {good}"),)
+
+
+@pytest.fixture(scope="module", params=[("uvicorn", "_fastapi"), ("gunicorn-gthread", "_flask")], ids=str)
+def served(request: pytest.FixtureRequest) -> Any:
+    """One process of each."""
+    server = Served(*request.param)
+    try:
+        yield server.wait()
+    finally:
+        assert server.stop() in {0, -signal.SIGTERM}
+
+
+def gates_answer(error: JWTGateError) -> Answer:
+    """As any gate with this realm gives it."""
+    rendered = gate_of().answer(error)
+    return Answer(rendered.status, tuple(sorted(rendered.headers)), rendered.body)
+
+
+def test_admitted_request_is_served(served: Served) -> None:
+    """With its token."""
+    answer = served.ask(Sent(target="/me", headers=GOOD))
+    assert (answer.status, json.loads(answer.body)) == (200, "alice")
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "error"),
+    [
+        ("/me", (), MissingToken()),
+        ("/public/me", GOOD, MissingToken()),
+        ("/me", (("authorization", "Bearer {expired}"),), InvalidToken()),
+        ("/admin", GOOD, InsufficientScope("admin")),
+        ("/login", GOOD, SubjectSuspended()),
+    ],
+)
+def test_refusals_are_the_gates_own(served: Served, target: str, headers: Any, error: JWTGateError) -> None:
+    """By the middleware (an absent or bad token) and within the application (an exempt path, a scope, an error)."""
+    assert comparable(served.ask(Sent(target=target, headers=headers))) == gates_answer(error)
