@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from endpoints.scripted_operations import ScriptedOperations, endpoints_of
+from fastapi import Depends, FastAPI
+from flask import Flask, jsonify
 from shells import asgi_application, wsgi_application
 
 from jwtgate import Gate, Settings, Token
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.errors import SubjectSuspended
+from jwtgate.frameworks.flask import JWTGate, current_token, token_required
+from jwtgate.frameworks.starlette import admitted, render_errors, require
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 
@@ -35,10 +39,6 @@ def wsgi_endpoints() -> Any:
 
 def asgi_fastapi() -> Any:
     """FastAPI with the token as a dependency."""
-    from fastapi import Depends, FastAPI
-
-    from jwtgate.frameworks.starlette import admitted, render_errors, require
-
     app = FastAPI()
     app.add_middleware(ASGIMiddleware)
     render_errors(app)
@@ -49,11 +49,11 @@ def asgi_fastapi() -> Any:
 
     @app.get("/me")
     @app.get("/public/me")
-    def me(token: Token = Depends(admitted)) -> Any:
+    def me(token: Annotated[Token, Depends(admitted)]) -> Any:
         return token.subject
 
     @app.get("/admin")
-    def admin(token: Token = Depends(require("admin"))) -> Any:
+    def admin(token: Annotated[Token, Depends(require("admin"))]) -> Any:
         return token.subject
 
     app.get("/login")(_suspended)
@@ -66,10 +66,6 @@ def _suspended() -> None:
 
 def wsgi_flask() -> Any:
     """Flask with the same views."""
-    from flask import Flask, jsonify
-
-    from jwtgate.frameworks.flask import JWTGate, current_token, token_required
-
     app = Flask(__name__)
     JWTGate(app)
 
