@@ -48,7 +48,7 @@ def asgi_fastapi() -> Any:
         return "up"
 
     @app.get("/me")
-    @app.get("/public/me")
+    @app.get("/public/admin")
     def me(token: Annotated[Token, Depends(admitted)]) -> Any:
         return token.subject
 
@@ -74,7 +74,7 @@ def wsgi_flask() -> Any:
         return jsonify("up")
 
     @app.get("/me")
-    @app.get("/public/me")
+    @app.get("/public/admin")
     @token_required
     def me() -> Any:
         return jsonify(current_token.subject)
@@ -86,6 +86,22 @@ def wsgi_flask() -> Any:
 
     app.get("/login")(_suspended)
     return app
+
+
+def asgi_django() -> Any:
+    """Django by the shell of ASGI; the project is configured where it is wanted."""
+    from django.core.handlers.asgi import ASGIHandler
+    from frameworks import django_project  # noqa: F401
+
+    return ASGIMiddleware(ASGIHandler())
+
+
+def wsgi_django() -> Any:
+    """And by that of WSGI."""
+    from django.core.handlers.wsgi import WSGIHandler
+    from frameworks import django_project  # noqa: F401
+
+    return WSGIMiddleware(WSGIHandler())
 
 
 def _with_endpoints() -> Gate:

@@ -65,6 +65,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 
 FOREIGN: dict[str, frozenset[str]] = {
+    "frameworks.django": frozenset({"asgiref", "django"}),
     "frameworks.flask": frozenset({"flask", "werkzeug"}),
     "frameworks.openapi": frozenset({"fastapi", "starlette"}),
     "frameworks.starlette": frozenset({"fastapi", "starlette"}),

@@ -1,4 +1,4 @@
-"""At home in a framework: ``starlette`` (and FastAPI), ``flask``.
+"""At home in a framework: ``starlette`` (and FastAPI), ``flask``, ``django``.
 
 They dress what the middleware has decided; they decide nothing.
 """

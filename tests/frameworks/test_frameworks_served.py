@@ -1,4 +1,4 @@
-"""FastAPI and Flask on real servers: the same answers from the middleware and from what stands in the application."""
+"""FastAPI, Flask and Django on real servers: the same answers from the middleware and from what stands in the application."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ pytestmark = pytest.mark.server
 GOOD = (("authorization", "Bearer {good}"),)
 
 
-@pytest.fixture(scope="module", params=[("uvicorn", "_fastapi"), ("gunicorn-gthread", "_flask")], ids=str)
+SERVERS = [
+    ("uvicorn", "_fastapi"),
+    ("gunicorn-gthread", "_flask"),
+    ("uvicorn", "_django"),
+    ("gunicorn-gthread", "_django"),
+]
+
+
+@pytest.fixture(scope="module", params=SERVERS, ids="".join)
 def served(request: pytest.FixtureRequest) -> Any:
     """One process of each."""
     server = Served(*request.param)
@@ -36,14 +44,16 @@ def gates_answer(error: JWTGateError) -> Answer:
 def test_admitted_request_is_served(served: Served) -> None:
     """With its token."""
     answer = served.ask(Sent(target="/me", headers=GOOD))
-    assert (answer.status, json.loads(answer.body)) == (200, "alice")
+    assert answer.status == 200
+    told = json.loads(answer.body)
+    assert (told if isinstance(told, str) else told["name"]) == "alice"
 
 
 @pytest.mark.parametrize(
     ("target", "headers", "error"),
     [
         ("/me", (), MissingToken()),
-        ("/public/me", GOOD, MissingToken()),
+        ("/public/admin", GOOD, MissingToken()),
         ("/me", (("authorization", "Bearer {expired}"),), InvalidToken()),
         ("/admin", GOOD, InsufficientScope("admin")),
         ("/login", GOOD, SubjectSuspended()),
