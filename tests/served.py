@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from endpoints.scripted_operations import ScriptedOperations, endpoints_of
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, WebSocket
 from flask import Flask, jsonify
 from shells import asgi_application, wsgi_application
 
@@ -55,6 +55,11 @@ def asgi_fastapi() -> Any:
     @app.get("/admin")
     def admin(token: Annotated[Token, Depends(require("admin"))]) -> Any:
         return token.subject
+
+    @app.websocket("/ws")
+    async def ws(websocket: WebSocket, token: Annotated[Token, Depends(require("admin"))]) -> None:
+        await websocket.accept()
+        await websocket.close()
 
     app.get("/login")(_suspended)
     return app

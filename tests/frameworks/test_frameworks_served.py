@@ -62,3 +62,17 @@ def test_admitted_request_is_served(served: Served) -> None:
 def test_refusals_are_the_gates_own(served: Served, target: str, headers: Any, error: JWTGateError) -> None:
     """By the middleware (an absent or bad token) and within the application (an exempt path, a scope, an error)."""
     assert comparable(served.ask(Sent(target=target, headers=headers))) == gates_answer(error)
+
+
+@pytest.mark.parametrize("served", SERVERS[:1], indirect=True, ids="".join)
+def test_handshake_is_denied_with_the_gates_answer(served: Served) -> None:
+    """Over a socket, before the WebSocket opens."""
+    handshake = (
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    )
+    answer = served.ask(Sent(target="/ws", headers=(*handshake, *GOOD)))
+    assert comparable(answer) == gates_answer(InsufficientScope("admin"))
+    assert comparable(served.ask(Sent(target="/ws", headers=handshake))) == gates_answer(MissingToken())
