@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from binascii import Error as NotBase64
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -106,10 +106,12 @@ def _of_escaped_pem(value: bytes) -> bytes | None:
 
 
 def _of_base64(text: bytes) -> bytes | None:
+    """RFC 4648 §3.5 and §4, in its one spelling: the library takes any padding where none is due."""
     try:
-        return sha256(a2b_base64(text, strict_mode=True)).digest()
+        octets = a2b_base64(text, strict_mode=True)
     except NotBase64:
         return None
+    return sha256(octets).digest() if b2a_base64(octets, newline=False) == text else None
 
 
 def _forwarded(value: bytes) -> bytes | None:

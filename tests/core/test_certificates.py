@@ -147,6 +147,21 @@ def test_anything_but_one_byte_sequence_is_none(change: Any) -> None:
     assert told(STRUCTURED, INSIDE, change(structured())) is None
 
 
+@pytest.mark.parametrize("length", [30, 31, 32])
+def test_padding_is_what_is_due(length: int) -> None:
+    """RFC 4648 §3.2: certificates have any length, so padding is none, one or two, and nothing else."""
+    octets = bytes(range(length))
+    right = b64encode(octets)
+    assert told(STRUCTURED, INSIDE, b":" + right + b":") == encoded(hashlib.sha256(octets).digest())
+    bare = right.rstrip(b"=")
+    for padding in {b"", b"=", b"=="} - {right[len(bare) :]}:
+        assert told(STRUCTURED, INSIDE, b":" + bare + padding + b":") is None
+    for padding in (b"===", b"===="):
+        text = (bare + padding).decode()
+        written = f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
+        assert told(BY_SERVER, {"SSL_CLIENT_CERT": written}) is None
+
+
 def test_repeated_header_is_none() -> None:
     """A proxy that does not take away what the client sent adds its own to it."""
     assert told(STRUCTURED, INSIDE, structured(), structured()) is None
