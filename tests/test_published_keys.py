@@ -109,7 +109,7 @@ def test_rotation_is_followed_by_the_first_token_under_the_new_key(provider: Pro
     """Nobody is sent away with 401 for the provider's new key; the old one's tokens go on."""
     with gate_of(provider) as gate:
         old = provider.token()
-        assert answer(gate, old) == "admitted"
+        eventually(gate, old, "admitted")
         for _ in range(3):
             time.sleep(1.05)  # the set is older than a cool-down
             provider.rotate()
@@ -123,34 +123,53 @@ def test_key_that_is_published_no_longer_takes_its_remembered_tokens_along(provi
     provider.max_age = 1
     with gate_of(provider) as gate:
         old = provider.token()
-        assert answer(gate, old) == answer(gate, old) == "admitted"
+        eventually(gate, old, "admitted")
         provider.rotate(keep=False)
         deadline = time.monotonic() + 10
         while answer(gate, old) == "admitted":
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert answer(gate, provider.token()) == "admitted"
+        eventually(gate, provider.token(), "admitted")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each fetch began, by the clock that decides it: on a busy machine a request comes later than that."""
+    begun: list[float] = []
+    began = key_fetching.KeyFetching.began
+
+    def noting(self: key_fetching.KeyFetching, now: float) -> None:
+        begun.append(now)
+        began(self, now)
+
+    monkeypatch.setattr(key_fetching.KeyFetching, "began", noting)
+    return begun
 
 
 @pytest.mark.parametrize("how", ["answer", "fail", "hang"])
-def test_unknown_kids_cause_one_fetch_per_cool_down(provider: Provider, quick: None, how: str) -> None:
+def test_unknown_kids_cause_one_fetch_per_cool_down(
+    provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch, begun: list[float], how: str
+) -> None:
     """Anybody can invent a kid; known ones are served meanwhile."""
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 5.0)  # the first one comes, however busy the machine is
     known = provider.token()
     forged = [provider.forged(number) for number in range(200)]
     with gate_of(provider) as gate:
         assert answer(gate, known) == "admitted"
+        monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.5)
         time.sleep(1.05)
         provider.how = how
         first = len(provider.asked)
+        assert first == len(begun)
         began = time.monotonic()
         answers = set()
-        while time.monotonic() - began < 3.0:
+        while time.monotonic() - began < 3.0 or len(begun) < first + 2:
+            assert time.monotonic() - began < 30.0, "unknown kids cause no second fetch"
             for each in forged:
                 answers.add(answer(gate, each))
             assert answer(gate, provider.token("bob")) == "admitted"
-    asked = provider.asked[first:]
-    assert 1 <= len(asked) <= 4
-    assert all(later - earlier >= 0.9 for earlier, later in zip(asked, asked[1:], strict=False))
+    assert all(later - earlier > 0.999 for earlier, later in zip(begun, begun[1:], strict=False))
+    assert 1 <= len(provider.asked) - first <= len(begun) - first
     assert answers <= {"unknown_key", "keys_unavailable"}
     assert ("unknown_key" in answers) is (how == "answer")
 
@@ -162,7 +181,7 @@ def test_last_good_set_stays_whatever_comes(
     """Past its lifetime, up to the stale bound: no failure of a known kid, one log line, and all is well again by itself."""
     provider.max_age = 1
     with gate_of(provider, jwks_stale=60) as gate:
-        assert answer(gate, provider.token()) == "admitted"
+        eventually(gate, provider.token(), "admitted")
         provider.how = how
         began = time.monotonic()
         while time.monotonic() - began < 2.5:
@@ -181,7 +200,7 @@ def test_set_that_is_too_old_serves_no_longer(provider: Provider, quick: None, h
     provider.max_age = 1
     with gate_of(provider, jwks_stale=1) as gate:
         token = provider.token()
-        assert answer(gate, token) == "admitted"
+        eventually(gate, token, "admitted")
         provider.how = how
         began = time.monotonic()
         assert set(eventually(gate, token, "keys_unavailable")) <= {"admitted"}
@@ -244,7 +263,7 @@ def test_issuers_fetch_each_their_own(quick: None) -> None:
         other.how = "hang"
         issuers = [{"issuer": one.issuer, "jwks_url": one.url}, {"issuer": other.issuer}]
         with closing(Gate(Settings(issuers=issuers, jwks_http=True))) as gate:
-            assert answer(gate, one.token()) == "admitted"
+            eventually(gate, one.token(), "admitted")
             assert answer(gate, other.token()) == "keys_unavailable"
             assert answer(gate, one.token(iss=other.issuer)) == "keys_unavailable"
             other.how = "answer"
