@@ -43,7 +43,7 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Policies", "checked_entries", "is_discoverable", "policies_of"]
+__all__ = ["ENTRY_KEYS", "MEMBERS", "SIGNING_KEYS", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
@@ -113,7 +113,7 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
     checked: dict[str, Any] = {}
     for name, value in entry.items():
         if name not in MEMBERS:
-            mistakes.append(sentence(f"{label}.{str(name)[:40]}", "is no member of an entry", ", ".join(MEMBERS)))
+            mistakes.append(sentence(f"{label}.{ascii(str(name))[1:-1][:40]}", "is no member of an entry", ", ".join(MEMBERS)))
             continue
         try:
             checked[name] = MEMBERS[name].check(value)
