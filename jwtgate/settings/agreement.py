@@ -138,7 +138,8 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
         yield from _beside_issuers(top_level, given)
     elif not top_level and not is_discoverable(values.get("issuer")):
         allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
-        yield f"No key is configured; allowed: any of {allowed}, or JWTGATE_ISSUER that is an https URL, which is asked for its keys."
+        asked = "an https URL as JWTGATE_ISSUER, which is asked for its keys"
+        yield f"No key is configured; allowed: any of {allowed}, or {asked}."
 
 
 def _beside_issuers(top_level: list[str], given: Collection[str]) -> Iterator[str]:

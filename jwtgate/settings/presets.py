@@ -94,8 +94,8 @@ AUTH0 = Preset(
 
 ENTRA_ALLOWED = (
     "https://login.microsoftonline.com/<tenant id>/v2.0 or https://sts.windows.net/<tenant id>/, as the API's manifest has "
-    "it (requestedAccessTokenVersion), the tenant by its id in lower case: common, organizations and {tenantid} stand for every tenant, "
-    "whose subjects would share one namespace"
+    "it (requestedAccessTokenVersion), the tenant by its id in lower case: common, organizations and {tenantid} stand for "
+    "every tenant, whose subjects would share one namespace"
 )
 ENTRA_TENANT = rf"(?P<tid>{GUID})"
 ENTRA_CLOUD = r"(?P<host>login\.microsoftonline\.com|login\.microsoftonline\.us|login\.partner\.microsoftonline\.cn)"
