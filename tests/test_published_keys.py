@@ -105,6 +105,18 @@ def test_metadata_of_another_issuer_or_of_no_use_are_refused(
     assert provider.asked == [] and "the metadata" in caplog.text
 
 
+@pytest.mark.parametrize("told", ["{}/", "http://keycloak:8080\r\nadmitted", "x" * 300, 7])
+def test_issuer_that_the_metadata_name_is_told(provider: Provider, told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A slash, or another name of the host: what has to be configured stands in the log, on one line and not too long."""
+    told = told.format(provider.issuer) if isinstance(told, str) else told
+    provider.metadata = {"issuer": told}
+    with gate_of(provider, jwks_url=None) as gate:
+        assert answer(gate, provider.token()) == "keys_unavailable"
+    (line,) = {record.getMessage() for record in caplog.records if "another issuer" in record.getMessage()}
+    assert line.isprintable() and len(line) < 400
+    assert (f"another issuer, {ascii(told)}" in line) is (told != 7 and len(told) <= 256)
+
+
 def test_rotation_is_followed_by_the_first_token_under_the_new_key(provider: Provider, quick: None) -> None:
     """Nobody is sent away with 401 for the provider's new key; the old one's tokens go on."""
     with gate_of(provider) as gate:

@@ -42,6 +42,9 @@ FETCHABLE = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES
 
 LONGEST_WAIT_SECONDS = 60.0
 
+LONGEST_ISSUER = 256
+"""Characters that a log is shown of what the metadata say."""
+
 
 class Fetcher:
     """Starts and stops the threads. The caller sees to it that nobody starts while another stops."""
@@ -232,9 +235,10 @@ class _Run:
         """OpenID Connect Discovery 1.0 §4.3: the metadata are the issuer's own. Raises: Unusable."""
         from jwtgate.runtime.documents import Unusable
 
-        url = metadata.get("jwks_uri")
-        if metadata.get("issuer") != self._policy.issuer:
-            raise Unusable("the metadata are of another issuer")
+        url, issuer = metadata.get("jwks_uri"), metadata.get("issuer")
+        if issuer != self._policy.issuer:  # mostly a slash too many or too few, or the name by which others reach the host
+            told = f", {ascii(issuer)}" if isinstance(issuer, str) and len(issuer) <= LONGEST_ISSUER else ""
+            raise Unusable(f"the metadata are of another issuer{told}")
         schemes = ("https://", "http://") if self._published.is_plain else ("https://",)
         if not isinstance(url, str) or not url.startswith(schemes):
             raise Unusable("the metadata name no jwks_uri that begins with https://")
