@@ -121,7 +121,7 @@ def renew(
     """Give a subject another key under JWTGATE_DERIVED_KEYS; the access tokens it has die everywhere. Waits for the receipt."""
     with opened("renew a subject's key") as gate:
         try:
-            receipt = blocking.run(gate.plans.renew_key(sub, issuer, wait=True), gate.performer)
+            receipt = gate.once_healed(lambda: gate.renew_key(sub, issuer=issuer, wait=True))
         except ValueError as error:
             raise Misuse(f"{error}. Nothing was changed.") from None
     return _tell_receipt(receipt, as_json=as_json)

@@ -237,7 +237,7 @@ class _Run:
 
         url, issuer = metadata.get("jwks_uri"), metadata.get("issuer")
         if issuer != self._policy.issuer:  # mostly a slash too many or too few, or the name by which others reach the host
-            told = f", {ascii(issuer)}" if isinstance(issuer, str) and len(issuer) <= LONGEST_ISSUER else ""
+            told = f", {issuer!a}" if isinstance(issuer, str) and len(issuer) <= LONGEST_ISSUER else ""
             raise Unusable(f"the metadata are of another issuer{told}")
         schemes = ("https://", "http://") if self._published.is_plain else ("https://",)
         if not isinstance(url, str) or not url.startswith(schemes):
