@@ -9,6 +9,7 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from keymaking import make_pairs
 from published import Provider
@@ -103,6 +104,20 @@ def test_metadata_of_another_issuer_or_of_no_use_are_refused(
     with gate_of(provider, jwks_url=None) as gate:
         assert answer(gate, provider.token()) == "keys_unavailable"
     assert provider.asked == [] and "the metadata" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["answer", "fail", "redirect"])
+def test_secret_in_a_url_is_in_no_log(provider: Provider, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """threats.md 29, at any level and of any library; what the application itself fetches goes on being logged."""
+    caplog.set_level(logging.DEBUG)
+    provider.how = how
+    url = provider.url.replace("//", "//user:hunter2pw@") + "?api_key=hunter2key"
+    with gate_of(provider, jwks_url=url) as gate:
+        assert answer(gate, provider.token()) in ("admitted", "keys_unavailable")
+        assert len(provider.asked) >= 1 and "hunter2" not in caplog.text
+    with httpx.Client() as client:
+        client.get(provider.url)
+    assert f"GET {provider.url}" in caplog.text
 
 
 @pytest.mark.parametrize("told", ["{}/", "http://keycloak:8080\r\nadmitted", "x" * 300, 7])

@@ -61,8 +61,9 @@ def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
 
 
 def named(keys: Iterable[Key]) -> str:
-    """Their kids for a log: whoever publishes a key names it as he likes."""
-    return ", ".join(sorted({ascii(str(key.kid))[1:41] for key in keys}))
+    """Their kids for a log, whole if they are no longer than thumbprints are: whoever publishes a key names it as he likes."""
+    kids = {"a key without kid" if key.kid is None else ascii(key.kid)[1:-1][:64] for key in keys}
+    return ", ".join(sorted(kids))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
