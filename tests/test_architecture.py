@@ -27,9 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
-    "statements": ("errors", "messages", "core"),
-    "ruling": ("errors", "messages", "core"),
-    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring", "statements", "ruling"),
+    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
     "gate": (

@@ -81,7 +81,7 @@ class Possession:
         Raises: WrongHolder.
         """
         if bond is not None and (not has_request or source != "header"):
-            raise WrongHolder("a bound token without a request, or in a cookie")
+            raise WrongHolder("it is bound to its sender, which only a request can show that has it in Authorization")
         key = None if bond is None else bond.key
         if is_dpop and key is None:
             raise WrongHolder("a token under the scheme DPoP that is bound to no key")

@@ -24,8 +24,8 @@ from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
-from jwtgate.ruling import RulingPlans
-from jwtgate.statements import HearingPlans
+from jwtgate.plans.hearing import HearingPlans
+from jwtgate.plans.ruling import RulingPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
