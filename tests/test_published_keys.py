@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
+import jwt
 import pytest
 from keymaking import make_pairs
 from published import Provider
@@ -145,6 +146,18 @@ def test_rotation_is_followed_by_the_first_token_under_the_new_key(provider: Pro
     assert len(provider.asked) >= 4
 
 
+def test_rotation_is_followed_beside_a_key_that_takes_any_kid(provider: Provider, quick: None) -> None:
+    """A key of somebody else's without a kid answers for the new one, too, and is the wrong one: the set is asked all the same."""
+    pair = make_pairs()["p256"]
+    with gate_of(provider, public_key=pair.public_pem) as gate:
+        eventually(gate, provider.token(), "admitted")
+        time.sleep(1.05)
+        provider.rotate()
+        assert set(eventually(gate, provider.token(), "admitted")) <= {"bad_signature"}
+        claims = {"sub": "bob", "iss": provider.issuer, "exp": int(time.time()) + 600}
+        assert answer(gate, jwt.encode(claims, pair.private, "ES256", headers={"kid": "other"})) == "admitted"
+
+
 def test_key_that_is_published_no_longer_takes_its_remembered_tokens_along(provider: Provider, quick: None) -> None:
     """Within the lifetime of the set, without any request asking for it."""
     provider.max_age = 1
@@ -262,8 +275,6 @@ def test_algorithm_that_nobody_publishes_is_refused_for_free(provider: Provider)
     """No fetch, no 503: none can come."""
     with gate_of(provider, algorithms=["ES256"]) as gate:
         assert answer(gate, provider.token()) == "admitted"
-        import jwt
-
         rsa = make_pairs()["rsa"].private
         claims = {"sub": "eve", "iss": provider.issuer, "exp": int(time.time()) + 600}
         for token in (

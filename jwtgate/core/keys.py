@@ -188,7 +188,12 @@ class KeyRing:
                 kid needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
             KeysUnavailable: the key may be one that has not come here yet.
         """
-        key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
+        if kid is None or (alg, kid) in self._by_kid:
+            key = self._only.get(alg) if kid is None else self._by_kid[alg, kid]
+        else:
+            key = self._any_kid.get(alg)
+            if key is not None and self.doubts is not None:
+                self.doubts(alg)  # the key of that name may have been published since: it is asked for meanwhile
         if key is None:
             if self.doubts is not None and (kid is not None or not self.is_whole):
                 unavailable = self.doubts(alg)

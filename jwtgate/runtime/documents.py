@@ -26,7 +26,7 @@ _here = threading.local()
 
 
 def _is_not_ours(_: logging.LogRecord) -> bool:
-    """httpx logs each URL whole, with a password that stands in it, or the claim of a token that named it: not ours, then."""
+    """The library logs each URL whole, with a password that stands in it, or the claim of a token that named it: not ours."""
     return not getattr(_here, "is_ours", False)
 
 
