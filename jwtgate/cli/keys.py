@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jwtgate.cli.answering import FAILED, Misuse, answering
+from jwtgate.cli.examining import FETCHED_SECONDS
 from jwtgate.cli.gates import opened
 from jwtgate.cli.key_files import KeyFiles, locked, new_key
 from jwtgate.cli.options import Json
@@ -41,9 +42,6 @@ File = Annotated[
     typer.Option("--file", envvar="JWTGATE_PRIVATE_KEYS", show_envvar=True, help="A JWK Set file, or a folder of such files."),
 ]
 Algorithm = Annotated[str | None, typer.Option("--alg", metavar="ALG", help=f"One of {', '.join(ALGORITHMS)}.")]
-
-FETCHED_SECONDS = 6.0
-"""In which published keys have come, if they come at all."""
 
 COLUMNS = (
     *(Column("kid", "whole"), Column("alg", "short"), Column("state", "short")),
