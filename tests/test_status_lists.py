@@ -12,7 +12,7 @@ import pytest
 
 from jwtgate import Gate, Settings
 from jwtgate.core.effects import Looked, LookUp, Mark, Marks, Pause
-from jwtgate.core.statuses import published
+from jwtgate.core.statuses import published, strangers
 from jwtgate.core.statuses.registry import ListName
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
 from jwtgate.errors import JWTGateError, StoreUnavailable
@@ -438,7 +438,7 @@ def test_list_that_was_slow_to_make_is_fresh_for_longer(gate: Gate) -> None:
         return answer
 
     made = Made(gate, name, slow).run()
-    assert made.fresh_until - began >= 0.2 * published.COST_SHARE
+    assert made.fresh_until - began >= 0.2 * strangers.COST_SHARE
 
 
 def test_list_is_made_once_for_all_who_ask(gate: Gate) -> None:
@@ -488,6 +488,43 @@ def test_lists_that_are_kept_are_bounded(gate: Gate, monkeypatch: pytest.MonkeyP
     for token in (short, long):
         blocking.run(gate.plans.lists.published(place_of(token)[0]), gate.performer)
     assert list(gate.plans.lists._made) == [place_of(long)[0]]
+
+
+class Later:
+    """The gate's clock, so much later."""
+
+    def __init__(self, clock: Any, seconds: float) -> None:
+        self.boot = lambda: clock.boot() + seconds
+        self.wall = clock.wall
+
+
+def test_invented_names_are_not_sought_one_after_the_other(gate: Gate) -> None:
+    """Each would cost the reading of all marks that lie where its own would; who asks for a list that is there gets it."""
+    name, _ = place_of(gate.issue("alice"))
+    gate.plans.lists._made.clear()
+    start, _, _ = name.rpartition(".")
+
+    def takes_long(effect: Any, answer: Any) -> Any:
+        if isinstance(effect, Marks):
+            gate.plans.lists.clock = Later(gate.clock, 3.0)
+        return answer
+
+    assert Made(gate, f"{start}.8", takes_long).run() is None
+    with pytest.raises(StoreUnavailable, match="in vain"):
+        Made(gate, f"{start}.16", takes_long).run()
+    assert blocking.run(gate.plans.status_list(name), gate.performer) is not None
+    gate.plans.lists.clock = Later(gate.clock, 30.0)
+    assert Made(gate, f"{start}.16", lambda _, answer: answer).run() is None
+
+
+def test_invented_names_are_sought_one_at_a_time(gate: Gate) -> None:
+    """A flood of them waits, and asks nothing of the store."""
+    name, _ = place_of(gate.issue("alice"))
+    start, _, _ = name.rpartition(".")
+    first = gate.plans.status_list(f"{start}.8")
+    assert isinstance(next(first), LookUp)
+    assert isinstance(next(gate.plans.status_list(f"{start}.16")), Pause)
+    assert isinstance(next(gate.plans.status_list(f"{start}.9")), LookUp), "its marks would lie elsewhere"
 
 
 def test_list_is_of_issuer_where_one_is_set() -> None:
