@@ -14,6 +14,7 @@ from provider_tokens import (
     PAIRS,
     SESSION_REVOKED,
     SSF,
+    TRANSMITTER,
     access,
     event,
     issuers,
@@ -37,6 +38,7 @@ from jwtgate.errors import (
     UnavailableError,
     UnknownKey,
 )
+from jwtgate.settings import Settings
 
 
 @pytest.fixture
@@ -127,13 +129,15 @@ def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None
     assert world.is_live(pair.access_token) and world.refresh(pair)
 
 
-def test_other_deployments_carry_no_further_handle() -> None:
-    """Only where a provider may tell of the end of a session."""
+def test_who_issues_its_own_tokens_alone_has_no_further_handle() -> None:
+    """Only where a provider may tell of the end of a session; of its tokens wherever they are shown, since others may hear."""
     entries = [
         {name: value for name, value in entry.items() if "_audience" not in name and name != "admits"} for entry in issuers()
     ]
     policies = HearingWorld(issuers=entries).policies
-    assert not any(policy.marks_sessionless for policy in policies.values())
+    marks = {issuer: policy.marks_sessionless for issuer, policy in policies.items()}
+    assert marks == {OWN: False, PROVIDER: True, TRANSMITTER: True}
+    assert not Settings(secret="s" * 40, issuer=OWN).policies[OWN].marks_sessionless
     assert all(policy.marks_sessionless for policy in HearingWorld().policies.values())
 
 
