@@ -26,7 +26,7 @@ from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
 from jwtgate.core.rulings import Change
 from jwtgate.core.statements import event_token, logout_token
 from jwtgate.core.subjects import Asked, named
-from jwtgate.errors import MalformedToken, StoreUnavailable, UnknownKey
+from jwtgate.errors import MalformedToken, StoreUnavailable, UnavailableError, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +99,10 @@ class Hearing:
                 at = _time_of(payload, statement)
                 asked = Asked(self.targets.policies, statement.policy, self.mapper())
                 whom = yield from named(_subject(statement, payload), asked)
-                changes += self._ended(identifier, whom, at)
+                try:
+                    changes += self._ended(identifier, whom, at)
+                except ValueError as error:  # nobody but the application could name it: in no token it would be read
+                    raise UnavailableError("the application's mapper of subjects names what no token can carry") from error
         return (yield from self._ruled(statement, tuple(changes), began)) if changes else None
 
     def _known(self, read: Callable[..., Statement], token: bytes) -> Plan[Statement]:

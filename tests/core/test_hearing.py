@@ -618,6 +618,16 @@ def test_mapper_that_names_no_issuer_of_ours_is_503(world: HearingWorld) -> None
         world.events(event(sub_id={"format": "email", "email": "a@x.example"}))
 
 
+@pytest.mark.parametrize("identifier", [SESSION_REVOKED, CREDENTIAL_CHANGE])
+@pytest.mark.parametrize("sub", ["x" * 9000, "\ud800"], ids=["too long", "half a pair"])
+def test_mapper_that_names_what_no_token_carries_is_503(world: HearingWorld, sub: str, identifier: str) -> None:
+    """The application's mistake again, and no exception of ours that a server would answer with 500."""
+    world.mapper = lambda _: (PROVIDER, sub)
+    told = {identifier: {"credential_type": "password", "change_type": "update"}}
+    with pytest.raises(UnavailableError, match="no token can carry"):
+        world.events(event(sub_id={"format": "email", "email": "a@x.example"}, events=told))
+
+
 BAD_SUBJECTS: dict[str, Any] = {
     "none": LACKING,
     "null": None,
