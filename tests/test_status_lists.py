@@ -15,7 +15,7 @@ from jwtgate.core.effects import Looked, LookUp, Mark, Marks, Pause
 from jwtgate.core.statuses import published, strangers
 from jwtgate.core.statuses.registry import ListName
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
-from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.errors import JWTGateError, StoreUnavailable, UnavailableError
 from jwtgate.runtime import blocking
 
 if TYPE_CHECKING:
@@ -191,6 +191,18 @@ def test_application_sets_no_status_where_lists_are_published(gate: Gate) -> Non
     with closing(Gate(Settings(secret="a-secret-for-tests-of-the-lists-0123"))) as plain:
         assert claims_of(plain.issue("alice", claims={"status": "x"}))["status"] == "x"
         assert "status" not in claims_of(plain.issue("alice"))
+
+
+def test_claims_that_cannot_be_are_no_fault_of_a_token(gate: Gate) -> None:
+    """As without lists: the application's mistake at an issue; at a refresh 503, and the refresh token is still good."""
+    with pytest.raises(ValueError, match="would not admit"):
+        gate.issue("alice", claims={"tenant": {"a": 1}})
+    pair = gate.sessions.start("alice")
+    gate.claims(lambda _: {"tenant": {"a": 1}})
+    with pytest.raises(UnavailableError):
+        gate.sessions.refresh(pair.refresh_token)
+    gate.claims(lambda _: None)
+    assert gate.sessions.refresh(pair.refresh_token)
 
 
 def test_claim_counts_for_the_size_of_a_cookie() -> None:
