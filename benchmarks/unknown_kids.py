@@ -1,4 +1,4 @@
-"""Row 16: what 10,000 tokens of kids that nobody has cost those whose keys are known, and how often they make a gate fetch.
+"""Row 17: what 10,000 tokens of kids that nobody has cost those whose keys are known, and how often they make a gate fetch.
 
 The kinds of request are set off against each other in short blocks that take turns, in one thread, so that only what the
 gate does for an unknown kid can slow a known one: locks, fetches, what it forgets.
@@ -130,7 +130,7 @@ class _Case:
             values |= {f"{kind} p99 of {name}": share for name, share in shares.items()}
         is_met = fetches <= most and all(values[f"{kind} p99 of {base}"] <= BAR for kind, base in KINDS.items())
         return Line(
-            f"16 {kids:,} unknown kids between, {self.name}",
+            f"17 {kids:,} unknown kids between, {self.name}",
             "; ".join([*figures, f"{fetches} fetches"]),
             "; ".join(others),
             "; ".join(ratios),
@@ -154,7 +154,7 @@ class _Case:
                 samples[name].append(seconds)
         share, (fetches, most) = _ratio(samples["unknown"], samples["expired"]), count()
         return Line(
-            f"16 unknown kids in another thread, {self.name}",
+            f"17 unknown kids in another thread, {self.name}",
             f"{_shown(samples['unknown'])}; {fetches} fetches",
             f"alone {_shown(samples['alone'])}; expired tokens there {_shown(samples['expired'])}",
             f"p99 {share:.2f} of expired tokens",

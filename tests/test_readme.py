@@ -91,8 +91,9 @@ SERVERS = {
 
 
 def exported() -> dict[str, str]:
-    """What the README's export lines set, but for the secret and the store."""
-    lines = re.findall(r"^export (.*)$", README.read_text(), re.MULTILINE)
+    """What the export lines beside the README's applications set, but for the secret and the store."""
+    (section,) = [each for each in README.read_text().split("\n## ") if "JWTGATE_SECRET=" in each]
+    lines = re.findall(r"^export (.*)$", section, re.MULTILINE)
     pairs = dict(re.findall(r"(JWTGATE_[A-Z]+)=([^ $]+)(?= |$)", " ".join(lines)))
     assert {"JWTGATE_STORE", "JWTGATE_ENDPOINTS", "JWTGATE_EXEMPT", "JWTGATE_LOCATIONS"} <= set(pairs)
     return {name: value for name, value in pairs.items() if name != "JWTGATE_STORE"}

@@ -13,6 +13,8 @@ from jwtgate.claims import claims_of
 from jwtgate.messages import Token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jwtgate.claims import Claims
     from jwtgate.core.parsing import ParsedToken
     from jwtgate.core.profile import Profile
@@ -37,23 +39,12 @@ def to_token(parsed: ParsedToken, source: Source | None, profile: Profile | None
     claims = parsed.claims
     known = _SHARED.get
     shared = claims_of([(known(name) or _shared(name), value) for name, value in claims.items()])
-    if profile is None or not profile.scopes:
-        scope = _scope_of(claims)
-        scopes = _shared_scopes(scope) if isinstance(scope, str) else _listed(scope)
-    else:
-        scopes = profile.scopes_of(claims)
-    return _token(parsed, shared, scopes, source, profile)
+    return _token(parsed, shared, _scopes_of(claims, profile, _shared_scopes), source, profile)
 
 
 def to_unverified_token(parsed: ParsedToken, source: Source | None, profile: Profile | None = None) -> Token:
     """What a check is shown before anything has been verified: made for it, and gone with it."""
-    claims = parsed.claims
-    if profile is None or not profile.scopes:
-        scope = _scope_of(claims)
-        scopes = _scopes(scope) if isinstance(scope, str) else _listed(scope)
-    else:
-        scopes = profile.scopes_of(claims)
-    return _token(parsed, claims, scopes, source, profile)
+    return _token(parsed, parsed.claims, _scopes_of(parsed.claims, profile, _scopes), source, profile)
 
 
 def _token(
@@ -74,9 +65,11 @@ def _token(
     )
 
 
-def _scope_of(claims: Claims) -> str | list[str]:
+def _scopes_of(claims: Claims, profile: Profile | None, split: Callable[[str], frozenset[str]]) -> frozenset[str]:
+    if profile is not None and profile.scopes:
+        return profile.scopes_of(claims)
     scope: str | list[str] = claims.get("scope") or claims.get("scp") or ""
-    return scope
+    return split(scope) if isinstance(scope, str) else _listed(scope)
 
 
 def _listed(scopes: list[str]) -> frozenset[str]:

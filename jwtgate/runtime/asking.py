@@ -85,15 +85,7 @@ def ask(effect: Ask) -> bool:
 
     Raises: what the check refuses with; UnavailableError: it failed, or can only be awaited.
     """
-    check = effect.check
-    with _failing_closed(CHECK, check):
-        said: Any = check(effect.token, effect.request)
-    if isawaitable(said):
-        close = getattr(said, "close", None)  # a coroutine that is never awaited would warn
-        if close is not None:
-            close()
-        raise _mistake(CHECK, check, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
-    return _read(check, said)
+    return _read(effect.check, _said(CHECK, effect.check, effect.token, effect.request))
 
 
 async def ask_awaiting(effect: Ask) -> bool:
@@ -101,25 +93,12 @@ async def ask_awaiting(effect: Ask) -> bool:
 
     Raises: as ``ask``; ``CancelledError`` passes through.
     """
-    check = effect.check
-    with _failing_closed(CHECK, check):
-        said: Any = check(effect.token, effect.request)
-        if isawaitable(said):
-            said = await said
-    return _read(check, said)
+    return _read(effect.check, await _said_awaiting(CHECK, effect.check, effect.token, effect.request))
 
 
 def ask_claims(effect: AskClaims) -> Mapping[str, Any] | None:
     """For the blocking face. Raises: UnavailableError: the provider failed, or can only be awaited."""
-    provider = effect.provider
-    with _failing_closed(PROVIDER, provider):
-        told: Any = provider(effect.session)
-    if isawaitable(told):
-        close = getattr(told, "close", None)
-        if close is not None:
-            close()
-        raise _mistake(PROVIDER, provider, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
-    return _mapping(provider, told)
+    return _mapping(effect.provider, _said(PROVIDER, effect.provider, effect.session))
 
 
 async def ask_claims_awaiting(effect: AskClaims) -> Mapping[str, Any] | None:
@@ -127,25 +106,12 @@ async def ask_claims_awaiting(effect: AskClaims) -> Mapping[str, Any] | None:
 
     Raises: as ``ask_claims``; ``CancelledError`` passes through.
     """
-    provider = effect.provider
-    with _failing_closed(PROVIDER, provider):
-        told: Any = provider(effect.session)
-        if isawaitable(told):
-            told = await told
-    return _mapping(provider, told)
+    return _mapping(effect.provider, await _said_awaiting(PROVIDER, effect.provider, effect.session))
 
 
 def ask_subject(effect: AskSubject) -> tuple[str | None, str] | None:
     """For the blocking face. Raises: UnavailableError: the mapper failed, or can only be awaited."""
-    mapper = effect.mapper
-    with _failing_closed(MAPPER, mapper):
-        told: Any = mapper(effect.identifier)
-    if isawaitable(told):
-        close = getattr(told, "close", None)
-        if close is not None:
-            close()
-        raise _mistake(MAPPER, mapper, "must be awaited, and only the ASGI shell can: give a plain function")
-    return _subject(mapper, told)
+    return _subject(effect.mapper, _said(MAPPER, effect.mapper, effect.identifier))
 
 
 async def ask_subject_awaiting(effect: AskSubject) -> tuple[str | None, str] | None:
@@ -153,12 +119,26 @@ async def ask_subject_awaiting(effect: AskSubject) -> tuple[str | None, str] | N
 
     Raises: as ``ask_subject``; ``CancelledError`` passes through.
     """
-    mapper = effect.mapper
-    with _failing_closed(MAPPER, mapper):
-        told: Any = mapper(effect.identifier)
-        if isawaitable(told):
-            told = await told
-    return _subject(mapper, told)
+    return _subject(effect.mapper, await _said_awaiting(MAPPER, effect.mapper, effect.identifier))
+
+
+def _said(what: str, asked: Any, *arguments: Any) -> Any:
+    """What a plain function of the application says. Raises: UnavailableError: it failed, or can only be awaited."""
+    with _failing_closed(what, asked):
+        said: Any = asked(*arguments)
+    if isawaitable(said):
+        close = getattr(said, "close", None)  # a coroutine that is never awaited would warn
+        if close is not None:
+            close()
+        raise _mistake(what, asked, "must be awaited, and only gate.aio and the ASGI shell can: give a plain function")
+    return said
+
+
+async def _said_awaiting(what: str, asked: Any, *arguments: Any) -> Any:
+    """What a function of the application says, plain or not. Raises: UnavailableError: it failed."""
+    with _failing_closed(what, asked):
+        said: Any = asked(*arguments)
+        return await said if isawaitable(said) else said
 
 
 def _subject(mapper: SubjectMapper, told: Any) -> tuple[str | None, str] | None:

@@ -102,7 +102,7 @@ def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worke
     assert printed.count("refused: none") == 4
     for title in ("alice's session on her phone", "bob's session"):
         assert f"Revoked: {title}, at the identity provider" in printed
-    assert printed.count("and after the receipt: never") == 2 * 4
+    assert "ms AFTER" not in printed
     assert printed.count("effective_everywhere=True, workers=4") == 2
     assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 2
     assert re.search(r"Held: \d+ requests to four workers", printed)
