@@ -4,7 +4,8 @@ Invariants:
   * All that one statement says is one write, and that it was heard stands in the same step: what failed is never taken for
     done. Where a store has several partitions it stands in the last one that is written.
   * Each effect has a time or names what is over for good, so a statement that is heard twice does nothing more: two at once
-    come to the same. One that was heard before is acknowledged without a write.
+    come to the same. One that was heard before is acknowledged without a write; where there is a journal it is written again,
+    since who heard it may have ended between the store and the journal.
   * What began after the time that the provider tells lives on. A time to come counts as now.
   * Of one that is not genuine nobody learns by a call to the store, and a key that was retired speaks for nobody.
 
@@ -13,6 +14,7 @@ OpenID Connect Back-Channel Logout §2.7, CAEP 1.0 §3. Does no I/O.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -49,6 +51,9 @@ KEYS_SECONDS = 1.0
 KEYS_PAUSE_SECONDS = 0.02
 """A provider that has changed its key is not asked to tell again: the new one is waited for, where it is on its way."""
 
+MOST_KEPT = 1024
+"""Statements of which a process knows that a journal has them, if there is one: whoever repeats one of them causes no write."""
+
 _CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 SESSION_REVOKED = _CAEP + "session-revoked"
 CREDENTIAL_CHANGE = _CAEP + "credential-change"
@@ -67,13 +72,20 @@ class Hearing:
         view: View,
         clock: Clock,
         mapper: Callable[[], SubjectMapper | None],
+        *,
+        is_journaled: bool = False,
     ) -> None:
-        """Args: mapper: what the application gave to be asked whom an identifier means, if anything."""
+        """Args: mapper: what the application gave to be asked whom an identifier means, if anything.
+
+        is_journaled: what the store is told a journal must have, too.
+        """
         self.targets = targets
         self.revoker = revoker
         self.view = view
         self.clock = clock
         self.mapper = mapper
+        self.is_journaled = is_journaled
+        self._kept: OrderedDict[bytes, None] = OrderedDict()
 
     def logout(self, token: bytes) -> Plan[Receipt | None]:
         """Ends what a logout token names. None: it was heard before.
@@ -135,15 +147,19 @@ class Hearing:
     def _ruled(self, statement: Statement, changes: tuple[Change, ...], began: float) -> Plan[Receipt | None]:
         changes = _each_once(changes)
         heard = self._heard(statement, changes)
-        if (yield from self._was_heard(statement, heard)):
+        if (yield from self._was_heard(statement, heard)) and (not self.is_journaled or heard.digest in self._kept):
             return None
         left = max(0.0, ANSWER_SECONDS - (self.clock.boot() - began))
         try:
-            return (yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left))
+            receipt = yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left)
         except NotDurable:  # it stands, but not as firmly as was asked for: told again it is written again
             with suppress(StoreUnavailable):
                 yield from self.revoker.revoke((replace(heard, revoked=False),), wait=False)
             raise
+        self._kept[heard.digest] = None
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return receipt
 
     def _heard(self, statement: Statement, changes: tuple[Change, ...]) -> Change:
         """That it was heard, beside the last of what follows from it."""

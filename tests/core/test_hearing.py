@@ -750,6 +750,26 @@ def test_several_events_are_one_write_or_none(world: HearingWorld) -> None:
     assert len(world.writes()) == 1 and world.is_live(access(sub="u2"))
 
 
+def test_logout_told_again_is_written_again_where_a_journal_must_have_it(world: HearingWorld) -> None:
+    """Who heard it first may have ended between the store and the journal; who wrote it for certain writes it once."""
+    token, other = logout(), HearingWorld()
+    other.server = other.store.server = world.server
+    world.hearing.is_journaled = other.hearing.is_journaled = True
+    assert world.logout(token) is not None
+    assert world.logout(token) is None and len(world.writes()) == 1
+    assert other.logout(token) is not None and len(other.writes()) == 1
+    assert other.logout(token) is None and len(other.writes()) == 1
+
+
+def test_statements_that_are_known_to_be_kept_are_bounded(world: HearingWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes, and costs one write more if it is told again."""
+    monkeypatch.setattr("jwtgate.core.hearing.MOST_KEPT", 2)
+    world.hearing.is_journaled = True
+    for jti in ("1", "2", "3"):
+        assert world.logout(logout(jti=jti)) is not None
+    assert [world.logout(logout(jti=jti)) is None for jti in ("3", "1", "3")] == [True, False, True]
+
+
 def test_event_told_again_does_nothing_again(world: HearingWorld) -> None:
     """RFC 8935 §2: a transmitter tells until it is acknowledged."""
     assert world.events(event()) is not None
