@@ -141,10 +141,16 @@ class Issuer:
         return payload
 
     def listed(self, policy: IssuerPolicy, payload: dict[str, Any], stamp: str) -> Plan[dict[str, Any]]:
-        """With the claim ``status``, where there are status lists; one round trip more. Raises: StoreUnavailable."""
+        """With the claim ``status``, where there are status lists; one round trip more.
+
+        Raises: StoreUnavailable. ValueError: a claim that rulings may name cannot be.
+        """
         if self.registry is None:
             return payload
-        return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+        try:
+            return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+        except InvalidToken as error:
+            raise ValueError(f"the gate would not admit such a token: {error}") from None
 
     def signed(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> tuple[str, ParsedToken]:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use.

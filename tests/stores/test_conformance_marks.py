@@ -296,3 +296,27 @@ def test_marks_that_are_over_leave_a_database(sql_store: Store) -> None:
     sql_store._lines.ask(Purging(steps).purge)  # noqa: SLF001
     count = sql_store._lines.ask(lambda line: len(line.run(steps.tables.marks.select()).all()))  # noqa: SLF001
     assert count == 1
+
+
+def test_marks_that_come_faster_than_a_purge_takes_them_leave_all_the_same(sql_store: Store) -> None:
+    """A purge that left some is followed by the next in a moment: however many are made, they do not pile up."""
+    from jwtgate.stores.sql.purging import PURGE_AGAIN_SECONDS, ROWS_PER_PURGE, Purging
+    from jwtgate.stores.sql.store import SqlStore
+
+    now = time.time()
+    assert isinstance(sql_store, SqlStore)
+    steps = sql_store._steps  # noqa: SLF001
+    sql_store.look_up([])
+    rows = [
+        {"group": b"dpop", "name": b"%d" % number, "value": b"", "until": now - 120, "by": b""}
+        for number in range(ROWS_PER_PURGE + 1)
+    ]
+    sql_store._lines.ask(lambda line: line.run(steps.tables.marks.insert(), rows), seconds=5)  # noqa: SLF001
+    purging = Purging(steps)
+    left = []
+    for _ in range(2):
+        sql_store._lines.ask(purging.purge, seconds=5)  # noqa: SLF001
+        left.append(sql_store._lines.ask(lambda line: len(line.run(steps.tables.marks.select()).all())))  # noqa: SLF001
+        soon = purging._next - time.monotonic() <= PURGE_AGAIN_SECONDS  # noqa: SLF001
+        left.append(soon)
+    assert left == [1, True, 0, False]
