@@ -207,6 +207,20 @@ def test_mounted_application_has_the_uri_of_the_request_line() -> None:
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/a"), **how)) == BAD_PROOF
 
 
+def test_mount_counts_where_the_server_tells_no_request_line() -> None:
+    """Else a proof for ``/a`` would open ``/mounted/a``: many servers tell only where the application is, and the rest."""
+    holder = Holder()
+    shown = holder.bound()
+    scope = {"root_path": "/mounted", "path": "/mounted/\u00e9", "raw_path": None}
+    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": ""}
+    how = {"scope": scope, "environ": environ}
+    assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/%C3%A9"), **how).status == 200
+    assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
+    how["environ"] = {**environ, "SCRIPT_NAME": "/\xff"}
+    how["scope"] = {**scope, "path": "/\ufffd/\u00e9"}
+    assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
+
+
 def test_public_url_may_have_a_path() -> None:
     """Which a proxy takes off."""
     holder = Holder()

@@ -23,7 +23,7 @@ from jwtgate.claims import Claims
 from jwtgate.core.effects import Mark
 from jwtgate.core.possession_errors import InvalidProof, NonceNeeded, ReplayedProof, WrongHolder
 from jwtgate.core.proof import AHEAD_SECONDS, Expected, Proof, verified_proof
-from jwtgate.core.target_uri import request_uri
+from jwtgate.core.target_uri import request_uri, whole_path
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Possession:
 
     def _prove(self, thumbprint: str, shown: Credential, request: Request) -> Plan[None]:
         rules = self.rules
-        uri = request_uri(rules.public_url, request.raw_path, request.path)
+        uri = request_uri(rules.public_url, request.raw_path, whole_path(request.path, request.connection))
         if uri is None:
             raise InvalidProof("the request's path can be read in two ways")
         now = self.clock.wall()
