@@ -17,12 +17,15 @@ from jwtgate.stores import Store, open_store
 from jwtgate.stores.journaled import JournaledStore
 from jwtgate.stores.opening import open_journal
 from jwtgate.stores.partitioned import PartitionedStore
+from jwtgate.stores.sql.purging import Purging
 from jwtgate.stores.strict import StrictStore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from servers import Server
+
+    from jwtgate.stores.sql.store import SqlStore
 
 A, B = b"a" * 32, b"b" * 32
 RACERS = 16
@@ -282,17 +285,30 @@ def test_key_of_a_wrong_type_is_an_error(server: Server, server_store: Store, ke
     assert mark(server_store, A)
 
 
-def test_marks_that_are_over_leave_a_database(sql_store: Store) -> None:
+def test_marks_that_are_over_leave_a_database(sql_store: SqlStore) -> None:
     """With a follower's purge, behind a margin for clocks that run ahead."""
     now = time.time()
     for number in range(5):
         sql_store.mark("dpop", bytes([number]) * 16, b"", now - 120, now)
     sql_store.mark("dpop", A, b"", now - 10, now)
-    from jwtgate.stores.sql.purging import Purging
-    from jwtgate.stores.sql.store import SqlStore
-
-    assert isinstance(sql_store, SqlStore)
     steps = sql_store._steps  # noqa: SLF001
     sql_store._lines.ask(Purging(steps).purge)  # noqa: SLF001
+    count = sql_store._lines.ask(lambda line: len(line.run(steps.tables.marks.select()).all()))  # noqa: SLF001
+    assert count == 1
+
+
+def test_purge_keeps_up_with_thousands_of_marks(sql_store: SqlStore) -> None:
+    """It takes many in one statement, and comes again at once while there are more: a row for each request is many rows."""
+    now = time.time()
+    steps = sql_store._steps  # noqa: SLF001
+    row = {"group": b"dpop", "value": b"", "by": b""}
+    rows = [{**row, "name": b"%16d" % number, "until": now - 1000 + number // 2} for number in range(1200)]
+    mark(sql_store, A)
+    sql_store._lines.ask(lambda line: line.put_all(steps.tables.marks.insert(), rows))  # noqa: SLF001
+    purging, times = Purging(steps), 0
+    while times == 0 or purging.is_due():
+        sql_store._lines.ask(purging.purge)  # noqa: SLF001
+        times += 1
+    assert times == 3
     count = sql_store._lines.ask(lambda line: len(line.run(steps.tables.marks.select()).all()))  # noqa: SLF001
     assert count == 1

@@ -76,12 +76,17 @@ class Purging:
             line.run(delete(rulings).where(rulings.c.digest.in_(digests)))
 
     def _purge_marks(self, line: Line, state: State) -> None:
-        """Not of who holds the log's end: nobody waits. One that was put anew meanwhile is over no more."""
-        marks = self.steps.tables.marks.c
-        is_over = marks.until < state.at - MARGIN_SECONDS
-        keys = line.run(select(marks.group, marks.name).where(is_over).order_by(marks.until).limit(ROWS_PER_PURGE)).all()
-        for group, name in keys:
-            line.run(delete(self.steps.tables.marks).where((marks.group == group) & (marks.name == name) & is_over))
+        """Not of who holds the log's end: nobody waits. One that was put anew meanwhile is over no more.
+
+        There may be one for each request: while there are more it is due again at once, and all of one moment go together.
+        """
+        until = self.steps.tables.marks.c.until
+        oldest = select(until).where(until < state.at - MARGIN_SECONDS).order_by(until).limit(ROWS_PER_PURGE)
+        ends = line.run(oldest).scalars().all()
+        if ends:
+            line.run(delete(self.steps.tables.marks).where(until <= ends[-1]))
+        if len(ends) == ROWS_PER_PURGE:
+            self._next = time.monotonic()
 
     def _purge_sessions(self, line: Line, state: State) -> None:
         sessions = self.steps.tables.sessions
