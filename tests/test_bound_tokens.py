@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from certificates import certificate, pem_of, thumbprint_of
 from holders import SECRET, URL, Holder, aged, encoded, token
@@ -689,6 +690,19 @@ def test_required_dpop_is_not_met_by_a_certificate() -> None:
 
 
 # --- endpoints and checks
+
+
+def test_who_came_with_dpop_is_answered_in_it() -> None:
+    """RFC 9449 §7.1: also where an endpoint refuses a good token; else its client looks for a Bearer token."""
+    holder = Holder()
+    now = int(time.time())
+    nobody = jwt.encode({"exp": now + 600, "cnf": {"jkt": holder.thumbprint}}, SECRET)
+    sent = Sent("GET", "/auth/sessions", holder.request(nobody, htu=f"{URL}/auth/sessions"))
+    answer = both("endpoints").ask(sent)
+    assert answer.status == 403
+    assert str(answer.header("www-authenticate")).startswith('DPoP realm="jwtgate", error="insufficient_scope"')
+    bearer_too = both("endpoints").ask(Sent("GET", "/auth/sessions", (bearer(jwt.encode({"exp": now + 600}, SECRET)),)))
+    assert str(bearer_too.header("www-authenticate")).startswith('Bearer realm="jwtgate", error="insufficient_scope"')
 
 
 def test_endpoints_take_bound_tokens_by_the_same_rules() -> None:
