@@ -722,6 +722,26 @@ def test_endpoints_take_bound_tokens_by_the_same_rules() -> None:
     assert challenge(answer) == REFUSED_DPOP, "it was logged out"
 
 
+def test_own_session_may_be_bound_to_a_key() -> None:
+    """Its pair says so (RFC 9449 §5), for a racer too; the bond stays with every refresh and renewal."""
+    holder = Holder()
+    gate = gate_of("on", rotate_after=1)
+    app = WSGIMiddleware(wsgi_application, gate=gate)
+    first = gate.sessions.start("alice", claims={"cnf": {"jkt": holder.thumbprint}})
+    second, racer = gate.sessions.refresh(first.refresh_token), gate.sessions.refresh(first.refresh_token)
+    assert [pair.token_type for pair in (first, second, racer)] == ["DPoP"] * 3
+    assert second.as_dict()["token_type"] == "DPoP"
+    assert gate.sessions.start("alice").token_type == "Bearer"
+    renewed = ask_wsgi(app, Sent(headers=holder.request(second.access_token))).header("x-access-token")
+    assert renewed is not None
+    assert ask_wsgi(app, Sent(headers=(bearer(renewed),))).status == 401
+    assert ask_wsgi(app, Sent(headers=holder.request(renewed))).status == 200
+    for cnf in ({"jkt": "short"}, {"kid": "x"}, {}, "x", None):
+        with pytest.raises(ValueError, match="would not admit"):
+            gate.issue("alice", claims={"cnf": cnf})
+    gate.close()
+
+
 def test_checks_are_asked_about_holders_alone() -> None:
     """With the proof among the headers they see; they are not asked who does not hold the token."""
     gate = gate_of("on")
