@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.parsing import ParsedToken, parse
+from jwtgate.core.possession import bond_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
@@ -196,6 +197,8 @@ class Issuer:
             policy, key = screen(parsed, self.policies, now)
             check_claims(parsed, policy, now, key)
             handles_of(parsed, policy)
+            if "cnf" in parsed.claims:
+                bond_of(parsed.claims["cnf"])
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None
         return parsed
