@@ -7,6 +7,7 @@ an outer layer left under these names is overwritten: an identity from outside i
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.challenge import answer
@@ -199,8 +200,12 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
         "jwtgate.token": token,
         "jwtgate.gate": gate,
         "user": User("" if token is None else token.subject or "", is_authenticated=token is not None),
-        "auth": Credentials(frozenset() if token is None else token.scopes),
+        "auth": _shared_credentials(frozenset() if token is None else token.scopes),
     }
+
+
+_shared_credentials = lru_cache(maxsize=1024)(Credentials)
+"""Kept, since the tokens of one issuer share a few sets of scopes."""
 
 
 def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:

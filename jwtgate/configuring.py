@@ -89,6 +89,7 @@ def mounted(
         if settings.events_authorization is None
         else sha256(settings.events_authorization.encode("latin-1")).digest(),
         policies=rules.policies,
+        has_events=any(policy.events_audience is not None for policy in rules.policies.values()),
         has_lists=settings.status_lists is not None,
     )
     return Endpoints(settings.endpoints, operations, known)

@@ -59,7 +59,7 @@ CONFIGURED: dict[str, dict[str, Any]] = {
 def mounted(name: str) -> tuple[Gate, ASGIMiddleware, WSGIMiddleware]:
     """A gate whose endpoints ask scripted operations, and both shells before it."""
     gate = gate_of(locations=CONFIGURED[name]["locations"], endpoints="/auth")
-    gate.plans.endpoints = endpoints_of(ScriptedOperations(**CONFIGURED[name]))
+    gate.plans.endpoints = endpoints_of(ScriptedOperations(**CONFIGURED[name]), has_events=True)
     return gate, ASGIMiddleware(asgi_application, gate=gate), WSGIMiddleware(wsgi_application, gate=gate)
 
 

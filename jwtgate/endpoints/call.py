@@ -48,6 +48,7 @@ class Rules:
         events_authorization: SHA-256 of the ``Authorization`` that transmitters of security events show, or None: they need
             none, their tokens are signed.
         policies: of all issuers, as ``core.verification.select`` takes them.
+        has_events: whether an issuer's security events are taken.
         has_lists: whether status lists are published.
     """
 
@@ -61,6 +62,7 @@ class Rules:
     cookies: Cookies | None
     events_authorization: bytes | None = field(default=None, repr=False)
     policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
+    has_events: bool = False
     has_lists: bool = False
 
     def is_own(self, token: Token) -> bool:

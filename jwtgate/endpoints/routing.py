@@ -49,16 +49,15 @@ class Row:
         path: below the prefix.
         plan: answers it.
         takes: what its body is; no other is read.
-        is_for_clients: it is there only where ``CLIENTS`` are configured, and they authenticate.
-        is_for_lists: it is there only where ``STATUS_LISTS`` is set.
+        needs: what must be configured, or the path is the application's: ``CLIENTS``, who then authenticate, an
+            ``EVENTS_AUDIENCE``, or ``STATUS_LISTS``.
     """
 
     method: str
     path: str
     plan: Callable[[Call], Plan[Response]]
     takes: Literal["nothing", "form", "open form", "event token"] = "nothing"
-    is_for_clients: bool = False
-    is_for_lists: bool = False
+    needs: Literal["nothing", "clients", "events", "lists"] = "nothing"
 
 
 TABLE = (
@@ -67,12 +66,12 @@ TABLE = (
     Row("POST", "/logout-all", logout_all, "form"),
     Row("GET", "/sessions", list_own_sessions),
     Row("DELETE", ANY_SID, end_own_session),
-    Row("POST", "/introspect", introspect, "form", is_for_clients=True),
-    Row("POST", "/revoke", revoke, "form", is_for_clients=True),
+    Row("POST", "/introspect", introspect, "form", needs="clients"),
+    Row("POST", "/revoke", revoke, "form", needs="clients"),
     Row("GET", "/jwks.json", jwk_set),
     Row("POST", "/backchannel-logout", backchannel_logout, "open form"),
-    Row("POST", "/events", receive_events, "event token"),
-    Row("GET", ANY_LIST, status_list, is_for_lists=True),
+    Row("POST", "/events", receive_events, "event token", needs="events"),
+    Row("GET", ANY_LIST, status_list, needs="lists"),
 )
 """One method a path."""
 
@@ -136,11 +135,8 @@ class Endpoints:
         self._start = prefix + "/"
         self._operations = operations
         self._rules = rules
-        self._rows = {
-            row.path: row
-            for row in TABLE
-            if (rules.clients or not row.is_for_clients) and (rules.has_lists or not row.is_for_lists)
-        }
+        there = {"nothing": True, "clients": bool(rules.clients), "events": rules.has_events, "lists": rules.has_lists}
+        self._rows = {row.path: row for row in TABLE if there[row.needs]}
 
     def find(self, request: Request) -> Endpoint | None:
         """The endpoint that answers this request; None: it is the application's."""

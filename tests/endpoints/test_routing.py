@@ -43,14 +43,13 @@ METHODS = {
     "/status/x": "GET",
 }
 FOR_CLIENTS = ("/introspect", "/revoke")
-FOR_LISTS = ("/status/x",)
+NEEDS = {**dict.fromkeys(FOR_CLIENTS, "clients"), "/events": "events", "/status/x": "lists"}
+ALL = {"has_events": True, "has_lists": True}
 
 
 def find(method: str, path: str | None, *headers: tuple[str, str], raw_path: bytes | None = None, **more: Any) -> Any:
     """The endpoint of a request, or None."""
-    return endpoints_of(ScriptedOperations(), **{"has_lists": True, **more}).find(
-        request_of(method, path, *headers, raw_path=raw_path)
-    )
+    return endpoints_of(ScriptedOperations(), **{**ALL, **more}).find(request_of(method, path, *headers, raw_path=raw_path))
 
 
 def test_table_is_what_the_interface_lists() -> None:
@@ -60,8 +59,7 @@ def test_table_is_what_the_interface_lists() -> None:
     assert len(TABLE) == len(METHODS)
     for row in TABLE:
         assert (row.takes != "nothing") == (row.method == "POST")
-        assert row.is_for_clients == (paths[row] in FOR_CLIENTS)
-        assert row.is_for_lists == (paths[row] in FOR_LISTS)
+        assert row.needs == NEEDS.get(paths[row], "nothing")
 
 
 @pytest.mark.parametrize("path", METHODS)
@@ -82,7 +80,7 @@ def test_wrong_method_is_405_and_names_the_right_one(path: str, method: str) -> 
     if method in allowed:
         return
     operations = ScriptedOperations()
-    endpoint = endpoints_of(operations, has_lists=True).find(request_of(method, f"/auth{path}"))
+    endpoint = endpoints_of(operations, **ALL).find(request_of(method, f"/auth{path}"))
     assert endpoint is not None and not endpoint.takes_body
     refused = told(endpoint.answer())
     assert (refused.status, refused.error) == (405, "method_not_allowed")
