@@ -146,6 +146,22 @@ def test_nothing_unsafe_is_said_of_settings_and_store_of_a_test(caplog: pytest.L
     assert [record.message for record in caplog.records if "unsafe" in record.message] == []
 
 
+@pytest.mark.parametrize("shell", ["asgi", "wsgi"])
+def test_gate_of_a_test_is_given_to_the_middleware_like_any_other(shell: str) -> None:
+    """``JWTGateMiddleware(app, gate=…)``: the application finds it, and is asked for nothing else."""
+    with gate(mode="optional", exempt=["/health"]) as fixture:
+        if shell == "asgi":
+            answer = ask_asgi(ASGIGate(asgi_application, gate=fixture), Sent(headers=_lines(fixture.bearer("alice"))))
+        else:
+            answer = ask_wsgi(WSGIGate(wsgi_application, gate=fixture), Sent(headers=_lines(fixture.bearer("alice"))))
+        assert answer.status == 200
+        assert fixture.status().admitted == 1
+
+
+def _lines(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.lower(), value) for name, value in headers.items())
+
+
 # --- in the place of the environment's
 
 
@@ -191,8 +207,7 @@ def test_application_that_was_built_before_uses_the_gate_of_the_test(environment
         application, ask = WSGIGate(wsgi_application), ask_wsgi
 
     def status(headers: dict[str, str]) -> int:
-        lines = tuple((name.lower(), value) for name, value in headers.items())
-        return int(ask(application, Sent(headers=lines)).status)
+        return int(ask(application, Sent(headers=_lines(headers))).status)
 
     for _ in range(2):
         with gate() as fixture:
