@@ -1,6 +1,7 @@
 """Fixtures for pytest: a gate for the tests of an application, which need neither a server nor a sleep.
 
-Here once jwtgate is installed. A run that uses none of them loads nothing but this file.
+Here once jwtgate is installed. A run that uses none of them loads nothing but this file. An application that is imported
+while tests are collected needs its ``JWTGATE_*`` then, as ever, for example from ``conftest.py``; in tests it has this gate.
 """
 
 from __future__ import annotations

@@ -15,7 +15,11 @@ __all__ = ["FrozenClock"]
 
 
 class FrozenClock:
-    """See ``core.effects.Clock``. Begins at the time of day, on the full second."""
+    """See ``core.effects.Clock``. Begins at the time of day, on the full second.
+
+    A token that a test signs itself takes its ``iat`` and ``exp`` from ``wall()``: to a clock that stands still, whatever is
+    made later is of the future.
+    """
 
     def __init__(self, moved: Callable[[], object]) -> None:
         """Args: moved: called after each move."""

@@ -153,7 +153,8 @@ def gate(settings: Settings | Mapping[str, Any] | None = None, /, **more: Any) -
     """A gate for one test: ``with jwtgate.testing.gate(endpoints="/auth") as gate: …``; for pytest there are fixtures.
 
     To be given to the middleware; and until the block ends ``Gate.from_env()`` gives it, and an application that was built
-    from the environment uses it. Closed at the end.
+    from the environment uses it. Closed at the end. One that was built before keeps the paths and places that it was built
+    with (``ENDPOINTS``, ``EXEMPT``, ``LOCATIONS``): a test that sets others builds its own. Keys named by a URL are fetched.
 
     Args:
         settings: rows of the settings' table, or ``Settings``. The environment is not read. Without a key a secret is set.
