@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
+    "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
+    "pytest_plugin": ("", "testing"),
     "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "demo"),
     "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
     "__main__": ("cli",),
@@ -70,6 +72,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "frameworks.openapi": frozenset({"fastapi", "starlette"}),
     "frameworks.starlette": frozenset({"fastapi", "starlette"}),
     "identity": frozenset({"starlette"}),
+    "pytest_plugin": frozenset({"pytest"}),
     "runtime.documents": frozenset({"httpx"}),
     "settings.environment": frozenset({"environs"}),
     "stores.redis.auditing": frozenset({"redis"}),
@@ -182,6 +185,13 @@ def test_rooms_are_listed_in_their_order() -> None:
     for place, allowed in enumerate(MAY_IMPORT.values()):
         for each in allowed:
             assert order.index(room(each)) < place or (order[place], each) == ("cli", "demo")
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if room(module) not in ("testing", "pytest_plugin")])
+def test_nothing_that_runs_in_production_imports_what_is_for_tests(module: str) -> None:
+    """A clock that stands still and a store that forgets stand in front of nobody's application by accident."""
+    assert not {room(name) for name in own(module)} & {"testing", "pytest_plugin"}
+    assert "importlib" not in foreign(module) or "testing" not in modules()[module].read_text()
 
 
 @pytest.mark.parametrize("module", [module for module in modules() if room(module) in PURE_ROOMS])

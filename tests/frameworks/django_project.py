@@ -85,6 +85,11 @@ def suspended(_request: Any) -> None:
     raise SubjectSuspended
 
 
+def broken(_request: Any) -> None:
+    """A mistake of the project's."""
+    raise ValueError
+
+
 def session_login(request: Any) -> JsonResponse:
     """Django's own way to log in, on a path that the gate leaves alone."""
     login(request, User.objects.get(username="staff"), backend="django.contrib.auth.backends.ModelBackend")
@@ -119,6 +124,7 @@ urlpatterns = [
     path("admin", admin),
     path("public/admin", insisting),
     path("login", suspended),
+    path("broken", broken),
     path("session", session_login),
     path("api", api),
     path("api/open", api_open),

@@ -148,6 +148,12 @@ def test_token_wins_over_djangos_session(project: Project) -> None:
     assert project.ask("/api", session).status == 401, "Django REST framework has been told of tokens alone"
 
 
+def test_other_errors_of_views_are_djangos(project: Project) -> None:
+    """Nothing of ours is said about them."""
+    assert b"problem" not in project.ask("/broken", GOOD).body
+    assert project.ask("/broken", GOOD).status == 500
+
+
 # --- Django REST framework
 
 

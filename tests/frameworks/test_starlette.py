@@ -14,6 +14,7 @@ from holders import Holder, aged
 from shells import Answer, gate_of, token_of_claims, tokens
 from starlette.applications import Starlette
 from starlette.authentication import requires
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
@@ -348,6 +349,27 @@ def test_open_websocket_is_closed_when_a_scope_is_missing() -> None:
     gate.close()
 
 
+def test_refusal_after_a_close_says_nothing_more() -> None:
+    """The application has closed the WebSocket itself."""
+    gate = gate_of()
+
+    async def closing(websocket: Any) -> None:
+        await websocket.accept()
+        await websocket.close(4000)
+        await require("admin")(websocket)
+
+    app = Starlette(routes=[WebSocketRoute("/ws", closing)])
+    app.add_middleware(JWTGateMiddleware, gate=gate)
+    with (
+        TestClient(app) as client,
+        client.websocket_connect("/ws", headers=GOOD) as websocket,
+        pytest.raises(WebSocketDisconnect) as closed,
+    ):
+        websocket.receive_json()
+    assert closed.value.code == 4000
+    gate.close()
+
+
 # --- errors of handlers
 
 
@@ -447,6 +469,18 @@ def test_token_that_another_layer_left_is_none() -> None:
 
     with pytest.raises(LookupError):
         TestClient(forging).get("/me")
+
+
+async def _asking(scope: Any, _receive: Any, _send: Any) -> None:
+    await admitted(HTTPConnection(scope))
+
+
+def test_application_without_starlettes_table_gets_the_error() -> None:
+    """An ASGI application of one's own renders it, or not."""
+    gate = gate_of("optional")
+    with pytest.raises(MissingToken):
+        TestClient(JWTGateMiddleware(_asking, gate=gate)).get("/")
+    gate.close()
 
 
 @pytest.mark.parametrize("scopes", [(), ("",), ("read write",), ('a"b',), (1,)])
