@@ -25,6 +25,7 @@ from jwtgate.errors import (
     SubjectSuspended,
 )
 from jwtgate.frameworks.flask import JWTGate, current_token, token_required
+from jwtgate.testing import gate as fixture_gate
 from jwtgate.wsgi import JWTGateMiddleware
 
 GOOD = (("authorization", "Bearer {good}"),)
@@ -184,6 +185,18 @@ def test_old_login_is_asked_to_log_in_again(gate: Gate) -> None:
     assert get(app, "/fresh", GOOD) == stale, "a token that does not say when"
     assert 'max_age="300"' in (stale.header("www-authenticate") or "")
     assert get(app, "/fresh", bearer(sub="alice", auth_time=now - 400)) == gates_answer(gate, InsufficientScope("read"))
+
+
+def test_freshness_is_by_the_clock_of_the_gate() -> None:
+    """Which the tests of an application may stop, and move."""
+    with fixture_gate() as gate:
+        app = flask_app(gate)
+        token = gate.token_for("alice", scopes=["read"], claims={"auth_time": int(gate.clock.wall())}, ttl=3600)
+        shown = (("authorization", f"Bearer {token}"),)
+        gate.clock.advance(300)
+        assert get(app, "/fresh", shown).status == 200
+        gate.clock.advance(1)
+        assert get(app, "/fresh", shown) == gates_answer(gate, InsufficientUserAuthentication(300))
 
 
 def test_optional_view_lets_the_anonymous_pass(gate: Gate) -> None:
