@@ -61,7 +61,7 @@ class JWTGate:
 
         Raises: SettingsError: the environment's settings are wrong. RuntimeError: the application has one already.
         """
-        if EXTENSION in app.extensions:
+        if EXTENSION in app.extensions or isinstance(app.wsgi_app, JWTGateMiddleware):
             raise RuntimeError("this application has its gate: two in a row would decide twice")
         shell = JWTGateMiddleware(app.wsgi_app, gate=self._gate)
         self._gate = shell.gate

@@ -355,10 +355,12 @@ def test_wrong_settings_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_one_application_has_one_gate(gate: Gate) -> None:
-    """A second would decide again."""
-    app = flask_app(gate)
-    with pytest.raises(RuntimeError, match="decide twice"):
-        JWTGate(app, gate=gate)
+    """A second would decide again, be the first the extension's or the bare middleware."""
+    app, bare = flask_app(gate), plain_app()
+    bare.wsgi_app = JWTGateMiddleware(bare.wsgi_app, gate=gate)  # type: ignore[method-assign]
+    for each in (app, bare):
+        with pytest.raises(RuntimeError, match="decide twice"):
+            JWTGate(each, gate=gate)
 
 
 def test_without_the_extension_nothing_is_admitted(gate: Gate) -> None:
