@@ -112,5 +112,5 @@ def wsgi_django() -> Any:
 def _with_endpoints() -> Gate:
     settings = {name: getattr(found, name) for found in (Settings.from_env(),) for name in ("secret", "locations", "exempt")}
     gate = Gate(Settings(**settings, endpoints="/auth"))
-    gate.plans.endpoints = endpoints_of(ScriptedOperations())
+    gate.plans.endpoints = endpoints_of(ScriptedOperations(), has_events=True)
     return gate
