@@ -140,6 +140,14 @@ def test_broken_file_is_named_and_not_shown(path: Path) -> None:
         assert d not in said
 
 
+@pytest.mark.parametrize("length", [43, 5000])
+@pytest.mark.parametrize("command", [("list",), ("new",), ("rotate",), ("retire", "x")])
+def test_key_pasted_for_a_path_is_not_told(tmp_path: Path, command: tuple[str, ...], length: int) -> None:
+    """threats.md 29: a terminal, or what a job keeps of it, is a log; and one that is too long for a path is a misuse, too."""
+    pasted = json.dumps({"keys": [{"kty": "oct", "kid": "x", "k": "hunter2/" + "A" * length}]})
+    assert "hunter2" not in complaint(*command, PRIVATE_KEYS=pasted, STORE=f"sqlite:///{tmp_path}/store.db")
+
+
 def test_process_that_only_signs_follows_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks it for a verdict, so nobody follows the store for it; it must not sign with yesterday's key."""
     monkeypatch.setattr(rekeying, "LOOK_SECONDS", 0.0)
