@@ -12,10 +12,10 @@ import pytest
 
 from jwtgate import Gate, Settings
 from jwtgate.core.effects import Looked, LookUp, Mark, Marks, Pause
-from jwtgate.core.statuses import published
+from jwtgate.core.statuses import published, strangers
 from jwtgate.core.statuses.registry import ListName
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
-from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.errors import JWTGateError, StoreUnavailable, UnavailableError
 from jwtgate.runtime import blocking
 
 if TYPE_CHECKING:
@@ -191,6 +191,18 @@ def test_application_sets_no_status_where_lists_are_published(gate: Gate) -> Non
     with closing(Gate(Settings(secret="a-secret-for-tests-of-the-lists-0123"))) as plain:
         assert claims_of(plain.issue("alice", claims={"status": "x"}))["status"] == "x"
         assert "status" not in claims_of(plain.issue("alice"))
+
+
+def test_claims_that_cannot_be_are_no_fault_of_a_token(gate: Gate) -> None:
+    """As without lists: the application's mistake at an issue; at a refresh 503, and the refresh token is still good."""
+    with pytest.raises(ValueError, match="would not admit"):
+        gate.issue("alice", claims={"tenant": {"a": 1}})
+    pair = gate.sessions.start("alice")
+    gate.claims(lambda _: {"tenant": {"a": 1}})
+    with pytest.raises(UnavailableError):
+        gate.sessions.refresh(pair.refresh_token)
+    gate.claims(lambda _: None)
+    assert gate.sessions.refresh(pair.refresh_token)
 
 
 def test_claim_counts_for_the_size_of_a_cookie() -> None:
@@ -438,7 +450,7 @@ def test_list_that_was_slow_to_make_is_fresh_for_longer(gate: Gate) -> None:
         return answer
 
     made = Made(gate, name, slow).run()
-    assert made.fresh_until - began >= 0.2 * published.COST_SHARE
+    assert made.fresh_until - began >= 0.2 * strangers.COST_SHARE
 
 
 def test_list_is_made_once_for_all_who_ask(gate: Gate) -> None:
@@ -488,6 +500,43 @@ def test_lists_that_are_kept_are_bounded(gate: Gate, monkeypatch: pytest.MonkeyP
     for token in (short, long):
         blocking.run(gate.plans.lists.published(place_of(token)[0]), gate.performer)
     assert list(gate.plans.lists._made) == [place_of(long)[0]]
+
+
+class Later:
+    """The gate's clock, so much later."""
+
+    def __init__(self, clock: Any, seconds: float) -> None:
+        self.boot = lambda: clock.boot() + seconds
+        self.wall = clock.wall
+
+
+def test_invented_names_are_not_sought_one_after_the_other(gate: Gate) -> None:
+    """Each would cost the reading of all marks that lie where its own would; who asks for a list that is there gets it."""
+    name, _ = place_of(gate.issue("alice"))
+    gate.plans.lists._made.clear()
+    start, _, _ = name.rpartition(".")
+
+    def takes_long(effect: Any, answer: Any) -> Any:
+        if isinstance(effect, Marks):
+            gate.plans.lists.clock = Later(gate.clock, 3.0)
+        return answer
+
+    assert Made(gate, f"{start}.8", takes_long).run() is None
+    with pytest.raises(StoreUnavailable, match="in vain"):
+        Made(gate, f"{start}.16", takes_long).run()
+    assert blocking.run(gate.plans.status_list(name), gate.performer) is not None
+    gate.plans.lists.clock = Later(gate.clock, 30.0)
+    assert Made(gate, f"{start}.16", lambda _, answer: answer).run() is None
+
+
+def test_invented_names_are_sought_one_at_a_time(gate: Gate) -> None:
+    """A flood of them waits, and asks nothing of the store."""
+    name, _ = place_of(gate.issue("alice"))
+    start, _, _ = name.rpartition(".")
+    first = gate.plans.status_list(f"{start}.8")
+    assert isinstance(next(first), LookUp)
+    assert isinstance(next(gate.plans.status_list(f"{start}.16")), Pause)
+    assert isinstance(next(gate.plans.status_list(f"{start}.9")), LookUp), "its marks would lie elsewhere"
 
 
 def test_list_is_of_issuer_where_one_is_set() -> None:

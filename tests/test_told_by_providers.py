@@ -7,7 +7,8 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -18,6 +19,7 @@ from provider_tokens import (
     LACKING,
     PAIRS,
     PROVIDER,
+    RECEIVER,
     SESSION_REVOKED,
     SSF,
     TRANSMITTER,
@@ -451,3 +453,24 @@ def test_our_own_key_makes_no_logout_token(world: World) -> None:
     token = logout(now=time.time(), iss="https://shop.example", key="rsa", alg="RS256")
     assert world.logout(token).status == 400
     assert PAIRS["rsa"].private is not None
+
+
+@contextmanager
+def worlds(url: str, other: dict[str, Any]) -> Iterator[tuple[World, World]]:
+    """One that hears, and another with one issuer, over one store."""
+    hearing, verifying = World("wsgi", store=url), World("asgi", store=url, endpoints=None, issuers=None, **other)
+    with closing(hearing.gate), closing(verifying.gate):
+        yield hearing, verifying
+
+
+def test_logout_reaches_processes_that_hear_no_provider(tmp_path: Path) -> None:
+    """One service takes logout tokens, another only verifies, over one store: a receipt speaks of both."""
+    url, now = f"sqlite:///{tmp_path}/store.db", time.time()
+    api = {"issuer": PROVIDER, "public_key": PAIRS["p256"].public_pem, "audience": RECEIVER}
+    with worlds(url, api) as (hearing, other):
+        tokens = [access(now, sid=sid, jti=f"j{sid}") for sid in ("s1", LACKING, "s2")]
+        assert [other.status(token) for token in tokens] == [200] * 3
+        told = members(hearing.logout(logout(now=now)))
+        assert told["effective_everywhere"] and told["workers"] == 2
+        assert [other.status(token) for token in tokens] == [401, 401, 200]
+        assert [hearing.status(token) for token in tokens] == [401, 401, 200]

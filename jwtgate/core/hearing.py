@@ -4,7 +4,8 @@ Invariants:
   * All that one statement says is one write, and that it was heard stands in the same step: what failed is never taken for
     done. Where a store has several partitions it stands in the last one that is written.
   * Each effect has a time or names what is over for good, so a statement that is heard twice does nothing more: two at once
-    come to the same. One that was heard before is acknowledged without a write.
+    come to the same. One that was heard before is acknowledged without a write; where there is a journal it is written again,
+    since who heard it may have ended between the store and the journal.
   * What began after the time that the provider tells lives on. A time to come counts as now.
   * Of one that is not genuine nobody learns by a call to the store, and a key that was retired speaks for nobody.
 
@@ -13,6 +14,7 @@ OpenID Connect Back-Channel Logout §2.7, CAEP 1.0 §3. Does no I/O.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from jwtgate.core.partitioning import SELECTOR_BYTES, partition_of
 from jwtgate.core.rulings import Change
 from jwtgate.core.statements import event_token, logout_token
 from jwtgate.core.subjects import Asked, named
-from jwtgate.errors import MalformedToken, StoreUnavailable, UnknownKey
+from jwtgate.errors import MalformedToken, StoreUnavailable, UnavailableError, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +51,9 @@ KEYS_SECONDS = 1.0
 KEYS_PAUSE_SECONDS = 0.02
 """A provider that has changed its key is not asked to tell again: the new one is waited for, where it is on its way."""
 
+MOST_KEPT = 1024
+"""Statements of which a process knows that a journal has them, if there is one: whoever repeats one of them causes no write."""
+
 _CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
 SESSION_REVOKED = _CAEP + "session-revoked"
 CREDENTIAL_CHANGE = _CAEP + "credential-change"
@@ -67,13 +72,20 @@ class Hearing:
         view: View,
         clock: Clock,
         mapper: Callable[[], SubjectMapper | None],
+        *,
+        is_journaled: bool = False,
     ) -> None:
-        """Args: mapper: what the application gave to be asked whom an identifier means, if anything."""
+        """Args: mapper: what the application gave to be asked whom an identifier means, if anything.
+
+        is_journaled: what the store is told a journal must have, too.
+        """
         self.targets = targets
         self.revoker = revoker
         self.view = view
         self.clock = clock
         self.mapper = mapper
+        self.is_journaled = is_journaled
+        self._kept: OrderedDict[bytes, None] = OrderedDict()
 
     def logout(self, token: bytes) -> Plan[Receipt | None]:
         """Ends what a logout token names. None: it was heard before.
@@ -99,7 +111,10 @@ class Hearing:
                 at = _time_of(payload, statement)
                 asked = Asked(self.targets.policies, statement.policy, self.mapper())
                 whom = yield from named(_subject(statement, payload), asked)
-                changes += self._ended(identifier, whom, at)
+                try:
+                    changes += self._ended(identifier, whom, at)
+                except ValueError as error:  # nobody but the application could name it: in no token it would be read
+                    raise UnavailableError("the application's mapper of subjects names what no token can carry") from error
         return (yield from self._ruled(statement, tuple(changes), began)) if changes else None
 
     def _known(self, read: Callable[..., Statement], token: bytes) -> Plan[Statement]:
@@ -132,15 +147,19 @@ class Hearing:
     def _ruled(self, statement: Statement, changes: tuple[Change, ...], began: float) -> Plan[Receipt | None]:
         changes = _each_once(changes)
         heard = self._heard(statement, changes)
-        if (yield from self._was_heard(statement, heard)):
+        if (yield from self._was_heard(statement, heard)) and (not self.is_journaled or heard.digest in self._kept):
             return None
         left = max(0.0, ANSWER_SECONDS - (self.clock.boot() - began))
         try:
-            return (yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left))
+            receipt = yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left)
         except NotDurable:  # it stands, but not as firmly as was asked for: told again it is written again
             with suppress(StoreUnavailable):
                 yield from self.revoker.revoke((replace(heard, revoked=False),), wait=False)
             raise
+        self._kept[heard.digest] = None
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return receipt
 
     def _heard(self, statement: Statement, changes: tuple[Change, ...]) -> Change:
         """That it was heard, beside the last of what follows from it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.parsing import ParsedToken, parse
+from jwtgate.core.possession import bond_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
@@ -141,10 +142,16 @@ class Issuer:
         return payload
 
     def listed(self, policy: IssuerPolicy, payload: dict[str, Any], stamp: str) -> Plan[dict[str, Any]]:
-        """With the claim ``status``, where there are status lists; one round trip more. Raises: StoreUnavailable."""
+        """With the claim ``status``, where there are status lists; one round trip more.
+
+        Raises: StoreUnavailable. ValueError: a claim that rulings may name cannot be.
+        """
         if self.registry is None:
             return payload
-        return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+        try:
+            return {**payload, "status": (yield from self.registry.claim(policy, payload, stamp))}
+        except InvalidToken as error:
+            raise ValueError(f"the gate would not admit such a token: {error}") from None
 
     def signed(self, policy: IssuerPolicy, payload: Mapping[str, Any], stamp: str) -> tuple[str, ParsedToken]:
         """Signs, and holds the result against the gate's own rules: better refused here than at its first use.
@@ -190,6 +197,8 @@ class Issuer:
             policy, key = screen(parsed, self.policies, now)
             check_claims(parsed, policy, now, key)
             handles_of(parsed, policy)
+            if "cnf" in parsed.claims:
+                bond_of(parsed.claims["cnf"])
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None
         return parsed

@@ -74,7 +74,7 @@ class Plans(HearingPlans, RulingPlans):
         most_bytes, draw_text = settings.max_token_bytes, partial(secrets.token_urlsafe, 16)
         self.targets = Targets(self.policies, most_bytes, settings.refresh_ttl)
         self.revoker = Revoker(view, clock, reach_seconds, own_worker)
-        super().__init__(self.targets, self.revoker, view, clock, subjects)
+        super().__init__(self.targets, self.revoker, view, clock, subjects, is_journaled=settings.journal is not None)
         self.issuer = Issuer(
             self.policies,
             clock,

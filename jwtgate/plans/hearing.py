@@ -29,10 +29,17 @@ class HearingPlans:
     """Of one gate in one process."""
 
     def __init__(
-        self, targets: Targets, revoker: Revoker, view: View, clock: Clock, subjects: Callable[[], SubjectMapper | None]
+        self,
+        targets: Targets,
+        revoker: Revoker,
+        view: View,
+        clock: Clock,
+        subjects: Callable[[], SubjectMapper | None],
+        *,
+        is_journaled: bool,
     ) -> None:
-        """Args: subjects: who is asked whom an identifier means, if anybody."""
-        self._hearing = Hearing(targets, revoker, view, clock, subjects)
+        """Args: subjects: who is asked whom an identifier means, if anybody. is_journaled: as of ``Hearing``."""
+        self._hearing = Hearing(targets, revoker, view, clock, subjects, is_journaled=is_journaled)
         self._told: set[str] = set()
 
     def hear_logout(self, token: str) -> Plan[Receipt | None]:

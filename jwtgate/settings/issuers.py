@@ -172,10 +172,12 @@ class Policies:
         ring = KeyRing(()) if published is not None and not keys else self._ring(rules, keys, label, published)
         if ring is None:
             return
+        if is_foreign:
+            ring = ring.foreign()
         self.by_issuer[issuer] = IssuerPolicy(
             issuer=issuer,
             namespace=issuer or "",
-            keys=ring.foreign() if is_foreign else ring,
+            keys=ring,
             audience=rules.get("audience"),
             typ=rules.get("typ"),
             require=rules["require"],
@@ -186,7 +188,8 @@ class Policies:
             published=published,
             logout_audience=rules.get("logout_audience"),
             events_audience=rules.get("events_audience"),
-            marks_sessionless=rules["hears"],
+            # Whoever shares the store may hear a provider, and its receipts speak of all.
+            marks_sessionless=rules["hears"] or (issuer is not None and ring.signer is None),
             profile=fitted.profile,
             lists=self._lists(rules, label),
         )

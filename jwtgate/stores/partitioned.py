@@ -40,7 +40,8 @@ class PartitionedStore:
         self.parts = parts
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
-        """One round trip for each partition that holds any of these, and one for partition 0."""
+        """One round trip for each partition that holds any of these, or a session at a provider that they hang on, and one for
+        partition 0."""
         wanted = [_Wanted() for _ in self.parts]
         for digest in digests:
             wanted[self._of(digest)].digests.append(digest)
@@ -57,25 +58,27 @@ class PartitionedStore:
         for index, facts in answers.items():
             rulings.update(zip(wanted[index].digests, facts.rulings, strict=True))
             found.update((session.sid, session) for session in facts.sessions if session is not None)
+        further = self._further(found.values(), rulings)
         return self._together(
             answers,
+            further,
             rulings=tuple(rulings[digest] for digest in digests),
             sessions=tuple(self._ruled(found[sid], rulings) if sid in found else None for sid in sids),
             homes=tuple(answers[partition_of_session(sid, len(self.parts))].epoch for sid in sids),
         )
 
     def sessions_of(self, user: bytes) -> Facts:
-        """One round trip, and one for partition 0."""
+        """One round trip, one for partition 0, and those for sessions at a provider."""
         index = partition_of_user(user, len(self.parts))
-        if index == 0:
-            return self.parts[0].sessions_of(user)
         facts = self.parts[index].sessions_of(user)
         listed = [session for session in facts.sessions if session is not None]
-        wanted = _Wanted()
-        answers = {index: facts, 0: self._partition_0(wanted, listed)}
-        rulings = dict(zip(wanted.digests, answers[0].rulings, strict=True))
+        answers, wanted = {index: facts}, _Wanted()
+        if index:
+            answers[0] = self._partition_0(wanted, listed)
+        rulings = dict(zip(wanted.digests, answers[0].rulings, strict=True)) if index else {}
+        further = self._further(listed, rulings)
         sessions = tuple(self._ruled(session, rulings) for session in listed)
-        return self._together(answers, rulings=(), sessions=sessions, homes=(facts.epoch,) * len(sessions))
+        return self._together(answers, further, rulings=(), sessions=sessions, homes=(facts.epoch,) * len(sessions))
 
     def _partition_0(self, wanted: _Wanted, sessions: Iterable[StoredSession]) -> Facts:
         """Asks it for what is wanted, and for what it says of the handles of sessions that stand elsewhere."""
@@ -87,14 +90,33 @@ class PartitionedStore:
                     wanted.digests.append(handle)
         return self.parts[0].look_up(wanted.digests, wanted.sids)
 
+    def _further(self, sessions: Iterable[StoredSession], rulings: dict[bytes, bytes | None]) -> list[Facts]:
+        """Asks further partitions for what they say of such handles, and puts it to the rulings.
+
+        Of a session at a provider, that one of ours hangs on, the handle may stand anywhere.
+        """
+        wanted: dict[int, dict[bytes, None]] = {}
+        for session in sessions:
+            known = (0, partition_of_session(session.sid, len(self.parts)))
+            for handle in session.handles:
+                if self._of(handle) not in known and handle not in rulings:
+                    wanted.setdefault(self._of(handle), {})[handle] = None
+        further: list[Facts] = []
+        for index, digests in wanted.items():
+            facts = self.parts[index].look_up(tuple(digests))
+            rulings.update(zip(digests, facts.rulings, strict=True))
+            further.append(facts)
+        return further
+
     def _ruled(self, session: StoredSession, rulings: dict[bytes, bytes | None]) -> StoredSession:
-        """With the rulings of partition 0 beside those of its own."""
+        """With the rulings of other partitions beside those of its own."""
         told = zip(session.handles, session.rulings, strict=True)
         return replace(session, rulings=tuple(rulings.get(handle, ruling) for handle, ruling in told))
 
     def _together(
         self,
         answers: dict[int, Facts],
+        further: list[Facts],
         *,
         rulings: tuple[bytes | None, ...],
         sessions: tuple[StoredSession | None, ...],
@@ -102,7 +124,7 @@ class PartitionedStore:
     ) -> Facts:
         first = answers[0]
         return Facts(
-            epoch=replace(first.epoch, is_healed=all(facts.epoch.is_healed for facts in answers.values())),
+            epoch=replace(first.epoch, is_healed=all(facts.epoch.is_healed for facts in (*answers.values(), *further))),
             end=first.end,
             rulings=rulings,
             sessions=sessions,

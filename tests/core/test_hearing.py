@@ -14,6 +14,7 @@ from provider_tokens import (
     PAIRS,
     SESSION_REVOKED,
     SSF,
+    TRANSMITTER,
     access,
     event,
     issuers,
@@ -37,6 +38,7 @@ from jwtgate.errors import (
     UnavailableError,
     UnknownKey,
 )
+from jwtgate.settings import Settings
 
 
 @pytest.fixture
@@ -127,13 +129,15 @@ def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None
     assert world.is_live(pair.access_token) and world.refresh(pair)
 
 
-def test_other_deployments_carry_no_further_handle() -> None:
-    """Only where a provider may tell of the end of a session."""
+def test_who_issues_its_own_tokens_alone_has_no_further_handle() -> None:
+    """Only where a provider may tell of the end of a session; of its tokens wherever they are shown, since others may hear."""
     entries = [
         {name: value for name, value in entry.items() if "_audience" not in name and name != "admits"} for entry in issuers()
     ]
     policies = HearingWorld(issuers=entries).policies
-    assert not any(policy.marks_sessionless for policy in policies.values())
+    marks = {issuer: policy.marks_sessionless for issuer, policy in policies.items()}
+    assert marks == {OWN: False, PROVIDER: True, TRANSMITTER: True}
+    assert not Settings(secret="s" * 40, issuer=OWN).policies[OWN].marks_sessionless
     assert all(policy.marks_sessionless for policy in HearingWorld().policies.values())
 
 
@@ -614,6 +618,16 @@ def test_mapper_that_names_no_issuer_of_ours_is_503(world: HearingWorld) -> None
         world.events(event(sub_id={"format": "email", "email": "a@x.example"}))
 
 
+@pytest.mark.parametrize("identifier", [SESSION_REVOKED, CREDENTIAL_CHANGE])
+@pytest.mark.parametrize("sub", ["x" * 9000, "\ud800"], ids=["too long", "half a pair"])
+def test_mapper_that_names_what_no_token_carries_is_503(world: HearingWorld, sub: str, identifier: str) -> None:
+    """The application's mistake again, and no exception of ours that a server would answer with 500."""
+    world.mapper = lambda _: (PROVIDER, sub)
+    told = {identifier: {"credential_type": "password", "change_type": "update"}}
+    with pytest.raises(UnavailableError, match="no token can carry"):
+        world.events(event(sub_id={"format": "email", "email": "a@x.example"}, events=told))
+
+
 BAD_SUBJECTS: dict[str, Any] = {
     "none": LACKING,
     "null": None,
@@ -734,6 +748,26 @@ def test_several_events_are_one_write_or_none(world: HearingWorld) -> None:
     with pytest.raises(InvalidToken):
         world.events(event(jti="e2", sub_id=subject("u2"), events=bad))
     assert len(world.writes()) == 1 and world.is_live(access(sub="u2"))
+
+
+def test_logout_told_again_is_written_again_where_a_journal_must_have_it(world: HearingWorld) -> None:
+    """Who heard it first may have ended between the store and the journal; who wrote it for certain writes it once."""
+    token, other = logout(), HearingWorld()
+    other.server = other.store.server = world.server
+    world.hearing.is_journaled = other.hearing.is_journaled = True
+    assert world.logout(token) is not None
+    assert world.logout(token) is None and len(world.writes()) == 1
+    assert other.logout(token) is not None and len(other.writes()) == 1
+    assert other.logout(token) is None and len(other.writes()) == 1
+
+
+def test_statements_that_are_known_to_be_kept_are_bounded(world: HearingWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes, and costs one write more if it is told again."""
+    monkeypatch.setattr("jwtgate.core.hearing.MOST_KEPT", 2)
+    world.hearing.is_journaled = True
+    for jti in ("1", "2", "3"):
+        assert world.logout(logout(jti=jti)) is not None
+    assert [world.logout(logout(jti=jti)) is None for jti in ("3", "1", "3")] == [True, False, True]
 
 
 def test_event_told_again_does_nothing_again(world: HearingWorld) -> None:

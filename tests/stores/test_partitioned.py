@@ -83,6 +83,23 @@ def test_session_is_found_with_rulings_of_both_partitions(store: PartitionedStor
         assert facts.home().name == store.parts[partition].workers()[0].name
 
 
+@pytest.mark.parametrize("elsewhere", range(COUNT))
+@pytest.mark.parametrize("partition", range(COUNT))
+def test_session_is_found_with_the_ruling_on_one_that_it_hangs_on(
+    store: PartitionedStore, partition: int, elsewhere: int
+) -> None:
+    """The sid at a provider falls anywhere: in the session's own partition, the first, or another."""
+    link = digest_of("provider", "sid", SIDS[elsewhere])
+    session = put(partition)
+    assert store.write((), time.time(), (replace(session, handles=(*session.handles, link)),)) is not None
+    store.write([Change(link, revoked=True)], time.time())
+    for facts in (store.look_up((), (SIDS[partition],)), store.sessions_of(user_of(partition))):
+        (found,) = facts.sessions
+        assert found is not None and [ruling is not None for ruling in found.rulings] == [False, False, False, True]
+    store.parts[elsewhere].feed().lose(store.parts[elsewhere].workers()[0].name)
+    assert not store.look_up((), (SIDS[partition],)).epoch.is_healed
+
+
 @pytest.mark.parametrize("partition", range(COUNT))
 def test_session_is_stamped_with_a_position_of_the_first_partition(store: PartitionedStore, partition: int) -> None:
     """Cut-offs stand there: a login right after one lives, one right before it does not."""

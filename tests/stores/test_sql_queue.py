@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from jwtgate.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.server
 
@@ -249,3 +251,32 @@ def test_connections_share_what_takes_long_to_read(url: str) -> None:
     assert getattr(first, "ctx", None) is getattr(second, "ctx", None)
     first.close()
     second.close()
+
+
+def test_nobody_starves_in_sqlite_behind_a_stream_of_writes(tmp_path: Path) -> None:
+    """SQLite lets whoever asks first have its lock, and tells nobody to wait: within a process all take turns."""
+    with (
+        closing(open_store(f"sqlite:///{tmp_path}/store.db", prefix="jwtgate", watch=WATCH)) as store,
+        closing(store.feed()) as feed,
+    ):
+        is_over, told = threading.Event(), []
+
+        def stream() -> None:
+            number = 0
+            while not is_over.is_set():
+                number += 1
+                told.append(
+                    store.mark("group", b"%d.%d" % (threading.get_ident(), number), b"-", time.time() + 60, time.time()).is_new
+                )
+
+        threads = [threading.Thread(target=stream) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            beats = [feed.renew(replace(WORKER, beat=beat), None).workers for beat in range(200)]
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+        assert len(beats) == 200
+        assert all(told)

@@ -2,7 +2,8 @@
 
 Each entry is judged as the one decision judges a token: ``SUSPENDED`` where nothing but the suspension of its subject kills
 it, which may be lifted, else ``INVALID``; what belongs to nobody is valid. A list is made at most once in ``fresh_seconds`` in
-each process, whoever asks, and what is made may be a little old: receipts do not speak of those who read lists.
+each process, whoever asks, and what is made may be a little old: receipts do not speak of those who read lists. What took a
+second to make is fresh for four, so no number of tokens keeps a process busy with lists alone.
 
 Fails closed: a list of another epoch, one that lost a mark, or that no token ever came to, is unknown (404), never one that
 calls all valid. It is judged by one epoch from its first mark to its last; what cannot be read, or is of a history that heals,
@@ -27,6 +28,7 @@ from jwtgate.core.signing import sign
 from jwtgate.core.statuses.registry import (
     SIZE,
     SPANS,
+    TAG_BYTES,
     ListName,
     Registered,
     UnreadableMark,
@@ -37,6 +39,7 @@ from jwtgate.core.statuses.registry import (
     mark_of,
 )
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
+from jwtgate.core.statuses.strangers import COST_SHARE, Strangers
 from jwtgate.core.token_types import STATUS_LIST_TYPE
 from jwtgate.errors import StoreUnavailable
 
@@ -70,9 +73,6 @@ MAX_MADE = 16
 
 PAGE, CHUNK = 1000, 500
 """Marks judged in one go, three to twenty milliseconds; handles of one look-up."""
-
-COST_SHARE = 4
-"""What took a second to make is fresh for four: no number of tokens keeps a process busy with lists alone."""
 
 MAKING_SECONDS = 15.0
 PAUSE_SECONDS = 0.02
@@ -108,6 +108,7 @@ class StatusLists:
         self.fresh_seconds = min(MAX_FRESH_SECONDS, ttl_seconds / TTL_SHARE)
         self._made: OrderedDict[str, Published] = OrderedDict()
         self._making: set[str] = set()
+        self._strangers = Strangers()
 
     def published(self, text: str) -> Plan[Published | None]:
         """The list of that name; None: there is none. Who comes while it is made waits for it.
@@ -117,18 +118,20 @@ class StatusLists:
         name = ListName.read(text)
         if name is None or self._is_out_of_time(name):
             return None
-        until = self.clock.boot() + MAKING_SECONDS
-        while text in self._making:
+        until, group = self.clock.boot() + MAKING_SECONDS, group_of(self.policy().namespace, name)
+        while (maker := text if text in self._made else group) in self._making:
             if self.clock.boot() >= until:
                 raise StoreUnavailable("a status list takes too long")
             yield Pause(PAUSE_SECONDS)
         made = self._made.get(text)
+        if made is None and not self._strangers.may_seek(group, name.tag, self.clock.boot()):
+            raise StoreUnavailable("a status list was sought in vain a moment ago")
         if made is None or self.clock.boot() >= made.fresh_until:
-            self._making.add(text)
+            self._making.add(maker)
             try:
                 made = yield from self._make(text, name, until)
             finally:
-                self._making.discard(text)
+                self._making.discard(maker)
         if made is None:
             self._made.pop(text, None)
             return None
@@ -148,7 +151,7 @@ class StatusLists:
             return None
         values: dict[int, int] = {}
         group, tag = group_of(policy.namespace, name), name.tag
-        count, after = 0, None
+        count, after, met = 0, None, set[bytes]()
         while True:
             page: MarkPage = yield Marks(group, after, PAGE)
             entries = [(index_of(mark), value) for mark, value, _ in page.marks if mark.startswith(tag)]
@@ -157,13 +160,17 @@ class StatusLists:
                 return None
             yield from judge.prepare(entries, is_live=self.view.is_live(self.clock.boot()))
             values |= yield Compute(partial(judge.judged, entries))
+            met.update(mark[:TAG_BYTES] for mark, _, _ in page.marks)
             count += len(entries)
             after = page.after
             if after is None:
                 break
             if self.clock.boot() >= until:
                 raise StoreUnavailable("a status list takes too long")
-        if not count or not (yield from self._is_whole(name, group)) or not (yield from self._is_current(policy, name)):
+        if not count:
+            self._strangers.found_none(group, met, asked_at, self.clock.boot())
+            return None
+        if not (yield from self._is_whole(name, group)) or not (yield from self._is_current(policy, name)):
             return None
         made: Published = yield Compute(partial(self._signed, policy, text, values, asked_at))
         self._made.pop(text, None)  # so that it is the latest; in one step each, since threads come here

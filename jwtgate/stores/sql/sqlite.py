@@ -18,6 +18,7 @@ import os
 import shlex
 import shutil
 import sqlite3
+import threading
 import time
 from pathlib import Path
 from types import MappingProxyType
@@ -29,10 +30,10 @@ from sqlalchemy.dialects.sqlite import insert
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.engine import Busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from sqlalchemy import ColumnElement, Table, Update
 
@@ -88,6 +89,7 @@ class SQLite:
         self._locks: list[int] = []
         self._locked = (0, b"")
         self._lost = b""
+        self._turn = threading.Lock()
 
     def begin(self, tables: Tables) -> tuple[str, ...]:  # noqa: ARG002
         """The one lock there is."""
@@ -156,9 +158,16 @@ class SQLite:
             raw.patience = left
             raw.execute(f"PRAGMA busy_timeout={max(1, left * 1000 // BUSY_STEPS)}")
 
-    def together(self, raw: Raw) -> AbstractContextManager[None]:  # noqa: ARG002
-        """There is no way between."""
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def together(self, raw: Raw) -> Generator[None]:  # noqa: ARG002
+        """There is no way between; but SQLite gives its lock to whoever asks first after it is free, so we take turns."""
+        turn = self._turn
+        if not turn.acquire(timeout=TIMEOUT_SECONDS):
+            raise Busy("others of this process were writing all the time")
+        try:
+            yield
+        finally:
+            turn.release()
 
     def settle(self, raw: Raw) -> None:
         """Nothing is owed."""
@@ -183,6 +192,7 @@ class SQLite:
     def abandon(self, raw: Raw) -> None:
         """Kept open for ever: SQLite forbids even to close it here."""
         self._abandoned.append(raw)
+        self._turn = threading.Lock()  # a thread that is not here may have held the one before
         with contextlib.suppress(StoreUnavailable):  # told by whoever connects
             self._relock()
 
