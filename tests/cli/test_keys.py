@@ -13,6 +13,7 @@ import jwt
 import pytest
 from cli.commanding import Worker, run
 from keymaking import make_pairs
+from published import Provider
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
@@ -212,6 +213,15 @@ def test_key_is_not_retired_under_the_name_of_another_issuer(path: Path) -> None
     ended = run("keys", *retire, "https://own.example", SECRET="", **variables)
     assert ended.returncode == 0, ended.stderr
     assert keys("list", PRIVATE_KEYS=str(path))[0]["state"] == "gone"
+
+
+def test_key_of_an_issuer_whose_keys_do_not_come_is_not_retired(tmp_path: Path) -> None:
+    """Which one would it be? That there is none of that name would be a guess."""
+    with Provider() as provider:
+        provider.how = "fail"
+        settings = {"ISSUER": provider.issuer, "JWKS_HTTP": "1", "STORE": f"sqlite:///{tmp_path}/store.db"}
+        said = complaint("retire", provider.kid, **settings)
+    assert "have not come" in said and "status is 500" in said
 
 
 @pytest.fixture(scope="module")
