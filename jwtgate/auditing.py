@@ -157,6 +157,14 @@ def _issuers(settings: Settings) -> Iterator[Weakness]:
                 "hint",
                 about=name,
             )
+        if policy.keys.signer is not None and "client_id" in policy.require and settings.client_id is None:
+            yield Weakness(
+                "JWTGATE_CLIENT_ID is not set, and tokens must have client_id: those of sessions that are started here would "
+                "be refused, so no session can be.",
+                "JWTGATE_CLIENT_ID=<the client_id of the tokens of sessions>",
+                "hint",
+                about="JWTGATE_CLIENT_ID",
+            )
         if policy.issuer is None and policy.keys.signer is None:
             yield Weakness(
                 "JWTGATE_ISSUER is not set: whoever else signs with the same keys is believed, whatever iss says.",

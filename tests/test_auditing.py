@@ -45,6 +45,14 @@ def test_good_settings_have_nothing() -> None:
     assert audited() == ()
 
 
+def test_sessions_whose_tokens_would_be_refused_are_a_hint() -> None:
+    """RFC 9068 §2.2 requires client_id; a process with the secret may be one that only verifies."""
+    own: dict[str, object] = {"issuer": "https://own.example", "preset": "rfc9068"}
+    finding = only(audited(**own))
+    assert (finding.about, finding.severity) == ("JWTGATE_CLIENT_ID", "hint")
+    assert audited(**own, client_id="shop") == ()
+
+
 def test_lists_under_a_secret_are_a_hint() -> None:
     """draft-ietf-oauth-status-list §5.1 allows a MAC; whoever can check one can make tokens."""
     lists: dict[str, object] = {"endpoints": "/auth", "status_lists": "https://api.example/auth/status"}

@@ -175,6 +175,18 @@ def test_both_spellings_are_one_issuer(key_set: str, pair: Pair) -> None:
                 gate.verify(token)
 
 
+@pytest.mark.parametrize("iss", ["https://accounts.google.com", "accounts.google.com"])
+def test_either_spelling_logs_out_everywhere(iss: str, key_set: str, pair: Pair) -> None:
+    """At the endpoints, too, it is one issuer."""
+    shape = now_of(SHAPES["google"])
+    given: dict[str, Any] = {"endpoints": "/auth", "issuers": [entry_of(shape, key_set)]}
+    with closing(Gate(Settings(**given))) as gate:
+        token = signed(pair, shape.header, {**shape.claims, "iss": iss})
+        sent = Sent("POST", "/auth/logout-all", (("authorization", f"Bearer {token}"),), b"")
+        assert ask_wsgi(WSGIMiddleware(wsgi_application, gate=gate), sent).status == 200
+        assert reason(gate, token) == "revoked"
+
+
 def test_google_needs_no_issuer(key_set: str, pair: Pair) -> None:
     """It has but one."""
     shape = now_of(SHAPES["google"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import ssl
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import jwt
 import pytest
+from certificates import written
 from keymaking import make_pairs
 from published import Provider
 
@@ -23,6 +26,7 @@ from jwtgate.runtime import fetching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.server
 
@@ -119,6 +123,37 @@ def test_secret_in_a_url_is_in_no_log(provider: Provider, how: str, caplog: pyte
     with httpx.Client() as client:
         client.get(provider.url)
     assert f"GET {provider.url}" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["refused", "unknown certificate"])
+def test_why_there_is_no_connection_is_told(how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A wrong port and a certificate of the operator's own authority look alike from afar, and are mended otherwise."""
+    said = {"refused": "refused", "unknown certificate": "CERTIFICATE_VERIFY_FAILED"}[how]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if how == "refused":
+            server.close()
+        else:
+            certificate, key, _ = written(tmp_path, "localhost")
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, key)
+            threading.Thread(target=shake_hands, args=(context, server), daemon=True).start()
+        with closing(Gate(Settings(issuer=f"https://127.0.0.1:{port}"))) as gate:
+            assert not gate.ready(1)
+            deadline = time.monotonic() + 20
+            while "no connection: " not in caplog.text:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+    assert said in caplog.text
+
+
+def shake_hands(context: ssl.SSLContext, server: socket.socket) -> None:
+    """With everybody who comes, until the server is gone."""
+    with suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True):
+                pass
 
 
 @pytest.mark.parametrize("told", ["{}/", "http://keycloak:8080\r\nadmitted", "x" * 300, 7])

@@ -12,6 +12,7 @@ from jwtgate.cli.printing import complain
 from jwtgate.errors import StoreUnavailable
 from jwtgate.gate import Gate
 from jwtgate.settings import Settings
+from jwtgate.settings.urls import mask_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -36,6 +37,11 @@ class Visitor(Gate):
         """Follows after all, until the store's history is healed (L2): where no worker runs, nobody else sees to it."""
         super().start()
         return self.ready(HEALING_LEASES * self.settings.lease)
+
+    def unfetched(self) -> str:
+        """From where no keys have come, and why, as the end of a sentence; empty: from nowhere."""
+        told = (f"{mask_url(published.url)}: {reason or 'no answer yet'}" for published, reason in self.fetcher.missing())
+        return "; ".join(told)
 
     def once_healed(self, ask: Callable[[], T]) -> T:
         """What is asked for; where the store's history is healing and nobody else sees to it, later."""

@@ -19,6 +19,7 @@ from jwt.utils import base64url_encode
 from jwtgate.cli.answering import Misuse
 from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError, thumbprint_of
 from jwtgate.core.key_schedule import OwnKey, read_own_keys, write_own_keys
+from jwtgate.settings.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 
     from jwtgate.core.key_material import PrivateKey
 
-__all__ = ["KeyFiles", "locked", "new_key"]
+__all__ = ["KeyFiles", "locked", "named", "new_key"]
 
 CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 RSA_BITS = 3072
 """NIST SP 800-57 part 1, table 2: 128 bits of security, as P-256 has."""
+
+
+def named(path: Path) -> str:
+    """In a message: a key that was pasted for a path is not shown."""
+    return shown(str(path))
 
 
 def new_key(algorithm: str) -> OwnKey:
@@ -63,7 +69,7 @@ class KeyFiles:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_folder = path.is_dir()
+        self.is_folder = os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for what was pasted for a path
         self._places: dict[str, Path] = {}
 
     def read(self) -> tuple[OwnKey, ...]:
@@ -73,19 +79,22 @@ class KeyFiles:
             try:
                 found = read_own_keys(file.read_text())
             except (OSError, UnicodeDecodeError) as error:
-                raise Misuse(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from None
+                raise Misuse(
+                    f"{named(file)} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
+                ) from None
             except UnusableKeyError as unusable:
-                raise Misuse(f"{file} {unusable}") from None
+                raise Misuse(f"{named(file)} {unusable}") from None
             for key in found:
                 if key.kid in self._places:
-                    raise Misuse(f"{file} has a key with the kid of one in {self._places[key.kid]}; each has one of its own")
+                    other = named(self._places[key.kid])
+                    raise Misuse(f"{named(file)} has a key with the kid of one in {other}; each has one of its own")
                 self._places[key.kid] = file
             keys += found
         return tuple(keys)
 
     def _files(self) -> Sequence[Path]:
         if not self.is_folder:
-            return (self.path,) if self.path.exists() else ()
+            return (self.path,) if os.path.exists(self.path) else ()  # noqa: PTH110 - as above
         return sorted(file for file in self.path.glob("*.json") if not file.name.startswith("."))
 
     def write(self, keys: Sequence[OwnKey]) -> None:
@@ -101,7 +110,7 @@ class KeyFiles:
                 else:
                     file.unlink()
         except OSError as error:
-            raise Misuse(f"{self.path} cannot be written: {error.strerror}") from None
+            raise Misuse(f"{named(self.path)} cannot be written: {error.strerror}") from None
 
 
 def _replace(file: Path, text: str) -> None:
@@ -125,11 +134,11 @@ def _replace(file: Path, text: str) -> None:
 @contextmanager
 def locked(path: Path) -> Generator[None]:
     """One command at a time, by a lock on the folder. Raises: Misuse: there is no such folder."""
-    folder = path if path.is_dir() else path.parent
+    folder = path if os.path.isdir(path) else path.parent  # noqa: PTH112 - as above
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise Misuse(f"{folder} cannot be opened: {error.strerror}") from None
+        raise Misuse(f"{named(folder)} cannot be opened: {error.strerror}") from None
     try:
         with suppress(ImportError):  # where there is none, nobody is kept waiting
             import fcntl

@@ -17,7 +17,7 @@ import typer
 from jwtgate.cli.answering import FAILED, Misuse, answering
 from jwtgate.cli.examining import FETCHED_SECONDS
 from jwtgate.cli.gates import opened
-from jwtgate.cli.key_files import KeyFiles, locked, new_key
+from jwtgate.cli.key_files import KeyFiles, locked, named, new_key
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import Column, dump, plain, say, span, table, until
 from jwtgate.core.handles import digest_of
@@ -56,7 +56,7 @@ def new(*, file: File = None, alg: Algorithm = None, as_json: Json = False) -> i
     with locked(path):
         files = KeyFiles(path)
         if files.read():
-            raise Misuse(f"{path} has keys already: jwtgate keys rotate adds the next one")
+            raise Misuse(f"{named(path)} has keys already: jwtgate keys rotate adds the next one")
         keys = rotated((), new_key(_algorithm(alg or "ES256")), _now(), token_seconds=0)
         files.write(keys)
     return _tell(keys, f"Made {path}. Point JWTGATE_PRIVATE_KEYS to it.", as_json=as_json)
@@ -137,11 +137,13 @@ def _retired_in_file(gate: Visitor, path: Path, kid: str, policy: IssuerPolicy) 
         if kid not in handles:
             return ()
         if not any(key.handle in handles.values() for key in _keys_in_use(gate, policy, handles[kid])):
-            raise Misuse(f"{path} holds no key of that issuer; --issuer is the one whose keys they are. Nothing was retired.")
+            raise Misuse(
+                f"{named(path)} holds no key of that issuer; --issuer is the one whose keys they are. Nothing was retired."
+            )
         try:
             files.write(retired(keys, kid, _now()))
         except UnusableKeyError as unusable:
-            raise Misuse(f"{path} {unusable}. Nothing was retired.") from None
+            raise Misuse(f"{named(path)} {unusable}. Nothing was retired.") from None
     return (handles[kid],)
 
 
@@ -162,6 +164,8 @@ def _handles_in_use(gate: Visitor, kid: str, policy: IssuerPolicy) -> tuple[byte
     handles = {key.handle for key in keys if key.kid == kid}
     if not handles:
         known = sorted({key.kid for key in keys if key.kid})
+        if not policy.keys.is_whole:
+            raise Misuse(f"the keys of that issuer have not come ({gate.unfetched()}). Nothing was retired.")
         raise Misuse(f"no key has that kid; configured are {', '.join(known) or 'only keys without one'}. Nothing was retired.")
     return tuple(handles)
 
@@ -174,13 +178,14 @@ def _now() -> float:
 def _keys_in(files: KeyFiles) -> tuple[OwnKey, ...]:
     keys = files.read()
     if not keys:
-        raise Misuse(f"{files.path} has no key yet: jwtgate keys new makes the first one")
+        raise Misuse(f"{named(files.path)} has no key yet: jwtgate keys new makes the first one")
     return keys
 
 
 def _named(file: Path | None) -> Path:
     if file is None:
-        raise Misuse("JWTGATE_PRIVATE_KEYS is not set; it, or --file, names a JWK Set file or a folder of such files")
+        where = "it, or --file (of private_keys in JWTGATE_ISSUERS, too), names a JWK Set file or a folder of such files"
+        raise Misuse(f"JWTGATE_PRIVATE_KEYS is not set; {where}")
     return file
 
 

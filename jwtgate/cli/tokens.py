@@ -17,7 +17,7 @@ from jwtgate.cli.gates import opened
 from jwtgate.cli.inputs import pair, token_from
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import Column, dump, plain, say, table, until
-from jwtgate.errors import CredentialError, StoreUnavailable, SubjectSuspended
+from jwtgate.errors import CredentialError, KeysUnavailable, SubjectSuspended, UnavailableError
 
 if TYPE_CHECKING:
     from jwtgate.cli.gates import Visitor
@@ -116,7 +116,9 @@ def _judge(gate: Visitor, token: str) -> tuple[Verdict, Token | None]:
         admitted = gate.once_healed(lambda: gate.verify(token))
     except CredentialError as error:
         return Verdict("refused", error.reason, str(error)), None
-    except StoreUnavailable as error:
+    except KeysUnavailable as error:
+        return Verdict("unknown", error.reason, "; ".join(filter(None, (str(error), gate.unfetched())))), None
+    except UnavailableError as error:
         return Verdict("unknown", error.reason, str(error)), None
     return Verdict("admitted", None, "genuine, and still wanted"), admitted
 

@@ -143,7 +143,7 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
     claims = parsed.claims
     for name in policy.require:
         if claims.get(name) is None:
-            raise MalformedToken("a claim of JWTGATE_REQUIRE is missing")
+            raise MalformedToken(f"{name} is missing, which JWTGATE_REQUIRE or the preset wants")
     latest = now + policy.leeway_seconds
     ends_at = expires_from(claims, policy)
     if ends_at is None:

@@ -67,7 +67,11 @@ class Rules:
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
-        return self.policy is not None and self.policy.issuer in (None, token.issuer)
+        policy = self.policy
+        if policy is None:
+            return False
+        spellings = () if policy.profile is None else policy.profile.spellings
+        return policy.issuer in (None, token.issuer) or token.issuer in spellings
 
     def is_refresh_token(self, token: str) -> bool:
         """Whether it is to be taken for one of ours; where there are no sessions nothing is."""

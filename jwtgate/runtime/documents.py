@@ -21,6 +21,9 @@ __all__ = ["Client", "Document", "Gone", "Unusable"]
 
 USER_AGENT = "jwtgate"
 
+LONGEST_REASON = 200
+"""Characters."""
+
 
 _here = threading.local()
 
@@ -103,6 +106,8 @@ class Client:
             raise Unusable("the URL is none") from None
         except httpx.TimeoutException:
             raise Unusable("no answer in time") from None
+        except httpx.ConnectError as error:  # of the system or of TLS: which name, which certificate; nothing of a document
+            raise Unusable(f"no connection: {ascii(str(error))[1:-1][:LONGEST_REASON]}") from None
         except httpx.HTTPError as error:
             raise Unusable(f"no answer: {type(error).__name__}") from None
         finally:

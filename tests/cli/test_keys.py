@@ -13,6 +13,7 @@ import jwt
 import pytest
 from cli.commanding import Worker, run
 from keymaking import make_pairs
+from published import Provider
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
@@ -140,6 +141,14 @@ def test_broken_file_is_named_and_not_shown(path: Path) -> None:
         assert d not in said
 
 
+@pytest.mark.parametrize("length", [43, 5000])
+@pytest.mark.parametrize("command", [("list",), ("new",), ("rotate",), ("retire", "x")])
+def test_key_pasted_for_a_path_is_not_told(tmp_path: Path, command: tuple[str, ...], length: int) -> None:
+    """threats.md 29: a terminal, or what a job keeps of it, is a log; and one that is too long for a path is a misuse, too."""
+    pasted = json.dumps({"keys": [{"kty": "oct", "kid": "x", "k": "hunter2/" + "A" * length}]})
+    assert "hunter2" not in complaint(*command, PRIVATE_KEYS=pasted, STORE=f"sqlite:///{tmp_path}/store.db")
+
+
 def test_process_that_only_signs_follows_its_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks it for a verdict, so nobody follows the store for it; it must not sign with yesterday's key."""
     monkeypatch.setattr(rekeying, "LOOK_SECONDS", 0.0)
@@ -204,6 +213,15 @@ def test_key_is_not_retired_under_the_name_of_another_issuer(path: Path) -> None
     ended = run("keys", *retire, "https://own.example", SECRET="", **variables)
     assert ended.returncode == 0, ended.stderr
     assert keys("list", PRIVATE_KEYS=str(path))[0]["state"] == "gone"
+
+
+def test_key_of_an_issuer_whose_keys_do_not_come_is_not_retired(tmp_path: Path) -> None:
+    """Which one would it be? That there is none of that name would be a guess."""
+    with Provider() as provider:
+        provider.how = "fail"
+        settings = {"ISSUER": provider.issuer, "JWKS_HTTP": "1", "STORE": f"sqlite:///{tmp_path}/store.db"}
+        said = complaint("retire", provider.kid, **settings)
+    assert "have not come" in said and "status is 500" in said
 
 
 @pytest.fixture(scope="module")

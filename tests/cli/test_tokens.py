@@ -13,6 +13,7 @@ import pytest
 from cli.commanding import SECRET, run
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from published import Provider
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
@@ -144,6 +145,18 @@ def test_admitted_token_as_json(tmp_path: Any) -> None:
     assert (told["verdict"], told["reason"], told["is_verified"]) == ("admitted", None, True)
     assert told["header"] == {"alg": "HS256", "typ": "JWT"}
     assert told["claims"] == jwt.decode(token, SECRET, ["HS256"])
+
+
+def test_token_whose_keys_do_not_come_is_shown_all_the_same() -> None:
+    """The verdict is that nobody can know, and why; what the token says is what its reader wanted to see."""
+    with Provider() as provider:
+        provider.how = "fail"
+        settings = {"SECRET": "", "ISSUER": provider.issuer, "JWKS_HTTP": "1"}
+        ended = run("token", "inspect", "--json", text=provider.token(), **settings)
+        told = json.loads(ended.stdout)
+        assert (ended.returncode, told["verdict"], told["reason"]) == (1, "unknown", "keys_unavailable")
+        assert f"{provider.issuer}/.well-known/openid-configuration: the answer's status is 500" in told["detail"]
+        assert (told["is_verified"], told["claims"]["sub"]) == (False, "alice")
 
 
 def test_what_the_gate_reads_is_shown_beside_what_the_token_says() -> None:

@@ -191,7 +191,7 @@ def test_required_claims_are_there_and_not_null() -> None:
     admit(token_with(tenant=0), policy)
     admit(token_with(tenant="a", exp=None), policy)
     for claims in (CLAIMS, CLAIMS | {"tenant": None}):
-        with pytest.raises(MalformedToken, match="JWTGATE_REQUIRE"):
+        with pytest.raises(MalformedToken, match=r"^tenant is missing, which JWTGATE_REQUIRE"):
             admit(craft(HEADER, claims), policy)
 
 
