@@ -51,7 +51,7 @@ class ListRun:
         self.statuses = Statuses(rules, policy.namespace, threading.Lock(), clock.boot, random.random, self._woken.set)
         policy.follow(self.statuses)
         if before is not None:  # of a gate that was closed, and is used again
-            for followed in before.followed.values():
+            for followed in tuple(before.followed.values()):
                 self._give_up(followed.held)
         self._thread = threading.Thread(target=self._live, name="jwtgate-lists", daemon=True)
 
