@@ -110,7 +110,8 @@ def resource_of(settings: Settings, policy: IssuerPolicy | None) -> ProtectedRes
     """
     if settings.resource is None:
         return None
-    issuers = [issuer for issuer in settings.policies if issuer is not None and issuer.startswith(("https://", "http://"))]
+    admitted = [issuer for issuer, each in settings.policies.items() if issuer is not None and not each.admits_nothing]
+    issuers = [issuer for issuer in admitted if issuer.startswith(("https://", "http://"))]
     members = {
         "authorization_servers": issuers,
         "scopes_supported": settings.resource_scopes,

@@ -120,14 +120,14 @@ class TokenPair:
         refresh_token: opaque; good for one use.
         expires_in: seconds that the access token lives, counted from when it was made.
         session_id: the ``sid`` of the session.
-        token_type: always ``Bearer``.
+        token_type: ``DPoP`` where the access token is bound to a key (RFC 9449 §5).
     """
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     expires_in: int
     session_id: str = field(repr=False)
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - its kind, no token
+    token_type: Literal["Bearer", "DPoP"] = "Bearer"  # noqa: S105 - its kind, no token
 
     def as_dict(self) -> dict[str, str | int]:
         """The members of the answer of a token endpoint (RFC 6749 §5.1)."""

@@ -138,6 +138,7 @@ GOOD = [
     Row(9, "dot segments", _uri(f"{URL}/a/./../"), is_good=True),
     Row(11, "half a minute old", _ago(30), is_good=True),
     Row(11, "clock a little ahead", _ago(-3), is_good=True),
+    Row(11, "exp and nbf that hold", lambda h, token: h.proof(token, exp=time.time() + 9, nbf=time.time() + 3), is_good=True),
 ]
 
 BAD = [
@@ -212,6 +213,8 @@ BAD = [
         Row(0, f"{name} in the header", _header(**{name: value}))
         for name, value in (("crit", ["x"]), ("b64", True), ("jku", "https://x"), ("x5u", "https://x"), ("x5c", ["x"]))
     ),
+    Row(11, "exp is over", lambda holder, token: holder.proof(token, exp=time.time() - 1)),
+    Row(11, "nbf is ahead", lambda holder, token: holder.proof(token, nbf=time.time() + 30)),
     Row(8, "POST", _claims(htm="POST")),
     Row(8, "get", _claims(htm="get")),
     Row(8, "empty htm", _claims(htm="")),

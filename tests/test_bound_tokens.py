@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from certificates import certificate, pem_of, thumbprint_of
 from holders import SECRET, URL, Holder, aged, encoded, token
@@ -205,6 +206,20 @@ def test_mounted_application_has_the_uri_of_the_request_line() -> None:
     how = {"scope": scope, "environ": environ}
     assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/a"), **how).status == 200
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/a"), **how)) == BAD_PROOF
+
+
+def test_mount_counts_where_the_server_tells_no_request_line() -> None:
+    """Else a proof for ``/a`` would open ``/mounted/a``: many servers tell only where the application is, and the rest."""
+    holder = Holder()
+    shown = holder.bound()
+    scope = {"root_path": "/mounted", "path": "/mounted/\u00e9", "raw_path": None}
+    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": ""}
+    how = {"scope": scope, "environ": environ}
+    assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/%C3%A9"), **how).status == 200
+    assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
+    how["environ"] = {**environ, "SCRIPT_NAME": "/\xff"}
+    how["scope"] = {**scope, "path": "/\ufffd/\u00e9"}
+    assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
 
 
 def test_public_url_may_have_a_path() -> None:
@@ -587,8 +602,8 @@ def test_nonce_of_another_secret_is_none() -> None:
     assert "use_dpop_nonce" in str(challenge(both("nonce").get(*holder.request(shown, nonce=nonce))))
 
 
-def test_lost_history_asks_for_a_nonce_where_there_are_any() -> None:
-    """Instead of 503: the client makes another proof at once."""
+def test_lost_history_is_no_fault_of_a_nonce() -> None:
+    """503: a client that is told to use the nonce which it has used comes back at once, in vain, and gives its token up."""
     gate = Gate(Settings(secret=SECRET, lease=0.25, **MODES["nonce"]))
     app = WSGIMiddleware(wsgi_application, gate=gate)
     holder = Holder()
@@ -596,7 +611,7 @@ def test_lost_history_asks_for_a_nonce_where_there_are_any() -> None:
     nonce = ask_wsgi(app, Sent(headers=holder.request(shown))).header("dpop-nonce")
     answer = ask_wsgi(app, Sent(headers=holder.request(shown, nonce=nonce)))
     gate.close()
-    assert "use_dpop_nonce" in str(challenge(answer))
+    assert (answer.status, answer.header("retry-after")) == (503, "1")
 
 
 # --- certificates
@@ -677,6 +692,19 @@ def test_required_dpop_is_not_met_by_a_certificate() -> None:
 # --- endpoints and checks
 
 
+def test_who_came_with_dpop_is_answered_in_it() -> None:
+    """RFC 9449 §7.1: also where an endpoint refuses a good token; else its client looks for a Bearer token."""
+    holder = Holder()
+    now = int(time.time())
+    nobody = jwt.encode({"exp": now + 600, "cnf": {"jkt": holder.thumbprint}}, SECRET)
+    sent = Sent("GET", "/auth/sessions", holder.request(nobody, htu=f"{URL}/auth/sessions"))
+    answer = both("endpoints").ask(sent)
+    assert answer.status == 403
+    assert str(answer.header("www-authenticate")).startswith('DPoP realm="jwtgate", error="insufficient_scope"')
+    bearer_too = both("endpoints").ask(Sent("GET", "/auth/sessions", (bearer(jwt.encode({"exp": now + 600}, SECRET)),)))
+    assert str(bearer_too.header("www-authenticate")).startswith('Bearer realm="jwtgate", error="insufficient_scope"')
+
+
 def test_endpoints_take_bound_tokens_by_the_same_rules() -> None:
     """Whoever calls one shows possession, and the proof names the endpoint's own URI and method."""
     holder = Holder()
@@ -692,6 +720,26 @@ def test_endpoints_take_bound_tokens_by_the_same_rules() -> None:
     assert ask_wsgi(shells.wsgi, Sent("POST", "/auth/logout", (*proof, *form))).status == 200
     answer = ask_wsgi(shells.wsgi, Sent(headers=holder.request(shown)))
     assert challenge(answer) == REFUSED_DPOP, "it was logged out"
+
+
+def test_own_session_may_be_bound_to_a_key() -> None:
+    """Its pair says so (RFC 9449 §5), for a racer too; the bond stays with every refresh and renewal."""
+    holder = Holder()
+    gate = gate_of("on", rotate_after=1)
+    app = WSGIMiddleware(wsgi_application, gate=gate)
+    first = gate.sessions.start("alice", claims={"cnf": {"jkt": holder.thumbprint}})
+    second, racer = gate.sessions.refresh(first.refresh_token), gate.sessions.refresh(first.refresh_token)
+    assert [pair.token_type for pair in (first, second, racer)] == ["DPoP"] * 3
+    assert second.as_dict()["token_type"] == "DPoP"
+    assert gate.sessions.start("alice").token_type == "Bearer"
+    renewed = ask_wsgi(app, Sent(headers=holder.request(second.access_token))).header("x-access-token")
+    assert renewed is not None
+    assert ask_wsgi(app, Sent(headers=(bearer(renewed),))).status == 401
+    assert ask_wsgi(app, Sent(headers=holder.request(renewed))).status == 200
+    for cnf in ({"jkt": "short"}, {"kid": "x"}, {}, "x", None):
+        with pytest.raises(ValueError, match="would not admit"):
+            gate.issue("alice", claims={"cnf": cnf})
+    gate.close()
 
 
 def test_checks_are_asked_about_holders_alone() -> None:

@@ -12,11 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from keymaking import pair_of
 
 from jwtgate import Gate, Settings
+from jwtgate.cli.key_files import KeyFiles, new_key
 from jwtgate.core.subject_keys import derived_key
-from jwtgate.errors import BadSignature, GrantError, Revoked, SettingsError, UnknownKey
+from jwtgate.errors import BadSignature, GrantError, Revoked, SettingsError, StoreUnavailable, UnknownKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from servers import Server
 
@@ -151,6 +153,30 @@ def test_every_process_turns_to_the_next_key(make: Callable[..., Gate], server: 
     assert one.verify(other.issue("alice")).claims["jgs"] == 1
 
 
+@pytest.mark.server
+def test_no_token_is_made_under_a_number_that_is_over(make: Callable[..., Gate], server: Server) -> None:
+    """While the store's history heals it lacks the number: 503 rather than a login whose token is dead already."""
+    gate = make(store=server.url)
+    old = gate.issue("alice")
+    pair = gate.sessions.start("alice")
+    gate.renew_key("alice", wait=True)
+    server.client().flushall()
+    made: list[str] = []
+    deadline = time.monotonic() + 20
+    while len(made) < 20:
+        assert time.monotonic() < deadline
+        for make_one in (lambda: gate.issue("alice"), lambda: gate.sessions.start("alice").access_token):
+            try:
+                made.append(make_one())
+            except StoreUnavailable:
+                time.sleep(0.01)
+        with pytest.raises((StoreUnavailable, GrantError)):
+            gate.sessions.refresh(pair.refresh_token)
+    assert {jwt.decode(each, options={"verify_signature": False})["jgs"] for each in made} == {1}
+    with pytest.raises(Revoked):
+        gate.verify(old)
+
+
 def test_renewal_without_derived_keys_is_a_mistake(make: Callable[..., Gate]) -> None:
     """Nobody has a key of his own there."""
     with pytest.raises(ValueError, match="JWTGATE_DERIVED_KEYS"):
@@ -163,6 +189,28 @@ def test_derived_keys_need_a_secret_that_signs() -> None:
     for keys in ({"private_key": pem}, {"private_key": pem, "secret": SECRET}):
         with pytest.raises(SettingsError, match="JWTGATE_DERIVED_KEYS"):
             Settings(derived_keys=True, **keys)
+
+
+def test_derived_keys_that_nobody_would_have_are_a_mistake(tmp_path: Path) -> None:
+    """An operator who turns it on, and whose tokens are signed otherwise all the same, would believe in what is not there."""
+    listed = tmp_path / "es256.json"
+    KeyFiles(listed).write([new_key("ES256")])
+    own = {"issuer": "https://own", "private_keys": str(listed)}
+    provider = {"issuer": "https://shop.eu.auth0.com/", "preset": "auth0", "audience": "api"}
+    configured: tuple[dict[str, Any], ...] = (
+        {"private_keys": str(listed)},
+        {"secret": SECRET, **provider},
+        {"issuers": [own, provider]},
+        {"issuers": [{"issuer": "https://own", "secret": SECRET}, provider]},
+        {"issuers": [provider]},
+        {"issuer": "https://idp.example"},
+    )
+    for keys in configured:
+        with pytest.raises(SettingsError, match="JWTGATE_DERIVED_KEYS is set, and no secret signs") as caught:
+            Settings(derived_keys=True, **keys)
+        assert len(caught.value.mistakes) == 1
+    KeyFiles(listed).write([new_key("ES256"), new_key("HS256")])  # on its way from one to the other
+    assert Settings(derived_keys=True, private_keys=str(listed)).derived_keys
 
 
 def test_turning_it_on_ends_what_was_signed_before() -> None:

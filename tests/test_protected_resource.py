@@ -95,13 +95,19 @@ def test_handshake_is_the_applications() -> None:
 
 
 def test_everything_that_is_configured_stands_in_it() -> None:
-    """Issuers that are URLs, scopes, and the keys where we sign and publish them."""
+    """Issuers that are URLs and whose tokens pass, scopes, and the keys where we sign and publish them."""
     pairs = make_pairs()
     issuers = (
         json.dumps(
             [
                 {"issuer": "https://as.example", "public_key": pairs["rsa"].public_pem},
                 {"issuer": "not-a-url", "public_key": pairs["rsa"].public_pem},
+                {
+                    "issuer": "https://tells.example",
+                    "public_key": pairs["rsa"].public_pem,
+                    "admits": "none",
+                    "events_audience": "us",
+                },
                 {"issuer": "https://ours.example", "private_key": pairs["p256"].private_pem},
             ]
         ),

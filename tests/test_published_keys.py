@@ -9,6 +9,8 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
+import jwt
 import pytest
 from keymaking import make_pairs
 from published import Provider
@@ -105,11 +107,37 @@ def test_metadata_of_another_issuer_or_of_no_use_are_refused(
     assert provider.asked == [] and "the metadata" in caplog.text
 
 
+@pytest.mark.parametrize("how", ["answer", "fail", "redirect"])
+def test_secret_in_a_url_is_in_no_log(provider: Provider, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """threats.md 29, at any level and of any library; what the application itself fetches goes on being logged."""
+    caplog.set_level(logging.DEBUG)
+    provider.how = how
+    url = provider.url.replace("//", "//user:hunter2pw@") + "?api_key=hunter2key"
+    with gate_of(provider, jwks_url=url) as gate:
+        assert answer(gate, provider.token()) in ("admitted", "keys_unavailable")
+        assert len(provider.asked) >= 1 and "hunter2" not in caplog.text
+    with httpx.Client() as client:
+        client.get(provider.url)
+    assert f"GET {provider.url}" in caplog.text
+
+
+@pytest.mark.parametrize("told", ["{}/", "http://keycloak:8080\r\nadmitted", "x" * 300, 7])
+def test_issuer_that_the_metadata_name_is_told(provider: Provider, told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A slash, or another name of the host: what has to be configured stands in the log, on one line and not too long."""
+    told = told.format(provider.issuer) if isinstance(told, str) else told
+    provider.metadata = {"issuer": told}
+    with gate_of(provider, jwks_url=None) as gate:
+        assert answer(gate, provider.token()) == "keys_unavailable"
+    (line,) = {record.getMessage() for record in caplog.records if "another issuer" in record.getMessage()}
+    assert line.isprintable() and len(line) < 400
+    assert (f"another issuer, {ascii(told)}" in line) is (told != 7 and len(told) <= 256)
+
+
 def test_rotation_is_followed_by_the_first_token_under_the_new_key(provider: Provider, quick: None) -> None:
     """Nobody is sent away with 401 for the provider's new key; the old one's tokens go on."""
     with gate_of(provider) as gate:
         old = provider.token()
-        assert answer(gate, old) == "admitted"
+        eventually(gate, old, "admitted")
         for _ in range(3):
             time.sleep(1.05)  # the set is older than a cool-down
             provider.rotate()
@@ -118,39 +146,70 @@ def test_rotation_is_followed_by_the_first_token_under_the_new_key(provider: Pro
     assert len(provider.asked) >= 4
 
 
+def test_rotation_is_followed_beside_a_key_that_takes_any_kid(provider: Provider, quick: None) -> None:
+    """A key of somebody else's without a kid answers for the new one, too, and is the wrong one: the set is asked all the same."""
+    pair = make_pairs()["p256"]
+    with gate_of(provider, public_key=pair.public_pem) as gate:
+        eventually(gate, provider.token(), "admitted")
+        time.sleep(1.05)
+        provider.rotate()
+        assert set(eventually(gate, provider.token(), "admitted")) <= {"bad_signature"}
+        claims = {"sub": "bob", "iss": provider.issuer, "exp": int(time.time()) + 600}
+        assert answer(gate, jwt.encode(claims, pair.private, "ES256", headers={"kid": "other"})) == "admitted"
+
+
 def test_key_that_is_published_no_longer_takes_its_remembered_tokens_along(provider: Provider, quick: None) -> None:
     """Within the lifetime of the set, without any request asking for it."""
     provider.max_age = 1
     with gate_of(provider) as gate:
         old = provider.token()
-        assert answer(gate, old) == answer(gate, old) == "admitted"
+        eventually(gate, old, "admitted")
         provider.rotate(keep=False)
         deadline = time.monotonic() + 10
         while answer(gate, old) == "admitted":
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        assert answer(gate, provider.token()) == "admitted"
+        eventually(gate, provider.token(), "admitted")
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When each fetch began, by the clock that decides it: on a busy machine a request comes later than that."""
+    begun: list[float] = []
+    began = key_fetching.KeyFetching.began
+
+    def noting(self: key_fetching.KeyFetching, now: float) -> None:
+        begun.append(now)
+        began(self, now)
+
+    monkeypatch.setattr(key_fetching.KeyFetching, "began", noting)
+    return begun
 
 
 @pytest.mark.parametrize("how", ["answer", "fail", "hang"])
-def test_unknown_kids_cause_one_fetch_per_cool_down(provider: Provider, quick: None, how: str) -> None:
+def test_unknown_kids_cause_one_fetch_per_cool_down(
+    provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch, begun: list[float], how: str
+) -> None:
     """Anybody can invent a kid; known ones are served meanwhile."""
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 5.0)  # the first one comes, however busy the machine is
     known = provider.token()
     forged = [provider.forged(number) for number in range(200)]
     with gate_of(provider) as gate:
         assert answer(gate, known) == "admitted"
+        monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.5)
         time.sleep(1.05)
         provider.how = how
         first = len(provider.asked)
+        assert first == len(begun)
         began = time.monotonic()
         answers = set()
-        while time.monotonic() - began < 3.0:
+        while time.monotonic() - began < 3.0 or len(begun) < first + 2:
+            assert time.monotonic() - began < 30.0, "unknown kids cause no second fetch"
             for each in forged:
                 answers.add(answer(gate, each))
             assert answer(gate, provider.token("bob")) == "admitted"
-    asked = provider.asked[first:]
-    assert 1 <= len(asked) <= 4
-    assert all(later - earlier >= 0.9 for earlier, later in zip(asked, asked[1:], strict=False))
+    assert all(later - earlier > 0.999 for earlier, later in zip(begun, begun[1:], strict=False))
+    assert 1 <= len(provider.asked) - first <= len(begun) - first
     assert answers <= {"unknown_key", "keys_unavailable"}
     assert ("unknown_key" in answers) is (how == "answer")
 
@@ -162,7 +221,7 @@ def test_last_good_set_stays_whatever_comes(
     """Past its lifetime, up to the stale bound: no failure of a known kid, one log line, and all is well again by itself."""
     provider.max_age = 1
     with gate_of(provider, jwks_stale=60) as gate:
-        assert answer(gate, provider.token()) == "admitted"
+        eventually(gate, provider.token(), "admitted")
         provider.how = how
         began = time.monotonic()
         while time.monotonic() - began < 2.5:
@@ -181,7 +240,7 @@ def test_set_that_is_too_old_serves_no_longer(provider: Provider, quick: None, h
     provider.max_age = 1
     with gate_of(provider, jwks_stale=1) as gate:
         token = provider.token()
-        assert answer(gate, token) == "admitted"
+        eventually(gate, token, "admitted")
         provider.how = how
         began = time.monotonic()
         assert set(eventually(gate, token, "keys_unavailable")) <= {"admitted"}
@@ -216,8 +275,6 @@ def test_algorithm_that_nobody_publishes_is_refused_for_free(provider: Provider)
     """No fetch, no 503: none can come."""
     with gate_of(provider, algorithms=["ES256"]) as gate:
         assert answer(gate, provider.token()) == "admitted"
-        import jwt
-
         rsa = make_pairs()["rsa"].private
         claims = {"sub": "eve", "iss": provider.issuer, "exp": int(time.time()) + 600}
         for token in (
@@ -244,7 +301,7 @@ def test_issuers_fetch_each_their_own(quick: None) -> None:
         other.how = "hang"
         issuers = [{"issuer": one.issuer, "jwks_url": one.url}, {"issuer": other.issuer}]
         with closing(Gate(Settings(issuers=issuers, jwks_http=True))) as gate:
-            assert answer(gate, one.token()) == "admitted"
+            eventually(gate, one.token(), "admitted")
             assert answer(gate, other.token()) == "keys_unavailable"
             assert answer(gate, one.token(iss=other.issuer)) == "keys_unavailable"
             other.how = "answer"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Epoch
     from jwtgate.stores.contract import Store
 
-__all__ = ["Examination", "examine"]
+__all__ = ["FETCHED_SECONDS", "Examination", "examine"]
 
 LONGEST_WATCH_SECONDS = 5.0
 """A worker renews several times a lease; of a lease that is longer than this, we do not wait for it."""
@@ -43,6 +43,9 @@ RENEWED_BY_LEASE = 0.5
 """Of a lease: by then a worker has renewed, whose reads last 0.3 of it."""
 
 LOOK_SECONDS = 0.05
+
+FETCHED_SECONDS = 6.0
+"""In which published keys have come, if they come at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def examine(environ: Mapping[str, str]) -> Examination:
     try:
         # Without STRICT, which would end at the first finding of the store's.
         with _silence(), closing(Visitor(replace(settings, strict=False))) as gate:
+            findings += _unfetched(gate)
             condition = _examine_store(gate.store, settings, findings)
     except SettingsError as error:
         findings += (replace(each, about="JWTGATE_STORE") for each in weaknesses_of_mistakes(error.mistakes))
@@ -101,6 +105,19 @@ def _private_keys(settings: Settings) -> Generator[tuple[str, str]]:
         found = {f"JWTGATE_{name.upper()}": getattr(settings, name)}
         found.update({f"JWTGATE_ISSUERS[{index}].{name}": entry.get(name) for index, entry in enumerate(entries)})
         yield from ((variable, str(value)) for variable, value in found.items() if value is not None)
+
+
+def _unfetched(gate: Visitor) -> Generator[Weakness]:
+    """Issuers whose keys do not come, from where we stand: nobody is admitted with a token of theirs."""
+    gate.start()
+    deadline = time.monotonic() + FETCHED_SECONDS
+    while any(not reason for _, reason in gate.fetcher.missing()) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    for published, reason in gate.fetcher.missing():
+        member = "issuer" if published.is_discovered else "jwks_url"
+        about = f"{published.label}.{member}" if published.label else f"JWTGATE_{member.upper()}"
+        problem = f"{about}: its keys cannot be fetched from here, and its tokens get 503: {reason or 'no answer in time'}."
+        yield Weakness(problem, f"curl -i {shlex.quote(mask_url(published.url))}", about=about)
 
 
 def _examination(findings: tuple[Weakness, ...], condition: str) -> Examination:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from jwtgate.cli.answering import Misuse
+from jwtgate.cli.printing import complain
+from jwtgate.errors import StoreUnavailable
 from jwtgate.gate import Gate
 from jwtgate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 __all__ = ["Visitor", "opened"]
+
+T = TypeVar("T")
 
 HEALING_LEASES = 4
 """An epoch is healed after two leases of watching (L2); a slow machine may need twice that."""
@@ -32,6 +36,17 @@ class Visitor(Gate):
         """Follows after all, until the store's history is healed (L2): where no worker runs, nobody else sees to it."""
         super().start()
         return self.ready(HEALING_LEASES * self.settings.lease)
+
+    def once_healed(self, ask: Callable[[], T]) -> T:
+        """What is asked for; where the store's history is healing and nobody else sees to it, later."""
+        try:
+            return ask()
+        except StoreUnavailable:
+            if self.status().store != "healing":
+                raise
+            complain("the store is new or has lost its history: waiting until it can be believed")
+            self.wait_for_history()
+            return ask()
 
 
 @contextmanager

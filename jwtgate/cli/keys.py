@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jwtgate.cli.answering import FAILED, Misuse, answering
+from jwtgate.cli.examining import FETCHED_SECONDS
 from jwtgate.cli.gates import opened
 from jwtgate.cli.key_files import KeyFiles, locked, new_key
 from jwtgate.cli.options import Json
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jwtgate.cli.gates import Visitor
+    from jwtgate.core.keys import Key
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.messages import Receipt
 
@@ -40,9 +42,6 @@ File = Annotated[
     typer.Option("--file", envvar="JWTGATE_PRIVATE_KEYS", show_envvar=True, help="A JWK Set file, or a folder of such files."),
 ]
 Algorithm = Annotated[str | None, typer.Option("--alg", metavar="ALG", help=f"One of {', '.join(ALGORITHMS)}.")]
-
-FETCHED_SECONDS = 6.0
-"""In which published keys have come, if they come at all."""
 
 COLUMNS = (
     *(Column("kid", "whole"), Column("alg", "short"), Column("state", "short")),
@@ -99,7 +98,7 @@ def retire(
             policy = gate.plans.targets.policy(issuer)
         except ValueError as error:
             raise Misuse(f"{error}. Nothing was retired.") from None
-        handles = () if file is None else _retired_in_file(file, kid, policy)
+        handles = () if file is None else _retired_in_file(gate, file, kid, policy)
         if not handles:
             handles = _handles_in_use(gate, kid, policy)
         try:
@@ -120,39 +119,49 @@ def renew(
     """Give a subject another key under JWTGATE_DERIVED_KEYS; the access tokens it has die everywhere. Waits for the receipt."""
     with opened("renew a subject's key") as gate:
         try:
-            receipt = blocking.run(gate.plans.renew_key(sub, issuer, wait=True), gate.performer)
+            receipt = gate.once_healed(lambda: gate.renew_key(sub, issuer=issuer, wait=True))
         except ValueError as error:
             raise Misuse(f"{error}. Nothing was changed.") from None
     return _tell_receipt(receipt, as_json=as_json)
 
 
-def _retired_in_file(path: Path, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
-    """Its handle, if it stands in the file, where it verifies no longer from now on. Raises: Misuse: no other could sign."""
+def _retired_in_file(gate: Visitor, path: Path, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
+    """Its handle, if it stands in the file, where it verifies no longer from now on.
+
+    Raises: Misuse: no other could sign; or the file is not that of the issuer, under whose name nobody would look for it.
+    """
     with locked(path):
         files = KeyFiles(path)
         keys = files.read()
-        mine = [key for key in keys if key.kid == kid]
-        if not mine:
+        handles = {key.kid: digest_of(policy.namespace, "key", key.material.fingerprint) for key in keys}
+        if kid not in handles:
             return ()
+        if not any(key.handle in handles.values() for key in _keys_in_use(gate, policy, handles[kid])):
+            raise Misuse(f"{path} holds no key of that issuer; --issuer is the one whose keys they are. Nothing was retired.")
         try:
             files.write(retired(keys, kid, _now()))
         except UnusableKeyError as unusable:
             raise Misuse(f"{path} {unusable}. Nothing was retired.") from None
-    return tuple(digest_of(policy.namespace, "key", key.material.fingerprint) for key in mine)
+    return (handles[kid],)
+
+
+def _keys_in_use(gate: Visitor, policy: IssuerPolicy, wanted: bytes | None = None) -> Sequence[Key]:
+    """Those that this configuration verifies with; where ``wanted`` is not among them, once the published ones have come."""
+    gate.start()
+    deadline = time.monotonic() + FETCHED_SECONDS
+    while not policy.keys.is_whole and time.monotonic() < deadline and wanted not in {key.handle for key in policy.keys.keys}:
+        time.sleep(0.02)
+    return policy.keys.keys
 
 
 def _handles_in_use(gate: Visitor, kid: str, policy: IssuerPolicy) -> tuple[bytes, ...]:
     """Of a key that this configuration verifies with, and others sign. Raises: Misuse: there is none of that name."""
-    gate.start()
-    deadline = time.monotonic() + FETCHED_SECONDS
-    while not policy.keys.is_whole and time.monotonic() < deadline:
-        time.sleep(0.02)
-    ring = policy.keys
-    if ring.signer is not None and ring.signer.kid == kid:
+    keys, signer = _keys_in_use(gate, policy), policy.keys.signer
+    if signer is not None and signer.kid == kid:
         raise Misuse("that key signs: what is made with it would be dead at once. Give the workers another one first")
-    handles = {key.handle for key in ring.keys if key.kid == kid}
+    handles = {key.handle for key in keys if key.kid == kid}
     if not handles:
-        known = sorted({key.kid for key in ring.keys if key.kid})
+        known = sorted({key.kid for key in keys if key.kid})
         raise Misuse(f"no key has that kid; configured are {', '.join(known) or 'only keys without one'}. Nothing was retired.")
     return tuple(handles)
 

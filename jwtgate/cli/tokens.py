@@ -16,7 +16,7 @@ from jwtgate.cli.answering import FAILED, Misuse, answering
 from jwtgate.cli.gates import opened
 from jwtgate.cli.inputs import pair, token_from
 from jwtgate.cli.options import Json
-from jwtgate.cli.printing import Column, complain, dump, plain, say, table, until
+from jwtgate.cli.printing import Column, dump, plain, say, table, until
 from jwtgate.errors import CredentialError, StoreUnavailable, SubjectSuspended
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def mint(
     claims = _claims(claim or [])
     with opened() as gate:
         try:
-            token = gate.issue(sub, claims=claims, scope=scope, ttl=ttl)
+            token = gate.once_healed(lambda: gate.issue(sub, claims=claims, scope=scope, ttl=ttl))
         except ValueError as error:
             raise Misuse(str(error)) from None
         except SubjectSuspended as error:
@@ -113,14 +113,7 @@ def _read(token: Token) -> dict[str, Any]:
 def _judge(gate: Visitor, token: str) -> tuple[Verdict, Token | None]:
     """The gate's verdict and what it admitted; where the history is healing and nobody else sees to it, later."""
     try:
-        try:
-            admitted = gate.verify(token)
-        except StoreUnavailable:
-            if gate.status().store != "healing":
-                raise
-            complain("the store is new or has lost its history: waiting until it can be believed")
-            gate.wait_for_history()
-            admitted = gate.verify(token)
+        admitted = gate.once_healed(lambda: gate.verify(token))
     except CredentialError as error:
         return Verdict("refused", error.reason, str(error)), None
     except StoreUnavailable as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from binascii import Error as NotBase64
-from binascii import a2b_base64
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -83,8 +83,7 @@ class Certificates:
 
     def _is_trusted(self, connection: Mapping[str, Any]) -> bool:
         """By the connection's peer as the server tells it, never by what a header says of it."""
-        client = connection.get("client")
-        told = client[0] if client else connection.get("REMOTE_ADDR")
+        told = _peer(connection)
         try:
             address = ip_address(told) if isinstance(told, str) else None
         except ValueError:
@@ -93,6 +92,19 @@ class Certificates:
             return False
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self.proxies)
+
+
+def _peer(connection: Mapping[str, Any]) -> object:
+    """None: nobody knows. Where ``X-Forwarded-For`` has taken the peer's place it has port 0, or the port in that header."""
+    client = connection.get("client")
+    if not client:
+        return (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+    host, port = (*client, None)[:2]
+    starts = tuple(f"{host}{end}".encode("utf-8", "replace") for end in (":", "]:"))
+    for name, value in connection.get("headers", ()):
+        if name == b"x-forwarded-for" and any(each.strip(b" \t[").startswith(starts) for each in bytes(value).split(b",")):
+            return None
+    return host if port else None
 
 
 def _of_pem(text: bytes) -> bytes | None:
@@ -106,10 +118,12 @@ def _of_escaped_pem(value: bytes) -> bytes | None:
 
 
 def _of_base64(text: bytes) -> bytes | None:
+    """RFC 4648 §3.5 and §4, in its one spelling: the library takes any padding where none is due."""
     try:
-        return sha256(a2b_base64(text, strict_mode=True)).digest()
+        octets = a2b_base64(text, strict_mode=True)
     except NotBase64:
         return None
+    return sha256(octets).digest() if b2a_base64(octets, newline=False) == text else None
 
 
 def _forwarded(value: bytes) -> bytes | None:

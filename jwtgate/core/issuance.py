@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.effects import Clock, Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.parsing import ParsedToken, parse
+from jwtgate.core.possession import bond_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, is_revoked
 from jwtgate.core.signing import sign, unsigned
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
@@ -23,11 +24,12 @@ from jwtgate.errors import InvalidToken, SettingsError, StoreUnavailable, Subjec
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
 
+    from jwtgate.core.history import Facts
     from jwtgate.core.keys import Signer
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.statuses.registry import Registry
 
-__all__ = ["Issuer", "is_utf8", "salt_of", "scope_text", "suspends"]
+__all__ = ["Issuer", "is_utf8", "salt_in_force", "scope_text", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
@@ -86,7 +88,7 @@ class Issuer:
         if suspends(facts.rulings[0]):
             raise SubjectSuspended("the subject is suspended")
         if signer.derives:
-            payload[SALT_CLAIM] = salt_of(facts.rulings[1])
+            payload[SALT_CLAIM] = salt_in_force(facts, 1)
         stamp = f"{facts.epoch.name}:{facts.end.position}"
         payload = yield from self.listed(policy, payload, stamp)
         return self.signed(policy, payload, stamp)[0]
@@ -97,7 +99,7 @@ class Issuer:
         if not self._signer(policy).derives:
             return claims
         looked: Looked = yield LookUp((salt_handle(policy.namespace, sub),))
-        return {**claims, SALT_CLAIM: salt_of(looked.facts.rulings[0])}
+        return {**claims, SALT_CLAIM: salt_in_force(looked.facts, 0)}
 
     def policy(self) -> IssuerPolicy:
         """The issuer that signs. Raises: SettingsError: none does."""
@@ -195,6 +197,8 @@ class Issuer:
             policy, key = screen(parsed, self.policies, now)
             check_claims(parsed, policy, now, key)
             handles_of(parsed, policy)
+            if "cnf" in parsed.claims:
+                bond_of(parsed.claims["cnf"])
         except InvalidToken as error:
             raise ValueError(f"the gate would not admit such a token: {error}") from None
         return parsed
@@ -208,8 +212,15 @@ def suspends(ruling: bytes | None) -> bool:
         raise StoreUnavailable("a ruling cannot be read") from error
 
 
-def salt_of(ruling: bytes | None) -> int:
-    """The number of a subject's key, by the ruling on its ``salt``. Raises: StoreUnavailable: it cannot be read."""
+def salt_in_force(facts: Facts, place: int) -> int:
+    """The number of a subject's key, by the ruling on its ``salt``, which stands at a place among those that were looked up.
+
+    Raises: StoreUnavailable: it cannot be read, or was lost with the store's history: a token under a number that is over would
+        be dead.
+    """
+    if not facts.epoch.is_healed:
+        raise StoreUnavailable("the store's history is healing: it may lack the number of the subject's key")
+    ruling = facts.rulings[place]
     try:
         return 0 if ruling is None else Ruling.decode(ruling).min_version or 0
     except UnreadableRuling as error:

@@ -61,8 +61,9 @@ def once_known(ask: Callable[[], T], clock: Clock) -> Plan[T]:
 
 
 def named(keys: Iterable[Key]) -> str:
-    """Their kids for a log: whoever publishes a key names it as he likes."""
-    return ", ".join(sorted({ascii(str(key.kid))[1:41] for key in keys}))
+    """Their kids for a log, whole if they are no longer than thumbprints are: whoever publishes a key names it as he likes."""
+    kids = {"a key without kid" if key.kid is None else ascii(key.kid)[1:-1][:64] for key in keys}
+    return ", ".join(sorted(kids))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +188,12 @@ class KeyRing:
                 kid needs exactly one key that fits its algorithm; an unknown kid is never tried on every key.
             KeysUnavailable: the key may be one that has not come here yet.
         """
-        key = self._only.get(alg) if kid is None else self._by_kid.get((alg, kid), self._any_kid.get(alg))
+        if kid is None or (alg, kid) in self._by_kid:
+            key = self._only.get(alg) if kid is None else self._by_kid[alg, kid]
+        else:
+            key = self._any_kid.get(alg)
+            if key is not None and self.doubts is not None:
+                self.doubts(alg)  # the key of that name may have been published since: it is asked for meanwhile
         if key is None:
             if self.doubts is not None and (kid is not None or not self.is_whole):
                 unavailable = self.doubts(alg)

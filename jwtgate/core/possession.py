@@ -8,7 +8,7 @@ Invariants:
   * The store learns of a proof only after token and proof were verified. What it cannot vouch for is 503 whatever
     ``ON_STORE_DOWN`` says: that setting is about rulings that may have been missed, while a proof that was shown before is a
     thief's, who may well be the one who keeps the store from answering. A proof that may have been shown before history was
-    lost is refused like that too; where we give nonces the client is asked for another proof at once.
+    lost is refused like that too, and no nonce would help: any other proof of that moment could have been shown as well.
   * The times of a proof are judged by the store's clock as well: it is the same for all workers, and the one by which a mark
     is forgotten.
 """
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from jwtgate.claims import Claims
 from jwtgate.core.effects import Mark
-from jwtgate.core.possession_errors import InvalidProof, NonceNeeded, ReplayedProof, WrongHolder
+from jwtgate.core.possession_errors import InvalidProof, ReplayedProof, WrongHolder
 from jwtgate.core.proof import AHEAD_SECONDS, Expected, Proof, verified_proof
-from jwtgate.core.target_uri import request_uri
+from jwtgate.core.target_uri import request_uri, whole_path
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Possession:
 
     def _prove(self, thumbprint: str, shown: Credential, request: Request) -> Plan[None]:
         rules = self.rules
-        uri = request_uri(rules.public_url, request.raw_path, request.path)
+        uri = request_uri(rules.public_url, request.raw_path, whole_path(request.path, request.connection))
         if uri is None:
             raise InvalidProof("the request's path can be read in two ways")
         now = self.clock.wall()
@@ -124,6 +124,4 @@ class Possession:
         if not earliest <= marked.at <= proof.made_at + self.rules.proofs.window_seconds:
             raise InvalidProof("iat is not within JWTGATE_DPOP_WINDOW by the store's clock")
         if earliest < marked.since:
-            if self.rules.proofs.nonces is not None:
-                raise NonceNeeded("it may have been shown before the store's history was lost")
             raise StoreUnavailable("the proof may have been shown before the store's history was lost")

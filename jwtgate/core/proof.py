@@ -10,6 +10,7 @@ import hmac
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING
 
 from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError, public_jwk_of, read_jwk, thumbprint_of
@@ -136,6 +137,8 @@ def _check_claims(claims: Claims, expected: Expected, rules: ProofRules) -> None
         raise InvalidProof("htu is not the request's URI under JWTGATE_PUBLIC_URL")  # 9
     if not expected.now - rules.window_seconds <= claims["iat"] <= expected.now + AHEAD_SECONDS:
         raise InvalidProof("iat is not within JWTGATE_DPOP_WINDOW")  # 11
+    if claims.get("exp", inf) <= expected.now or claims.get("nbf", 0) > expected.now + AHEAD_SECONDS:
+        raise InvalidProof("its own exp or nbf does not let it pass now")  # RFC 7519 §4.1.4, §4.1.5
     wanted = urlsafe_b64encode(sha256(expected.token).digest()).rstrip(b"=")
     if not hmac.compare_digest(token_hash.encode(), wanted):
         raise InvalidProof("ath is not the hash of the token")  # 12

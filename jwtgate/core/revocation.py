@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, cast
 
 from jwtgate.core.effects import Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
-from jwtgate.core.issuance import salt_of
+from jwtgate.core.issuance import salt_in_force
 from jwtgate.core.parsing import LATEST_DATE, parse
 from jwtgate.core.rulings import MARGIN_SECONDS, VERSION_LIMIT, Change
 from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
 from jwtgate.core.upstream import Link
 from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
-from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,9 +106,7 @@ class Targets:
         self.handle(policy, "sub", sub)
         salt = salt_handle(policy.namespace, sub)
         looked: Looked = yield LookUp((salt,))
-        if not looked.facts.epoch.is_healed:
-            raise StoreUnavailable("the store's history is healing: it may lack the number of the subject's key")
-        number = salt_of(looked.facts.rulings[0])
+        number = salt_in_force(looked.facts, 0)
         derived = [key.of_subject({"sub": sub, SALT_CLAIM: number}) for key in keys]
         retired = self.keys(key.subject_handle for key in derived if key.subject_handle is not None)
         return (*retired, Change(salt, min_version=number + 1))

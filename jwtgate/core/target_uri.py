@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["normal_uri", "request_uri"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["normal_uri", "request_uri", "whole_path"]
 
 MAX_URI_CHARACTERS = 8192
 
@@ -46,7 +50,7 @@ def request_uri(base: str, raw_path: bytes | None, path: str | None) -> str | No
     Args:
         base: the configured public URL, in normal form, without a slash at its end.
         raw_path: as on the request line, where the server tells it.
-        path: decoded, else.
+        path: decoded and whole, else.
     """
     if raw_path is None:
         if path is None:
@@ -57,6 +61,21 @@ def request_uri(base: str, raw_path: bytes | None, path: str | None) -> str | No
     text = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], raw_path.partition(b"?")[0]).decode("ascii")
     normal = _normal_path(text)
     return None if normal is None or _without_dots(normal) != normal else base + normal
+
+
+def whole_path(path: str | None, connection: Mapping[str, Any] | None) -> str | None:
+    """The decoded path with the place where the application is mounted; None: it is not valid UTF-8.
+
+    Args:
+        path: that the application routes on.
+        connection: the ASGI scope, whose path is whole; or the WSGI environ, which holds its beginning apart (PEP 3333).
+    """
+    if connection is None or path is None:
+        return path
+    try:
+        return str(connection.get("path") or connection.get("SCRIPT_NAME", "").encode("latin-1").decode() + path)
+    except UnicodeError:
+        return None
 
 
 def _normal_path(path: str) -> str | None:

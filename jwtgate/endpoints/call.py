@@ -123,5 +123,7 @@ class Call:
         if token is None:
             raise MissingToken("no token in the request")
         if token.subject is None or not self.rules.is_own(token):
-            raise InsufficientScope
+            refusal, shown = InsufficientScope(), self.rules.find_credential(self.request)
+            refusal.is_dpop = shown is not None and shown.is_dpop
+            raise refusal
         return token, token.subject

@@ -23,6 +23,7 @@ from jwtgate.core.effects import (
 )
 from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.runtime.asking import ask, ask_claims, ask_subject
+from jwtgate.runtime.health import PROBE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,8 @@ class Performer:
         self.parts = parts
         self.clock = clock
         self.health = health
+        self._has_mark_failed = False
+        self._next_mark_at = 0.0
 
     def perform(self, effect: Effect) -> Any:
         """Answers one effect. Raises: ``StoreUnavailable``; for ``Ask`` what the check refuses with, and no other error."""
@@ -55,7 +58,7 @@ class Performer:
             case ListSessions(user):
                 return self._looked(lambda: self.store.sessions_of(user))
             case Mark() | Marks():
-                return self._through(lambda: self._marked(effect), lambda told: told.epoch)
+                return self._mark(effect) if isinstance(effect, Mark) else self._marks(effect)
             case Write(changes, now, sessions, guard):
                 return self.store.write(changes, now, sessions, guard)
             case Ask() | AskClaims() | AskSubject():
@@ -67,10 +70,27 @@ class Performer:
             case Pause(seconds):
                 return time.sleep(seconds)
 
-    def _marked(self, effect: Mark | Marks) -> Marked | MarkPage:
-        if isinstance(effect, Marks):
-            return self.store.marks(effect.group, effect.after, effect.limit)
-        return self.store.mark(effect.group, effect.name, effect.value, effect.until, effect.now)
+    def _mark(self, effect: Mark) -> Marked:
+        """A write, with a circuit of its own: a full server refuses it, and goes on telling look-ups what is revoked.
+
+        Else whoever holds a bound token could make the gate call such a store down, and ``ON_STORE_DOWN=admit`` believe it.
+        """
+        self.health.check()
+        now = self.clock.boot()
+        if self._has_mark_failed and now < self._next_mark_at:
+            raise StoreUnavailable("the store kept nothing a moment ago and is not asked again yet")
+        self._next_mark_at = now + PROBE_SECONDS
+        try:
+            marked = self.store.mark(effect.group, effect.name, effect.value, effect.until, effect.now)
+        except StoreUnavailable:
+            self._has_mark_failed, self._next_mark_at = True, self.clock.boot() + PROBE_SECONDS
+            raise
+        self._has_mark_failed = False
+        self.health.answered(is_healed=marked.epoch.is_healed)
+        return marked
+
+    def _marks(self, effect: Marks) -> MarkPage:
+        return self._through(lambda: self.store.marks(effect.group, effect.after, effect.limit), lambda page: page.epoch)
 
     def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
         """One look-up through the circuit."""

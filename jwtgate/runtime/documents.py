@@ -7,6 +7,8 @@ large one. httpx (BSD, typed, one maintainer team with Starlette and uvicorn) bo
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Document", "Gone", "Unusable"]
 
 USER_AGENT = "jwtgate"
+
+
+_here = threading.local()
+
+
+def _is_not_ours(_: logging.LogRecord) -> bool:
+    """The library logs each URL whole, with a password that stands in it, or the claim of a token that named it: not ours."""
+    return not getattr(_here, "is_ours", False)
+
+
+logging.getLogger("httpx").addFilter(_is_not_ours)
 
 
 class Unusable(Exception):
@@ -72,6 +85,7 @@ class Client:
 
     def fetch(self, url: str) -> tuple[bytes, Mapping[str, str]]:
         """A body, and the header's fields in lower case. Raises: Unusable; Gone."""
+        _here.is_ours = True
         try:
             with self._client.stream("GET", url, timeout=self._left()) as response:
                 if response.status_code != 200:
@@ -91,6 +105,8 @@ class Client:
             raise Unusable("no answer in time") from None
         except httpx.HTTPError as error:
             raise Unusable(f"no answer: {type(error).__name__}") from None
+        finally:
+            _here.is_ours = False
         return bytes(body), response.headers
 
     def _left(self) -> float:

@@ -42,6 +42,9 @@ FETCHABLE = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES
 
 LONGEST_WAIT_SECONDS = 60.0
 
+LONGEST_ISSUER = 256
+"""Characters that a log is shown of what the metadata say."""
+
 
 class Fetcher:
     """Starts and stops the threads. The caller sees to it that nobody starts while another stops."""
@@ -67,6 +70,11 @@ class Fetcher:
     def is_started(self) -> bool:
         """Whether there is nothing left to start."""
         return bool(self._runs) or not self._made
+
+    def missing(self) -> tuple[tuple[Published, str], ...]:
+        """Where keys should have come from and none have, each with what went wrong last; empty: nothing yet."""
+        runs = (run for run in self._runs if isinstance(run, _Run) and not run.has_keys)
+        return tuple((run.published, run.reason) for run in runs)
 
     def start(self) -> None:
         """Starts the threads; where none can be had, nothing is fetched and the log says so, once."""
@@ -98,7 +106,7 @@ class _Run:
 
     def __init__(self, policy: IssuerPolicy, published: Published, desk: KeyDesk, clock: Clock) -> None:
         self._policy = policy
-        self._published = published
+        self.published = published
         self._desk = desk
         self._clock = clock
         self._algorithms = FETCHABLE if published.algorithms is None else FETCHABLE.intersection(published.algorithms)
@@ -108,7 +116,8 @@ class _Run:
         self._fetch_thread: threading.Thread | None = None
         self._awaited_until = inf
         self.is_stopped = False
-        self._has_keys = False
+        self.has_keys = False
+        self.reason = ""
         self._said = ""
         self._thread = threading.Thread(target=self._live, name="jwtgate-keys", daemon=True)
         self._install(())
@@ -124,8 +133,8 @@ class _Run:
 
     def _install(self, keys: tuple[Key, ...]) -> None:
         """These from now on, with our doubts about those that are not there."""
-        self._has_keys = bool(keys)
-        self._desk.fetch(self._policy.issuer, KeyRing(keys, doubts=self._doubt, is_whole=self._has_keys))
+        self.has_keys = bool(keys)
+        self._desk.fetch(self._policy.issuer, KeyRing(keys, doubts=self._doubt, is_whole=self.has_keys))
 
     def _doubt(self, alg: str) -> KeysUnavailable | None:
         """On a request, which anybody can send: costs a lock, and never waits for a fetch."""
@@ -156,7 +165,7 @@ class _Run:
         now = self._clock.boot()
         with self._lock:
             due_at = self._fetching.due_at
-            ends_at = self._fetching.usable_until if self._has_keys else inf
+            ends_at = self._fetching.usable_until if self.has_keys else inf
         if now >= ends_at:
             self._install(())
             self._say("too old to be used: its tokens get 503 until new ones come", logging.ERROR)
@@ -186,8 +195,9 @@ class _Run:
         if not found:
             with self._lock:
                 self._fetching.failed(self._clock.boot())
-            goes_on = "the last ones go on" if self._has_keys else "its tokens get 503"
-            self._say(f"not fetched, {goes_on}: {reasons[-1]}", logging.WARNING)
+            self.reason = reasons[-1]
+            goes_on = "the last ones go on" if self.has_keys else "its tokens get 503"
+            self._say(f"not fetched, {goes_on}: {self.reason}", logging.WARNING)
             return
         keys, lifetime = found[0]
         self._install(keys)
@@ -210,17 +220,17 @@ class _Run:
         """The keys and for how many seconds they are fresh. Raises: Unusable."""
         from jwtgate.runtime.documents import Unusable
 
-        url = self._published.url
-        if self._published.is_discovered:
+        url = self.published.url
+        if self.published.is_discovered:
             url = self._discovered(client.get(url).members)
         document = client.get(url)
         built = build(
             jwks=document.text,
-            algorithms=self._published.algorithms,
+            algorithms=self.published.algorithms,
             namespace=self._policy.namespace,
-            label=self._published.label,
+            label=self.published.label,
             is_fetched=True,
-            key_issuers=self._published.key_issuers,
+            key_issuers=self.published.key_issuers,
         )
         if built.ring is None:
             raise Unusable("; ".join(built.mistakes))
@@ -232,10 +242,11 @@ class _Run:
         """OpenID Connect Discovery 1.0 §4.3: the metadata are the issuer's own. Raises: Unusable."""
         from jwtgate.runtime.documents import Unusable
 
-        url = metadata.get("jwks_uri")
-        if metadata.get("issuer") != self._policy.issuer:
-            raise Unusable("the metadata are of another issuer")
-        schemes = ("https://", "http://") if self._published.is_plain else ("https://",)
+        url, issuer = metadata.get("jwks_uri"), metadata.get("issuer")
+        if issuer != self._policy.issuer:  # mostly a slash too many or too few, or the name by which others reach the host
+            told = f", {issuer!a}" if isinstance(issuer, str) and len(issuer) <= LONGEST_ISSUER else ""
+            raise Unusable(f"the metadata are of another issuer{told}")
+        schemes = ("https://", "http://") if self.published.is_plain else ("https://",)
         if not isinstance(url, str) or not url.startswith(schemes):
             raise Unusable("the metadata name no jwks_uri that begins with https://")
         return url

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, Looked, LookUp, Pause, Plan, Write
+from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, Looked, LookUp, Mark, Pause, Plan, Write
 from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting, ask_subject_awaiting
 
@@ -31,9 +31,13 @@ __all__ = ["Waiter", "run"]
 
 T = TypeVar("T")
 
+Line = Literal["look-ups", "writes", "marks"]
+
 THREADS = 4
-WRITERS = 16
-"""A write may wait for replicas, a disk (``JWTGATE_DURABILITY``) or a journal; no look-up may wait behind it for a thread."""
+THREADS_OF: dict[Line, int] = {"look-ups": THREADS, "writes": 16, "marks": 4}
+"""A write may wait for replicas, a disk (``JWTGATE_DURABILITY``) or a journal; no look-up may wait behind it for a thread. A
+mark is a write, too, of which anybody may send many: neither does anything else wait behind it. Few: look-ups need a
+connection besides."""
 BATCH = 64
 """Look-ups per round trip: some 500 fields of one HMGET, well under a millisecond of the store's time."""
 
@@ -46,8 +50,7 @@ class Waiter:
     def __init__(self, performer: Performer) -> None:
         self.performer = performer
         self._asked: deque[Asked] = deque()
-        self._pool: ThreadPoolExecutor | None = None
-        self._writers: ThreadPoolExecutor | None = None
+        self._pools: dict[Line, ThreadPoolExecutor] = {}
         self._lock = threading.Lock()
 
     async def perform(self, effect: Effect) -> Any:
@@ -59,14 +62,12 @@ class Waiter:
         loop = asyncio.get_running_loop()
         if isinstance(effect, AskClaims | AskSubject):
             return await self._ask(effect)
-        if isinstance(effect, Write):
-            return await asyncio.wrap_future(self._submit_write(effect))
         if not isinstance(effect, LookUp):
-            return await asyncio.wrap_future(self._submit(self.performer.perform, effect))
+            return await asyncio.wrap_future(self._submit(_line_of(effect), self.performer.perform, effect))
         self.performer.health.check()
         future: asyncio.Future[Looked] = loop.create_future()
         self._asked.append((effect, future, loop))
-        self._submit(self._answer_waiting)
+        self._submit("look-ups", self._answer_waiting)
         return await future
 
     async def _ask(self, effect: AskClaims | AskSubject) -> Any:
@@ -80,25 +81,19 @@ class Waiter:
     def close(self) -> None:
         """Lets the threads end."""
         with self._lock:
-            pools = (self._pool, self._writers)
-            self._pool = self._writers = None
-        for pool in pools:
-            if pool is not None:
-                pool.shutdown(wait=False)
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.shutdown(wait=False)
 
-    def _submit_write(self, effect: Write) -> Future[Any]:
+    def _submit(self, line: Line, work: Callable[..., Any], *arguments: object) -> Future[Any]:
         """Raises: StoreUnavailable: the interpreter is shutting down."""
         with self._lock:
-            if self._writers is None:
-                self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="jwtgate-store")
-            return _submitted(self._writers, self.performer.perform, effect)
-
-    def _submit(self, work: Callable[..., Any], *arguments: object) -> Future[Any]:
-        """Raises: StoreUnavailable: the interpreter is shutting down."""
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="jwtgate-store")
-            return _submitted(self._pool, work, *arguments)
+            if line not in self._pools:
+                self._pools[line] = ThreadPoolExecutor(THREADS_OF[line], thread_name_prefix="jwtgate-store")
+            try:
+                return self._pools[line].submit(work, *arguments)
+            except RuntimeError as error:
+                raise StoreUnavailable("no thread is left to ask the store with") from error
 
     def _answer_waiting(self) -> None:
         """Takes what waits, asks once, hands each its own part. One submit per look-up: often there is nothing left."""
@@ -129,11 +124,8 @@ class Waiter:
             _tell(loop, future, replace(looked, facts=own))
 
 
-def _submitted(pool: ThreadPoolExecutor, work: Callable[..., Any], *arguments: object) -> Future[Any]:
-    try:
-        return pool.submit(work, *arguments)
-    except RuntimeError as error:
-        raise StoreUnavailable("no thread is left to ask the store with") from error
+def _line_of(effect: Effect) -> Line:
+    return "writes" if isinstance(effect, Write) else "marks" if isinstance(effect, Mark) else "look-ups"
 
 
 def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Looked], answer: Looked | Exception) -> None:

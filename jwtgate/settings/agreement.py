@@ -130,18 +130,16 @@ def _keys(values: Mapping[str, Any], given: Collection[str]) -> Iterator[str]:
     signing = [f"JWTGATE_{name.upper()}" for name in ("secret", "private_key") if name in given]
     if "private_keys" in given and signing:
         yield sentence(" and ".join(signing), "is set beside JWTGATE_PRIVATE_KEYS", "one place for the keys that sign")
-    if values.get("derived_keys"):
-        if not {"secret", "private_keys", "issuers"} & set(given):
-            yield sentence("JWTGATE_DERIVED_KEYS", "is set, and no secret signs", "JWTGATE_SECRET, or oct keys in PRIVATE_KEYS")
-        if "private_key" in given:
-            yield sentence("JWTGATE_DERIVED_KEYS", "is set, and JWTGATE_PRIVATE_KEY signs", "JWTGATE_SECRET alone")
+    if values.get("derived_keys") and "private_key" in given:
+        yield sentence("JWTGATE_DERIVED_KEYS", "is set, and JWTGATE_PRIVATE_KEY signs", "JWTGATE_SECRET alone")
     if "jwks_file" in given and "jwks_url" in given:
         yield sentence("JWTGATE_JWKS_FILE", "is set beside JWTGATE_JWKS_URL", "one of the two")
     if "issuers" in given:
         yield from _beside_issuers(top_level, given)
     elif not top_level and not is_discoverable(values.get("issuer")):
         allowed = ", ".join(f"JWTGATE_{name.upper()}" for name in (*KEYS, "issuers"))
-        yield f"No key is configured; allowed: any of {allowed}."
+        asked = "an https URL as JWTGATE_ISSUER, which is asked for its keys"
+        yield f"No key is configured; allowed: any of {allowed}, or {asked}."
 
 
 def _beside_issuers(top_level: list[str], given: Collection[str]) -> Iterator[str]:

@@ -44,7 +44,13 @@ class ClaimMapping:
         unknown = [name for name in members if name not in (*KINDS, "version")]
         if unknown:
             raise Unfit(f"has {unknown[0][:40]!r}")
-        return {name: NAME.check(each) if name == "version" else self._places(each) for name, each in members.items()}
+        return {name: self._member(name, each) for name, each in members.items()}
+
+    def _member(self, name: str, value: object) -> object:
+        try:
+            return _name(value) if name == "version" else self._places(value)
+        except Unfit as unfit:
+            raise Unfit(f"has {name!r}, which {unfit}") from None
 
     def _places(self, value: object) -> list[list[str]]:
         places = _listed(value)

@@ -10,11 +10,15 @@ from typing import Any, cast
 
 from jwtgate.settings.allowed import Shape, Text, Unfit
 from jwtgate.settings.files import read_text
+from jwtgate.settings.issuers import MEMBERS
 from jwtgate.settings.vocabulary import ANY_TEXT
 
 __all__ = ["Issuers"]
 
-LIST_ALLOWED = "a JSON list of objects, each with an issuer and its keys, or the path of a file with it"
+LIST_ALLOWED = (
+    "a JSON list of objects, each with an issuer and its keys, or the path of a file with it; their members are "
+    + ", ".join(MEMBERS)
+)
 LIST_TEXT = Text(LIST_ALLOWED, pattern=ANY_TEXT, is_shown=False, is_path=True)
 
 
@@ -44,7 +48,10 @@ def _parsed(value: str) -> object:
         return json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         # The parser's own text is kept back: it can quote the document.
-        raise Unfit(str(error) if isinstance(error, Unfit) else "is not valid JSON") from None
+        if isinstance(error, Unfit):
+            raise Unfit(str(error)) from None
+        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise Unfit(f"is not valid JSON{place}") from None
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["ENTRY_KEYS", "SIGNING_KEYS", "Policies", "checked_entries", "is_discoverable", "policies_of"]
+__all__ = ["ENTRY_KEYS", "MEMBERS", "SIGNING_KEYS", "Policies", "checked_entries", "is_discoverable", "policies_of"]
 
 MEMBERS: dict[str, Kind] = {
     "issuer": ISSUER,
@@ -113,7 +113,7 @@ def _checked_entry(label: str, entry: Mapping[str, Any], mistakes: list[str]) ->
     checked: dict[str, Any] = {}
     for name, value in entry.items():
         if name not in MEMBERS:
-            mistakes.append(sentence(f"{label}.{str(name)[:40]}", "is no member of an entry", ", ".join(MEMBERS)))
+            mistakes.append(sentence(f"{label}.{ascii(str(name))[1:-1][:40]}", "is no member of an entry", ", ".join(MEMBERS)))
             continue
         try:
             checked[name] = MEMBERS[name].check(value)
@@ -284,7 +284,12 @@ def policies_of(values: Mapping[str, Any], entries: Sequence[Mapping[str, Any]])
     if not entries:
         given = {name: value for name, value in values.items() if value is not None}
         policies.add(values, given, {name: given[name] for name in READERS if name in given})
-    signers = [each.keys.signer for each in policies.by_issuer.values() if each.keys.signer is not None]
+    rings = [each.keys for each in policies.by_issuer.values()]
+    is_derived = any(key.is_own and key.deriving is not None for ring in rings for key in ring.keys)
+    if values.get("derived_keys") and policies.by_issuer and not (is_derived or policies.mistakes or values.get("private_key")):
+        allowed = "JWTGATE_SECRET, or oct keys in PRIVATE_KEYS (in JWTGATE_ISSUERS private_keys), and no provider's"
+        policies.mistakes.append(sentence("JWTGATE_DERIVED_KEYS", "is set, and no secret signs", allowed))
+    signers = [ring.signer for ring in rings if ring.signer is not None]
     if values.get("status_lists") and policies.by_issuer and (not signers or signers[0].derives):
         found = "is set, and no key signs lists" if signers else "is set, and no key signs"
         allowed = "a private key beside it, or a secret without JWTGATE_DERIVED_KEYS"

@@ -94,8 +94,8 @@ AUTH0 = Preset(
 
 ENTRA_ALLOWED = (
     "https://login.microsoftonline.com/<tenant id>/v2.0 or https://sts.windows.net/<tenant id>/, as the API's manifest has "
-    "it (requestedAccessTokenVersion), the tenant by its id: common, organizations and {tenantid} stand for every tenant, "
-    "whose subjects would share one namespace"
+    "it (requestedAccessTokenVersion), the tenant by its id in lower case: common, organizations and {tenantid} stand for "
+    "every tenant, whose subjects would share one namespace"
 )
 ENTRA_TENANT = rf"(?P<tid>{GUID})"
 ENTRA_CLOUD = r"(?P<host>login\.microsoftonline\.com|login\.microsoftonline\.us|login\.partner\.microsoftonline\.cn)"
@@ -109,19 +109,27 @@ ENTRA_SHARED: dict[str, Any] = {
     # Tokens for Microsoft Graph have a nonce in the header, and are signed over another one: only Graph can verify them.
     "foreign_header": frozenset({"nonce"}),
 }
-ENTRA_V1 = Preset(
-    issuer=re.compile(rf"https://(?:sts\.windows\.net|sts\.chinacloudapi\.cn)/{ENTRA_TENANT}/"),
-    # An ID token has no appid.
-    claims={"jti": (("uti",),), "client_id": (("appid",),)},
-    one_of=(("appid",),),
-    # The host of iss publishes nothing.
-    discovery="https://login.microsoftonline.com/{tid}/.well-known/openid-configuration",
-    key_issuers=(
-        *("https://sts.windows.net/{tenantid}/", "https://sts.windows.net/{tid}/"),
-        *("https://login.microsoftonline.com/{tenantid}/v2.0", "https://login.microsoftonline.com/{tid}/v2.0"),
-    ),
-    **ENTRA_SHARED,
-)
+
+
+def _entra_v1(host: str, publisher: str) -> Preset:
+    """Args: host: of iss, which publishes nothing. publisher: the host of the same cloud that does."""
+    return Preset(
+        issuer=re.compile(rf"https://{re.escape(host)}/{ENTRA_TENANT}/"),
+        # An ID token has no appid.
+        claims={"jti": (("uti",),), "client_id": (("appid",),)},
+        one_of=(("appid",),),
+        discovery=f"https://{publisher}/{{tid}}/.well-known/openid-configuration",
+        key_issuers=(
+            *(f"https://{host}/{{tenantid}}/", f"https://{host}/{{tid}}/"),
+            *(f"https://{publisher}/{{tenantid}}/v2.0", f"https://{publisher}/{{tid}}/v2.0"),
+        ),
+        **ENTRA_SHARED,
+    )
+
+
+ENTRA_V1 = _entra_v1("sts.windows.net", "login.microsoftonline.com")
+# National clouds, "Microsoft Entra authentication endpoints": China's has hosts of its own.
+ENTRA_V1_CHINA = _entra_v1("sts.chinacloudapi.cn", "login.partner.microsoftonline.cn")
 ENTRA_V2 = Preset(
     issuer=re.compile(rf"https://{ENTRA_CLOUD}/{ENTRA_TENANT}/v2\.0"),
     # An ID token has no azp.
@@ -184,7 +192,7 @@ PRESETS: Mapping[str, tuple[Preset, ...]] = MappingProxyType(
     {
         "keycloak": (KEYCLOAK,),
         "auth0": (AUTH0,),
-        "entra": (ENTRA_V2, ENTRA_V1),
+        "entra": (ENTRA_V2, ENTRA_V1, ENTRA_V1_CHINA),
         "okta": (OKTA,),
         "cognito": (COGNITO,),
         "google": (GOOGLE,),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cli.commanding import run
+from published import Provider
 from servers import Server, free_port
 
 from jwtgate import Gate, Settings
@@ -66,6 +67,23 @@ def test_sound_setup_passes_with_one_line(sound: Server, good: dict[str, str]) -
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == f"Nothing found. Store: {sound.url}, {healed}, 0 workers live, lease 1 s.\n"
     assert findings(**good, STORE=sound.url) == (0, [])
+
+
+def test_issuer_whose_keys_do_not_come_is_a_problem(sound: Server, good: dict[str, str]) -> None:
+    """It says which, and why, and how to look; the others' are fetched and not spoken of."""
+    with Provider() as one, Provider() as other:
+        other.metadata = {"issuer": f"{other.issuer}/"}
+        issuers = [{"issuer": each.issuer, "audience": "api"} for each in (one, other)]
+        settings = {**good, "SECRET_FILE": "", "AUDIENCE": "", "JWKS_HTTP": "1", "STORE": sound.url}
+        status, (found,) = findings(**settings, ISSUERS=json.dumps(issuers))
+        assert (status, found["about"]) == (1, "JWTGATE_ISSUERS[1].issuer")
+        assert f"'{other.issuer}/'" in found["problem"]
+        assert found["remedy"] == f"curl -i {other.issuer}/.well-known/openid-configuration"
+        one.how = "fail"
+        url = one.url.replace("//", "//user:hunter2pw@")
+        status, (found,) = findings(**{**settings, "AUDIENCE": "api"}, ISSUER=one.issuer, JWKS_URL=url)
+        assert (status, found["about"]) == (1, "JWTGATE_JWKS_URL")
+        assert "status is 500" in found["problem"] and "hunter2pw" not in json.dumps(found)
 
 
 def test_running_workers_are_counted(sound: Server, good: dict[str, str]) -> None:

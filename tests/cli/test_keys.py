@@ -190,6 +190,22 @@ def test_last_key_is_not_retired(path: Path) -> None:
     assert keys("list", PRIVATE_KEYS=str(path)) == [key]
 
 
+def test_key_is_not_retired_under_the_name_of_another_issuer(path: Path) -> None:
+    """Nobody would look for the ruling there, and the receipt would be a lie."""
+    (key,) = keys("list", PRIVATE_KEYS=str(path))
+    keys("rotate", PRIVATE_KEYS=str(path))
+    text = path.read_text()
+    provider = {"issuer": "https://idp.example", "public_key": make_pairs()["rsa"].public_pem}
+    issuers = json.dumps([{"issuer": "https://own.example", "private_keys": str(path)}, provider])
+    variables = {"ISSUERS": issuers, "STORE": f"sqlite:///{path.parent}/store.db"}
+    retire = ("retire", key["kid"], "--file", str(path), "--issuer")
+    assert "holds no key of that issuer" in complaint(*retire, "https://idp.example", **variables)
+    assert path.read_text() == text
+    ended = run("keys", *retire, "https://own.example", SECRET="", **variables)
+    assert ended.returncode == 0, ended.stderr
+    assert keys("list", PRIVATE_KEYS=str(path))[0]["state"] == "gone"
+
+
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     """URL of a server."""

@@ -118,6 +118,44 @@ def test_header_of_anybody_else_counts_nothing(connection: Any) -> None:
     assert told(STRUCTURED, connection, structured()) is None
 
 
+def forwarded(text: str, host: str = "10.1.2.3", port: int = 1234) -> dict[str, Any]:
+    """A scope with ``X-Forwarded-For``."""
+    return {"client": (host, port), "headers": [(b"host", b"x"), (b"x-forwarded-for", text.encode())]}
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        {"client": ("10.1.2.3", 0)},
+        {"client": ("10.1.2.3", None)},
+        {"client": ("10.1.2.3",)},
+        forwarded("10.1.2.3", port=0),
+        forwarded("10.1.2.3:1234"),
+        forwarded("192.0.2.1, 10.1.2.3:01234 , 192.0.2.2"),
+        forwarded("[2001:db8::7]:1_234", "2001:db8::7"),
+        {"REMOTE_ADDR": "10.1.2.3", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "192.0.2.1"}},
+        {"REMOTE_ADDR": "10.1.2.3", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": None}},
+    ],
+)
+def test_address_out_of_a_header_counts_nothing(connection: Any) -> None:
+    """Servers and middleware put X-Forwarded-For in place of the peer: what anybody may write who reaches them at all."""
+    assert told(STRUCTURED, connection, structured()) is None
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        forwarded("192.0.2.1, 10.1.2.3"),
+        forwarded("110.1.2.3:1234"),
+        forwarded("10.1.2.30:1234"),
+        {"REMOTE_ADDR": "192.0.2.1", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.1.2.3"}},
+    ],
+)
+def test_peer_that_was_not_replaced_counts(connection: Any) -> None:
+    """Whatever the proxy tells of the client beside its certificate."""
+    assert told(STRUCTURED, connection, structured()) == thumbprint()
+
+
 def test_own_word_of_the_server_does_not_count_where_a_proxy_stands() -> None:
     """It would be the proxy's own certificate."""
     assert told(STRUCTURED, {**INSIDE, "SSL_CLIENT_CERT": pem()}) is None
@@ -145,6 +183,28 @@ def test_own_word_of_the_server_does_not_count_where_a_proxy_stands() -> None:
 def test_anything_but_one_byte_sequence_is_none(change: Any) -> None:
     """RFC 9440 §2.1, RFC 8941 §3.3.5."""
     assert told(STRUCTURED, INSIDE, change(structured())) is None
+
+
+@pytest.mark.parametrize("length", [30, 31, 32])
+def test_padding_is_what_is_due(length: int) -> None:
+    """RFC 4648 §3.2: certificates have any length, so padding is none, one or two, and nothing else."""
+    octets = bytes(range(length))
+    right = b64encode(octets)
+    assert told(STRUCTURED, INSIDE, b":" + right + b":") == encoded(hashlib.sha256(octets).digest())
+    bare = right.rstrip(b"=")
+    for padding in {b"", b"=", b"=="} - {right[len(bare) :]}:
+        assert told(STRUCTURED, INSIDE, b":" + bare + padding + b":") is None
+    for padding in (b"===", b"===="):
+        text = (bare + padding).decode()
+        written = f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----"
+        assert told(BY_SERVER, {"SSL_CLIENT_CERT": written}) is None
+
+
+@pytest.mark.parametrize("line", [b":YWI==:", b":YWI:", b":YW=:", b":YW===:", b":YWJj=:"])
+def test_padding_is_what_the_length_asks_for(line: bytes) -> None:
+    """RFC 4648 §4; what is inside is not looked at."""
+    assert told(STRUCTURED, INSIDE, b":YWI=:") == encoded(hashlib.sha256(b"ab").digest())
+    assert told(STRUCTURED, INSIDE, line) is None
 
 
 def test_repeated_header_is_none() -> None:

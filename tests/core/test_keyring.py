@@ -28,6 +28,7 @@ from keymaking import ALGORITHMS, SECRET, Pair
 
 from jwtgate.core.key_material import public_key_of, read_jwk, thumbprint_of
 from jwtgate.core.keyring import Built, KeyRing, build
+from jwtgate.core.keys import Key, named
 from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
@@ -562,3 +563,11 @@ def test_rfc8037_signature_verifies() -> None:
     signing_input, _, signature = vector["jws"].rpartition(".")
     key = ring_of(build(jwks=set_of(vector["jwk"]))).candidates("EdDSA", None)
     assert key.verify(signing_input.encode(), jwt.utils.base64url_decode(signature))
+
+
+def test_kids_are_named_whole_on_one_line() -> None:
+    """An operator copies one from the log; a publisher may write anything into it."""
+    thumbprint = "X4x2RhAnESxbNuPdF6rfXt8vMIX5Sd7I8fMPY7sF6aU"
+    kids = (thumbprint, "short", None, "a\nb\ud800", "x" * 100)
+    text = named(Key(kid, "ES256", is_own=False, handle=b"", _material=None) for kid in kids)
+    assert text == f"{thumbprint}, a key without kid, a\\nb\\ud800, short, {'x' * 64}"

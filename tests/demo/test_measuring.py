@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from http.client import HTTPException
+from threading import Condition
 from time import sleep
+from types import SimpleNamespace
 
 import pytest
 
@@ -44,32 +47,52 @@ def test_every_kind_of_answer_is_counted():
 
 
 class ScriptedLine:
-    """A worker that decides by rule; it notes revocations."""
+    """A worker that decides by rule; it notes revocations. One clock for all threads, which never goes back."""
 
     worker = WORKER
 
-    def __init__(self, decide, clock):
+    def __init__(self, decide):
         self.decide = decide
-        self.clock = clock
+        self.clock = 0.0
+        self.asked = Counter()
         self.is_revoked = False
+        self.changed = Condition()
 
     def ask(self, token, path="/", posted=None):
-        self.clock[0] += 0.001
-        if posted is not None:
-            self.is_revoked = True
-            return answer(self.clock[0], 200, body=RECEIPT)
-        return answer(self.clock[0], self.decide(token, is_revoked=self.is_revoked))
+        with self.changed:
+            self.clock += 0.002  # an answer ends before the next one begins
+            if posted is not None:
+                self.is_revoked = True
+                return answer(self.clock, 200, body=RECEIPT)
+            self.asked[token] += 1
+            self.changed.notify_all()
+            return answer(self.clock, self.decide(token, is_revoked=self.is_revoked))
 
     ask_until_sure = ask
+
+    def wait(self, *tokens):
+        """Until each of the tokens was shown three times more."""
+        with self.changed:
+            wanted = {token: self.asked[token] + 3 for token in tokens}
+            assert self.changed.wait_for(lambda: all(self.asked[token] >= wanted[token] for token in tokens), 60)
+
+
+class RefusingLine(ScriptedLine):
+    """It lets nobody revoke."""
+
+    def ask(self, token, path="/", posted=None):
+        answered = super().ask(token, path)
+        return answered if posted is None else answer(answered.began_at, 403)
 
 
 def honest(token, *, is_revoked):
     return 401 if is_revoked and token == "victim" else 200
 
 
-def faults_with(decide, monkeypatch, *, control=("the other", "control")):
-    monkeypatch.setattr("jwtgate.demo.rounds.time.sleep", lambda seconds: sleep(0.03))
-    line = ScriptedLine(decide, [0.0])
+def faults_with(decide, monkeypatch, *, control=("the other", "control"), kind=ScriptedLine):
+    line = kind(decide)
+    tokens = ("victim",) if control is None else ("victim", control[1])
+    monkeypatch.setattr("jwtgate.demo.rounds.time", SimpleNamespace(sleep=lambda _: line.wait(*tokens)))
     cast = Cast("one token", {"jti": "1"}, "victim", control, lambda: "fresh", "admin")
     game = Round(Crew((line,), (line,), (line,)), cast, line, Screen())
     game.play()
@@ -109,8 +132,8 @@ def test_worker_that_breaks_down_is_found_out(monkeypatch):
 
 
 def test_revocation_that_is_refused_is_a_fault(monkeypatch):
-    monkeypatch.setattr(ScriptedLine, "ask", lambda self, *_: answer(1.0, 403))
-    assert "FastAPI 7 answered 403 to the revocation" in faults_with(honest, monkeypatch, control=None)
+    faults = faults_with(honest, monkeypatch, control=None, kind=RefusingLine)
+    assert "FastAPI 7 answered 403 to the revocation" in faults
 
 
 def test_broken_connection_ends_the_track_with_a_fault():

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from core.scripted import ScriptedClock, Time
 from servers import WATCH
 
 from jwtgate.core.effects import Mark, Marks, Plan
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
 
 class Failing(MemoryStore):
-    """Counts calls, and answers none."""
+    """Counts calls about marks, and answers none."""
 
     calls = 0
+    is_failing = True
 
-    def mark(self, *_: Any, **__: Any) -> Marked:
-        """Never."""
+    def mark(self, *given: Any) -> Marked:
+        """Not while it fails."""
         self.calls += 1
-        raise StoreUnavailable("the store does not answer")
+        if self.is_failing:
+            raise StoreUnavailable("the store does not answer")
+        return super().mark(*given)
 
     marks: Any = mark
 
@@ -60,11 +64,29 @@ def test_both_faces_perform_the_same() -> None:
     assert [(name, value) for name, value, _ in page.marks] == [(b"a", b"value")]
 
 
-def test_failed_mark_opens_the_circuit() -> None:
-    """But for one that probes, no request waits for a store that has just not answered."""
+def test_failed_mark_holds_up_no_other_and_no_look_up() -> None:
+    """A full server refuses marks and answers the rest: it is not down. One mark in a while tries."""
+    true = Time()
+    clock = ScriptedClock(true)
+    store = Failing(watch=WATCH)
+    performer = Performer(store, (store,), clock, Health(clock, 1.0))
+    for now, calls in ((0.0, 1), (0.1, 1), (0.24, 1), (0.3, 2), (0.4, 2), (9.0, 3)):
+        true.now = now
+        with pytest.raises(StoreUnavailable):
+            performer.perform(Mark("dpop", b"a", b"", 1.0, 1.0))
+        assert store.calls == calls
+        assert performer.health.state == "up"
+        assert performer.look_up((b"h" * 16,)).facts.rulings == (None,)
+    store.is_failing, true.now, now = False, 9.5, time.time()
+    for name in (b"a", b"b"):
+        assert performer.perform(Mark("dpop", name, b"", now + 60, now)).is_new
+
+
+def test_failed_page_opens_the_circuit() -> None:
+    """But for one that probes, no request waits for a store that has just not answered; marks neither."""
     store = Failing(watch=WATCH)
     performer = performer_on(store)
-    for effect in (Mark("dpop", b"a", b"", 1.0, 1.0), *[Marks("dpop", None, 10)] * 4):
+    for effect in (*[Marks("dpop", None, 10)] * 4, Mark("dpop", b"a", b"", 1.0, 1.0)):
         with pytest.raises(StoreUnavailable):
             performer.perform(effect)
     assert store.calls == 2, "the first, and one that probes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from jwtgate.core.effects import Looked, LookUp, Write
+from jwtgate.core.effects import Effect, Looked, LookUp, Mark, Roster, Write
 from jwtgate.core.history import Epoch, Facts, LogEnd
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.health import Health
@@ -23,10 +23,12 @@ class Asked:
         self.health = Health(SystemClock(), 1.0)
         self.asked: list[int] = []
         self.is_written = threading.Event()
+        self.waiting: type[Effect] = Write
 
-    def perform(self, effect: Write) -> Write:
-        """Writes wait, as for a journal."""
-        assert self.is_written.wait(10.0)
+    def perform(self, effect: Effect) -> Effect:
+        """Those of one kind wait, as for a journal."""
+        if isinstance(effect, self.waiting):
+            assert self.is_written.wait(10.0)
         return effect
 
     def look_up(self, digests: tuple[bytes, ...], sids: tuple[str, ...] = ()) -> Looked:
@@ -72,4 +74,24 @@ def test_no_look_up_waits_behind_writes_of_any_kind() -> None:
         return looked
 
     assert asyncio.run(write_and_look_up()).facts.rulings == (b"a",)
+    waiter.close()
+
+
+def test_nothing_waits_behind_proofs() -> None:
+    """Anybody with a bound token can send many: neither a look-up nor a logout stands in their line."""
+    performer = Asked()
+    performer.waiting = Mark
+    waiter = Waiter(performer)  # type: ignore[arg-type]
+
+    async def prove_and_do_the_rest() -> None:
+        proofs = [asyncio.ensure_future(waiter.perform(Mark("dpop", b"a", b"", 1.0, 1.0))) for _ in range(100)]
+        await asyncio.sleep(0)
+        try:
+            for effect in (LookUp((b"a",), ()), Write((), 0.0), Roster()):
+                await asyncio.wait_for(waiter.perform(effect), 5.0)
+        finally:
+            performer.is_written.set()
+        await asyncio.gather(*proofs)
+
+    asyncio.run(prove_and_do_the_rest())
     waiter.close()

@@ -156,6 +156,16 @@ def test_list_must_be_a_list_of_objects(value: object) -> None:
     assert mistake.startswith("JWTGATE_ISSUERS ") and "JSON list" in mistake
 
 
+def test_slip_in_the_list_is_told_with_its_place() -> None:
+    """Where JSON breaks, which members there are, which of the claims is wrong; nothing that a log could take for more."""
+    (mistake,) = mistakes('[\n {"issuer": "https://a", "audience": "b",}]')
+    assert mistake.startswith("JWTGATE_ISSUERS is not valid JSON (line 2, column ") and "jwks_url" in mistake
+    (mistake,) = mistakes([A, B | {"claims": {"version": 7}}])
+    assert mistake.startswith("JWTGATE_ISSUERS[1].claims has 'version', which ")
+    (mistake,) = mistakes([A, B | {"a\nb\ud800": 7}])
+    assert mistake.startswith("JWTGATE_ISSUERS[1].a\\nb\\ud800 is no member") and mistake.isprintable()
+
+
 @pytest.mark.parametrize("name", ["secret", "public_key", "private_key", "jwks_file"])
 def test_top_level_key_beside_issuers_is_a_mistake(name: str) -> None:
     """Of which issuer would it be?"""

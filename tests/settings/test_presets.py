@@ -233,6 +233,18 @@ def test_entra_is_asked_where_its_keys_are() -> None:
     assert v1.key_issuers > {"https://sts.windows.net/{tenantid}/", SHAPES["entra v1"].issuer}
 
 
+def test_each_cloud_of_entra_publishes_on_its_own_host() -> None:
+    """The host of a v1 issuer publishes nothing, and what another cloud does is of other tenants."""
+    hosts = {"sts.windows.net": "login.microsoftonline.com", "sts.chinacloudapi.cn": "login.partner.microsoftonline.cn"}
+    for host, publisher in hosts.items():
+        published = only(Settings(issuer=f"https://{host}/{TENANT}/", preset="entra", audience="x")).published
+        assert published.url == f"https://{publisher}/{TENANT}/.well-known/openid-configuration"
+        assert published.key_issuers == {
+            *(f"https://{host}/{each}/" for each in (TENANT, "{tenantid}")),
+            *(f"https://{publisher}/{each}/v2.0" for each in (TENANT, "{tenantid}")),
+        }
+
+
 def test_doctor_has_nothing_against_a_preset() -> None:
     """Its audience is named, and nothing else is to be said."""
     found = audit_settings(Settings(preset="google", audience="x", store="redis://r"), {})

@@ -219,7 +219,10 @@ class Login:
 
 def pair_of(access_token: str, refresh_token: RefreshToken, payload: Mapping[str, Any]) -> TokenPair:
     """What the client gets."""
-    return TokenPair(access_token, refresh_token.encode(), payload["exp"] - payload["iat"], refresh_token.sid)
+    cnf = payload.get("cnf")
+    is_dpop = isinstance(cnf, dict) and "jkt" in cnf
+    expires_in = payload["exp"] - payload["iat"]
+    return TokenPair(access_token, refresh_token.encode(), expires_in, refresh_token.sid, "DPoP" if is_dpop else "Bearer")
 
 
 def _text(value: object, name: str) -> str | None:

@@ -213,7 +213,7 @@ class Rotation:
         sealed = _read_successors(live.stored.successors)
         in_grace = {spent.digest for spent in record.spent if live.facts.at - spent.at < self.rules.grace_seconds}
         kept = {digest: text for digest, text in sealed.items() if digest in in_grace}
-        text = json.dumps([pair.access_token, pair.refresh_token, pair.expires_in, pair.session_id])
+        text = json.dumps([pair.access_token, pair.refresh_token, pair.expires_in, pair.session_id, pair.token_type])
         kept[shown.digest] = seal(shown, text.encode(), self.login.draw(NONCE_BYTES))
         return json.dumps(kept, separators=(",", ":")).encode()
 

@@ -84,14 +84,16 @@ class Purging:
         return len(digests) == ROWS_PER_PURGE
 
     def _purge_marks(self, line: Line, state: State) -> bool:
-        """Not of who holds the log's end: nobody waits. One that was put anew meanwhile is over no more."""
-        marks = self.steps.tables.marks.c
-        is_over = marks.until < state.at - MARGIN_SECONDS
-        keys = line.run(select(marks.group, marks.name).where(is_over).order_by(marks.until).limit(ROWS_PER_PURGE)).all()
-        for group, name in keys:
-            with line.together():
-                line.run(delete(self.steps.tables.marks).where((marks.group == group) & (marks.name == name) & is_over))
-        return len(keys) == ROWS_PER_PURGE
+        """Not of who holds the log's end: nobody waits. One that was put anew meanwhile is over no more.
+
+        There may be one for each request: all of one moment go together.
+        """
+        until = self.steps.tables.marks.c.until
+        oldest = select(until).where(until < state.at - MARGIN_SECONDS).order_by(until).limit(ROWS_PER_PURGE)
+        ends = line.run(oldest).scalars().all()
+        if ends:
+            line.run(delete(self.steps.tables.marks).where(until <= ends[-1]))
+        return len(ends) == ROWS_PER_PURGE
 
     def _purge_sessions(self, line: Line, state: State) -> bool:
         sessions = self.steps.tables.sessions
