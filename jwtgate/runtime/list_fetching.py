@@ -45,7 +45,7 @@ class ListRun:
         self._view = view
         self._clock = clock
         self._woken = threading.Event()
-        self._fetch_thread: threading.Thread | None = None
+        self._fetch_threads: dict[str, threading.Thread] = {}
         self.is_stopped = False
         before = policy.statuses
         self.statuses = Statuses(rules, policy.namespace, threading.Lock(), clock.boot, random.random, self._woken.set)
@@ -84,16 +84,17 @@ class ListRun:
         self.statuses.begin(followed, now)
         found: list[FetchedList | None] = []
         reasons = ["no whole answer in time"]
-        if self._fetch_thread is None or not self._fetch_thread.is_alive():
-            self._fetch_thread = threading.Thread(target=self._try, args=(followed.uri, found, reasons), daemon=True)
+        left = self._fetch_threads = {uri: thread for uri, thread in self._fetch_threads.items() if thread.is_alive()}
+        if followed.uri in left:  # that one alone, or an address that hangs would keep all others from being fetched
+            reasons.append("the fetch before this one has not ended")
+        else:
+            thread = threading.Thread(target=self._try, args=(followed.uri, found, reasons), daemon=True)
             try:
-                self._fetch_thread.start()
-                self._fetch_thread.join(FETCH_SECONDS)
+                thread.start()
+                left[followed.uri] = thread
+                thread.join(FETCH_SECONDS)
             except RuntimeError as error:
                 reasons.append(str(error))
-        else:
-            self._fetch_thread.join(FETCH_SECONDS)
-            reasons.append("the fetch before this one has not ended")
         if not self.is_stopped:
             self._conclude(followed, tuple(found), reasons[-1], now, wall)
 
