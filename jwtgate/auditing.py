@@ -58,6 +58,7 @@ def audit_settings(settings: Settings, environ: Mapping[str, str]) -> tuple[Weak
         *_memory(settings, environ),
         *_cookies(settings),
         *_outage(settings),
+        *_proxies(settings),
         *(
             Weakness(f"{warning.removesuffix('.')}.", "Mend or remove those keys", "hint", about="JWTGATE_JWKS_FILE")
             for warning in settings.warnings
@@ -253,4 +254,14 @@ def _outage(settings: Settings) -> Iterator[Weakness]:
             "JWTGATE_GRACE=30",
             severity,
             about="JWTGATE_GRACE",
+        )
+
+
+def _proxies(settings: Settings) -> Iterator[Weakness]:
+    if any(network.endswith("/0") for network in settings.trusted_proxies or ()):
+        yield Weakness(
+            f"JWTGATE_TRUSTED_PROXIES holds every address: whoever reaches the server says in {settings.client_cert} whose "
+            "certificate it has.",
+            "JWTGATE_TRUSTED_PROXIES=<the addresses of the proxies>",
+            about="JWTGATE_TRUSTED_PROXIES",
         )
