@@ -213,7 +213,7 @@ def test_mount_counts_where_the_server_tells_no_request_line() -> None:
     holder = Holder()
     shown = holder.bound()
     scope = {"root_path": "/mounted", "path": "/mounted/\u00e9", "raw_path": None}
-    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": ""}
+    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": "", "path": "/of/the/process"}
     how = {"scope": scope, "environ": environ}
     assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/%C3%A9"), **how).status == 200
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
