@@ -86,6 +86,11 @@ def test_ordinary_settings_have_nothing(settings: dict[str, object]) -> None:
             "JWTGATE_TRUSTED_PROXIES=<the addresses of the proxies>",
             {"trusted_proxies": ["10.0.0.0/8"]},
         ),
+        (
+            {"dpop": "on", "resource": "https://a.example/v1", "public_url": "https://b.example/v1"},
+            "JWTGATE_PUBLIC_URL=<of the origin of JWTGATE_RESOURCE>",
+            {"public_url": "https://a.example/v1"},
+        ),
     ],
 )
 def test_what_breaks_promise_or_safety_is_a_problem(
