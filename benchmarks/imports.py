@@ -1,4 +1,7 @@
-"""Row 8: what an import costs, each time in a fresh process, with compiled files in place, beside ``import jwt, redis``."""
+"""Row 8: what an import costs, each time in a fresh process, with compiled files in place, beside ``import jwt, redis``.
+
+``import jwtgate`` leaves its names for later, so what is timed is where ``Gate`` stands.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ __all__ = ["imports"]
 BAR = 1.5
 PROGRAM = "import time; began = time.perf_counter(); import {}; print(time.perf_counter() - began)"
 BASE = "jwt, redis"
-OURS = ("jwtgate", "jwtgate.asgi")
+OURS = ("jwtgate.gate", "jwtgate.asgi")
 
 
 def imports(options: Options) -> list[Line]:

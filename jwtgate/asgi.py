@@ -200,7 +200,7 @@ def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
         "jwtgate.token": token,
         "jwtgate.gate": gate,
         "user": User("" if token is None else token.subject or "", is_authenticated=token is not None),
-        "auth": _shared_credentials(frozenset() if token is None else token.scopes),
+        "auth": _shared_credentials(frozenset[str]() if token is None else token.scopes),
     }
 
 

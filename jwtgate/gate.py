@@ -16,7 +16,7 @@ import weakref
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from jwtgate.auditing import audit_settings
 from jwtgate.configuring import durability_of, offer_of, reach_of, rules_of
@@ -48,7 +48,7 @@ from jwtgate.stores.strict import insisted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from jwtgate.core.effects import Check, Plan, Provider, SubjectMapper
+    from jwtgate.core.effects import Check, Clock, Plan, Provider, SubjectMapper
     from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
     from jwtgate.stores.contract import Store
@@ -78,7 +78,7 @@ class Gate:
         if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
             raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
         self.settings = settings
-        self.clock = SystemClock()
+        self.clock = self._timed()
         self.reach_seconds = reach_of(settings)
         watch = Watch(settings.lease, self.reach_seconds)
         self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
@@ -98,6 +98,15 @@ class Gate:
         for warning in settings.warnings:
             logger.warning("%s", warning)
         _gates.add(self)
+
+    # What jwtgate.testing puts its own in place of: what moves time and talks to the store, and nothing that decides.
+
+    _Follower: ClassVar[type[Follower]] = Follower
+    _Performer: ClassVar[type[blocking.Performer]] = blocking.Performer
+    _Waiter: ClassVar[type[nonblocking.Waiter]] = nonblocking.Waiter
+
+    def _timed(self) -> Clock:
+        return SystemClock()
 
     def _opened(self, watch: Watch, partition: int) -> Store:
         settings = self.settings
@@ -133,11 +142,11 @@ class Gate:
         desk = KeyDesk(self._rules.policies, configured, self.view)
         self.fetcher = Fetcher(desk, self.clock)
         rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, desk, self.clock)
-        self.follower = Follower(
+        self.follower = self._Follower(
             self.parts, self.view, self.clock, self.health, self.reach_seconds, journal=self.journal, rekeying=rekeying
         )
-        self.performer = blocking.Performer(self.store, self.parts, self.clock, self.health)
-        self.waiter = nonblocking.Waiter(self.performer)
+        self.performer = self._Performer(self.store, self.parts, self.clock, self.health)
+        self.waiter = self._Waiter(self.performer)
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
         follower = self.follower

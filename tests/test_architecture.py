@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "identity": ("claims",),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
+    "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
+    "pytest_plugin": ("", "testing"),
     "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "demo"),
     "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
     "__main__": ("cli",),
@@ -65,6 +67,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 
 FOREIGN: dict[str, frozenset[str]] = {
     "identity": frozenset({"starlette"}),
+    "pytest_plugin": frozenset({"pytest"}),
     "runtime.documents": frozenset({"httpx"}),
     "settings.environment": frozenset({"environs"}),
     "stores.redis.auditing": frozenset({"redis"}),
@@ -177,6 +180,13 @@ def test_rooms_are_listed_in_their_order() -> None:
     for place, allowed in enumerate(MAY_IMPORT.values()):
         for each in allowed:
             assert order.index(room(each)) < place or (order[place], each) == ("cli", "demo")
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if room(module) not in ("testing", "pytest_plugin")])
+def test_nothing_that_runs_in_production_imports_what_is_for_tests(module: str) -> None:
+    """A clock that stands still and a store that forgets stand in front of nobody's application by accident."""
+    assert not {room(name) for name in own(module)} & {"testing", "pytest_plugin"}
+    assert "importlib" not in foreign(module) or "testing" not in modules()[module].read_text()
 
 
 @pytest.mark.parametrize("module", [module for module in modules() if room(module) in PURE_ROOMS])

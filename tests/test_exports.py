@@ -41,6 +41,7 @@ SURFACE = {
         "WrongIssuer",
         "WrongType",
     ],
+    "jwtgate.testing": ["FixtureGate", "FrozenClock", "StoreFaults", "gate"],
     "jwtgate.stores": ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"],
 }
 
@@ -68,6 +69,9 @@ def loaded_by(statement: str) -> set[str]:
     ("statement", "absent"),
     [
         ("import jwtgate", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate; [getattr(jwtgate, name) for name in jwtgate.__all__]", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate.pytest_plugin", [*FRAMEWORKS, *DRIVERS, "jwt", "cryptography"]),
+        ("import jwtgate.testing", [*FRAMEWORKS, *DRIVERS, "pytest"]),
         ("import jwtgate.stores, jwtgate.errors", [*FRAMEWORKS, *DRIVERS]),
         ("import jwtgate.asgi", ["werkzeug", "fastapi", "flask", "django", *DRIVERS]),
         ("import jwtgate.wsgi", ["starlette", "fastapi", "flask", "django", *DRIVERS]),
@@ -77,3 +81,18 @@ def loaded_by(statement: str) -> set[str]:
 def test_imports_load_nothing_that_was_not_asked_for(statement: str, absent: list[str]) -> None:
     """Design §6: a framework, a database driver or the environment's reader is loaded where it is used, and only then."""
     assert not loaded_by(statement) & set(absent)
+
+
+def test_plugin_loads_nothing_of_the_package_but_itself() -> None:
+    """It is imported by every pytest run of whoever has jwtgate installed, for whatever they test."""
+    program = "import sys, pytest; before = set(sys.modules); import jwtgate.pytest_plugin; print(*set(sys.modules) - before)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(ended.stdout.split()) == {"jwtgate", "jwtgate.pytest_plugin"}
+
+
+def test_what_is_no_name_of_the_package_is_not_there() -> None:
+    """Names that are loaded when they are first asked for are those of ``__all__`` alone, and ``dir`` tells them."""
+    package = importlib.import_module("jwtgate")
+    assert set(SURFACE["jwtgate"]) <= set(dir(package))
+    with pytest.raises(AttributeError, match="has no attribute 'Store'"):
+        package.Store  # noqa: B018

@@ -33,13 +33,15 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
     from jwtgate.runtime.rekeying import Rekeying
     from jwtgate.stores.contract import Feed, Journal, Store, Weakness
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "Run"]
 
 logger = logging.getLogger("jwtgate")
 
@@ -74,7 +76,7 @@ class Follower:
         self.reach_seconds = reach_seconds
         self.rekeying = rekeying
         self.told: set[Weakness] = set()
-        self._runs: tuple[_Run, ...] = ()
+        self._runs: tuple[Run, ...] = ()
 
     @property
     def is_started(self) -> bool:
@@ -88,7 +90,7 @@ class Follower:
 
     def start(self) -> None:
         """Starts the threads; where none can be had, does nothing (R4)."""
-        runs = tuple(_Run(self, store, Followed(self.view, index)) for index, store in enumerate(self.parts))
+        runs = tuple(Run(self, store, Followed(self.view, index)) for index, store in enumerate(self.parts))
         try:
             for run in runs:
                 run.thread.start()
@@ -118,7 +120,7 @@ class Follower:
             run.is_let_go = True
 
 
-class _Run:
+class Run:
     """One life of a thread, with a feed of its own."""
 
     def __init__(self, follower: Follower, store: Store, followed: Followed) -> None:
@@ -165,6 +167,10 @@ class _Run:
                 self._close_feed()
                 self.stopping.wait(RESTART_SECONDS)
                 self.following = self._planned()
+        self.leave()
+
+    def leave(self) -> None:
+        """Deregisters, and tells what sessions were seen."""
         try:
             if self._feed is not None:
                 self._feed.saw(self.followed.view.seen.take(SEEN_AT_LAST, self.followed.keeps))
@@ -174,9 +180,15 @@ class _Run:
         self._close_feed()
 
     def _perform_all(self) -> None:
+        for _ in self.steps():
+            if self.is_over:
+                return
+
+    def steps(self) -> Iterator[FeedEffect]:
+        """Each performs one effect of the plan, and tells the one that comes next."""
         plan = self.following.follow()
         effect: FeedEffect = next(plan)
-        while not self.is_over:
+        while True:
             self._say(self.following.condition)
             if self.rekeying is not None:
                 self.rekeying.look()
@@ -192,6 +204,7 @@ class _Run:
                 if self.is_over:  # W4: an answer that came after the end may grant nothing
                     return
                 effect = plan.send(answer)
+            yield effect
 
     def _perform(self, effect: FeedEffect) -> Any:  # noqa: C901, PLR0911, PLR0912 - a dispatcher, one case an effect
         if isinstance(effect, Pause):

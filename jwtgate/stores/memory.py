@@ -23,7 +23,7 @@ from jwtgate.stores.memory_marks import Ends, MarkTable
 from jwtgate.stores.memory_sessions import SessionTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jwtgate.core.history import Repair, Watch, Worker
     from jwtgate.core.rulings import Change
@@ -38,8 +38,9 @@ KEPT_SECONDS, KEPT_ENTRIES = 120.0, 100_000
 class MemoryStore:
     """A ``Store`` under one lock."""
 
-    def __init__(self, *, watch: Watch) -> None:
+    def __init__(self, *, watch: Watch, wall: Callable[[], float] = time.time) -> None:
         self._watch = watch
+        self._wall = wall
         self._rulings: dict[bytes, bytes] = {}
         self._ends = Ends()
         self._log: deque[tuple[float, Entry]] = deque(maxlen=KEPT_ENTRIES)
@@ -55,13 +56,13 @@ class MemoryStore:
 
     def _open_epoch(self, *, is_healed: bool) -> None:
         lease, reach = self._watch.lease_seconds, self._watch.reach_seconds
-        self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed, time.time())
+        self._epoch = Epoch(secrets.token_urlsafe(8), lease, reach, is_healed, is_healed, self._wall())
         self._workers: dict[str, Worker] = {}
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:
         """A glance under the lock."""
         with self._changed:
-            now = time.time()
+            now = self._wall()
             rulings = tuple(self._rulings.get(digest) for digest in digests)
             sessions = tuple(self._sessions.find(sid, now, self._rulings) for sid in sids)
             return Facts(self._epoch, self._end, rulings, sessions, now)
@@ -69,7 +70,7 @@ class MemoryStore:
     def sessions_of(self, user: bytes) -> Facts:
         """A glance under the lock."""
         with self._changed:
-            now = time.time()
+            now = self._wall()
             return Facts(self._epoch, self._end, (), self._sessions.of_user(user, now, self._rulings), now)
 
     def write(
@@ -81,7 +82,7 @@ class MemoryStore:
     ) -> Written | None:
         """W1, by holding the lock."""
         with self._changed:
-            here = _now_beside(now)
+            here = _beside(self._wall(), now)
             at = max(here, now)
             for digest in self._ends.passed(min(here, now)):
                 del self._rulings[digest]
@@ -124,7 +125,7 @@ class MemoryStore:
             raise StoreUnavailable("a stored ruling cannot be read") from error
 
     def _put(self, digest: bytes, ruling: bytes, until: float | None) -> None:
-        position, link, now = self._end.position + 1, secrets.token_urlsafe(8), time.time()
+        position, link, now = self._end.position + 1, secrets.token_urlsafe(8), self._wall()
         entry = Entry(position, link, self._end.link, str(position), digest, ruling)
         self._log.append((now, entry))
         while self._log[0][0] < now - KEPT_SECONDS:
@@ -136,13 +137,13 @@ class MemoryStore:
     def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
         """Under the lock."""
         with self._changed:
-            here = _now_beside(now)
+            here = _beside(self._wall(), now)
             return Marked(self._marks.mark(group, name, value, until, min(here, now)), self._epoch, here, self._epoch.birth)
 
     def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
         """A glance under the lock."""
         with self._changed:
-            return MarkPage(self._epoch, *self._marks.page(group, after, limit, time.time()))
+            return MarkPage(self._epoch, *self._marks.page(group, after, limit, self._wall()))
 
     def workers(self) -> tuple[Epoch, LogEnd, tuple[Worker, ...]]:
         """A glance under the lock."""
@@ -219,14 +220,14 @@ class MemoryStore:
     def saw(self, sids: Sequence[str]) -> None:
         """See ``Feed.saw``."""
         with self._changed:
-            self._sessions.saw(sids, time.time())
+            self._sessions.saw(sids, self._wall())
 
     def restore_sessions(self, epoch: str, sessions: Sequence[KeptSession], *, is_last: bool) -> bool:
         """See ``Restorable.restore_sessions``."""
         with self._changed:
             if epoch != self._epoch.name:
                 return False
-            self._sessions.restore(sessions, time.time())
+            self._sessions.restore(sessions, self._wall())
             if is_last:
                 self._epoch = replace(self._epoch, is_restored=True)
             return True
@@ -240,9 +241,8 @@ class MemoryStore:
                 self._epoch = replace(self._epoch, reach_seconds=max(reach, self._epoch.reach_seconds))
 
 
-def _now_beside(now: float) -> float:
-    """The clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
-    here = time.time()
+def _beside(here: float, now: float) -> float:
+    """The store's clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
     if not abs(here - now) <= MAX_SKEW_SECONDS:
         raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
     return here
