@@ -19,6 +19,7 @@ from jwtgate.stores.contract import Migrating
 from jwtgate.stores.sql import mysql, postgresql
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.engine import Lines
+from jwtgate.stores.sql.journal import SqlJournal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,8 +168,8 @@ def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
 
     Its server would rightly throw it out; what is asked here is what a store answers, not when.
     """
-    monkeypatch.setitem(Lines.ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
-    monkeypatch.setitem(Lines.ask_own.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
+    for ask in (Lines.ask, Lines.ask_own, SqlJournal._ask):  # noqa: SLF001
+        monkeypatch.setitem(ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
     for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
         monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
     for name in ("LOCK_SECONDS", "IDLE_SECONDS"):

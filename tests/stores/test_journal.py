@@ -34,7 +34,7 @@ def url(database_url: str) -> str:
 
 
 @pytest.fixture
-def journal(url: str) -> Iterator[SqlJournal]:
+def journal(url: str, unhurried_sql: None) -> Iterator[SqlJournal]:  # noqa: ARG001
     """A journal of one process."""
     journal = opened(url)
     yield journal

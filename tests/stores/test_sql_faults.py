@@ -429,7 +429,7 @@ def test_audit_of_sqlite_looks_at_the_file(tmp_path: Path) -> None:
 # Forks
 
 
-def test_child_of_a_fork_has_connections_of_its_own(database_url: str) -> None:
+def test_child_of_a_fork_has_connections_of_its_own(database_url: str, unhurried_sql: None) -> None:  # noqa: ARG001
     """Parent and child both go on; the child's end disturbs nobody, nor does its closing of everything."""
     store = opened(database_url)
     feed = store.feed()
