@@ -262,14 +262,16 @@ def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
 
 
 def _with_nonce(gate: Gate, send: Send) -> Send:
-    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2); where there is none nothing changes."""
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2), unless the application tells one."""
     nonce = gate.decision.rules.possession.next_nonce
     if nonce is None:
         return send
 
     async def send_with_nonce(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"dpop-nonce", nonce.encode())]}
+            lines = list(message.get("headers", ()))
+            own = [] if any(bytes(name).lower() == b"dpop-nonce" for name, _ in lines) else [(b"dpop-nonce", nonce.encode())]
+            message = {**message, "headers": [*lines, *own]}
         await send(message)
 
     return send_with_nonce

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.stores.contract import Weakness
@@ -58,6 +59,7 @@ def audit_settings(settings: Settings, environ: Mapping[str, str]) -> tuple[Weak
         *_memory(settings, environ),
         *_cookies(settings),
         *_outage(settings),
+        *_bonds(settings),
         *(
             Weakness(f"{warning.removesuffix('.')}.", "Mend or remove those keys", "hint", about="JWTGATE_JWKS_FILE")
             for warning in settings.warnings
@@ -262,3 +264,25 @@ def _outage(settings: Settings) -> Iterator[Weakness]:
             severity,
             about="JWTGATE_GRACE",
         )
+
+
+def _bonds(settings: Settings) -> Iterator[Weakness]:
+    if settings.dpop != "off" and settings.resource and _origin_of(settings.resource) != _origin_of(settings.public_url):
+        yield Weakness(
+            "JWTGATE_PUBLIC_URL has another origin than JWTGATE_RESOURCE: clients find the one in its metadata, and their "
+            "proofs must name the other.",
+            "JWTGATE_PUBLIC_URL=<of the origin of JWTGATE_RESOURCE>",
+            about="JWTGATE_PUBLIC_URL",
+        )
+    if any(network.endswith("/0") for network in settings.trusted_proxies or ()):
+        yield Weakness(
+            f"JWTGATE_TRUSTED_PROXIES holds every address: whoever reaches the server says in {settings.client_cert} whose "
+            "certificate it has.",
+            "JWTGATE_TRUSTED_PROXIES=<the addresses of the proxies>",
+            about="JWTGATE_TRUSTED_PROXIES",
+        )
+
+
+def _origin_of(url: str | None) -> tuple[str, str | None, int]:
+    parts = urlsplit(url or "")
+    return parts.scheme, parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)

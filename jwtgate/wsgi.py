@@ -206,7 +206,7 @@ def _renewing(gate: Gate, entry: Admitted, start_response: StartResponse) -> Sta
 
 
 def _with_nonce(gate: Gate, start_response: StartResponse) -> StartResponse:
-    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2); where there is none nothing changes."""
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2), unless the application tells one."""
     nonce = gate.decision.rules.possession.next_nonce
     if nonce is None:
         return start_response
@@ -214,7 +214,8 @@ def _with_nonce(gate: Gate, start_response: StartResponse) -> StartResponse:
     def start_with_nonce(
         status: str, headers: list[tuple[str, str]], *exc_info: OptExcInfo | None
     ) -> Callable[[bytes], object]:
-        return start_response(status, [*headers, ("DPoP-Nonce", nonce)], *exc_info)
+        own = [] if any(name.lower() == "dpop-nonce" for name, _ in headers) else [("DPoP-Nonce", nonce)]
+        return start_response(status, [*headers, *own], *exc_info)
 
     return start_with_nonce
 

@@ -38,6 +38,7 @@ class ListServer(Provider):
         signer: whose latest key signs.
         content_type: of the answer.
         paths: of the requests.
+        hung: paths whose headers never end.
     """
 
     def __init__(self, signer: Provider) -> None:
@@ -49,6 +50,7 @@ class ListServer(Provider):
         self.content_type = "application/statuslist+jwt"
         self.ttl: float = 1
         self.paths: list[str] = []
+        self.hung: set[str] = set()
 
     def uri(self, number: int = 1) -> str:
         return f"{self.issuer}/status/{number}"
@@ -76,6 +78,14 @@ class ListServer(Provider):
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         self.asked.append(time.monotonic())
         self.paths.append(request.path)
+        if request.path in self.hung:
+            request.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while request.path in self.hung:
+            try:
+                request.wfile.write(b"x: y\r\n")
+            except OSError:
+                return
+            time.sleep(0.02)
         kind = {"content_type": self.content_type}
         match self.how:
             case "answer":

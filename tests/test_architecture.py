@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "identity": ("claims",),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
+    "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
     "pytest_plugin": ("", "testing"),
     "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "demo"),
@@ -66,6 +67,10 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 
 FOREIGN: dict[str, frozenset[str]] = {
+    "frameworks.django": frozenset({"asgiref", "django"}),
+    "frameworks.flask": frozenset({"flask", "werkzeug"}),
+    "frameworks.openapi": frozenset({"fastapi", "starlette"}),
+    "frameworks.starlette": frozenset({"fastapi", "starlette"}),
     "identity": frozenset({"starlette"}),
     "pytest_plugin": frozenset({"pytest"}),
     "runtime.documents": frozenset({"httpx"}),

@@ -89,6 +89,16 @@ def test_ordinary_settings_have_nothing(settings: dict[str, object]) -> None:
         ({"csrf": "off", "locations": ["cookie"]}, "JWTGATE_CSRF=fetch-metadata", {"csrf": "fetch-metadata"}),
         ({"on_store_down": "admit"}, "JWTGATE_ON_STORE_DOWN=refuse", {"on_store_down": "refuse"}),
         ({"on_store_down": "cached", "grace": 3600.0}, "JWTGATE_GRACE=30", {"grace": 30.0}),
+        (
+            {"client_cert": "Client-Cert", "trusted_proxies": ["10.0.0.7", "::/0"]},
+            "JWTGATE_TRUSTED_PROXIES=<the addresses of the proxies>",
+            {"trusted_proxies": ["10.0.0.0/8"]},
+        ),
+        (
+            {"dpop": "on", "resource": "https://a.example/v1", "public_url": "https://b.example/v1"},
+            "JWTGATE_PUBLIC_URL=<of the origin of JWTGATE_RESOURCE>",
+            {"public_url": "https://a.example/v1"},
+        ),
     ],
 )
 def test_what_breaks_promise_or_safety_is_a_problem(

@@ -213,7 +213,7 @@ def test_mount_counts_where_the_server_tells_no_request_line() -> None:
     holder = Holder()
     shown = holder.bound()
     scope = {"root_path": "/mounted", "path": "/mounted/\u00e9", "raw_path": None}
-    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": ""}
+    environ = {"SCRIPT_NAME": "/mounted", "PATH_INFO": "/\xc3\xa9", "RAW_URI": "", "path": "/of/the/process"}
     how = {"scope": scope, "environ": environ}
     assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/%C3%A9"), **how).status == 200
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
@@ -585,6 +585,31 @@ def test_nonce_is_given_and_must_be_used() -> None:
     assert (answer.status, answer.header("dpop-nonce")) == (200, nonce)
     for wrong in ("", "x", f"{nonce}x", encoded(b"\0" * 24), 5):
         assert both("nonce").get(*holder.request(shown, nonce=wrong)).header("dpop-nonce") is not None
+
+
+def test_nonce_of_the_application_stays_alone() -> None:
+    """RFC 9449 §8: never more than one. Whoever gives out its own, as an authorization server does, is not contradicted."""
+    gate = gate_of("nonce")
+    holder = Holder()
+    shown = holder.bound()
+
+    async def in_asgi(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"dpop-nonce", b"its-own")]
+        await send({"type": "http.response.start", "status": 200, "headers": (each for each in headers)})
+        await send({"type": "http.response.body", "body": b""})
+
+    def in_wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("dpop-nonce", "its-own")])
+        return []
+
+    for ask in (
+        lambda sent: ask_asgi(ASGIMiddleware(in_asgi, gate=gate), sent),
+        lambda sent: ask_wsgi(WSGIMiddleware(in_wsgi, gate=gate), sent),
+    ):
+        nonce = ask(Sent(headers=holder.request(shown))).header("dpop-nonce")
+        answer = ask(Sent(headers=holder.request(shown, nonce=nonce)))
+        assert (answer.status, answer.header("dpop-nonce")) == (200, "its-own")
+    gate.close()
 
 
 def test_nonces_are_for_dpop_alone() -> None:

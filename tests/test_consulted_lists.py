@@ -93,6 +93,21 @@ def test_first_request_waits_for_the_list(lists: ListServer) -> None:
     assert lists.paths == ["/status/1"]
 
 
+@pytest.mark.usefixtures("quick")
+def test_address_that_never_ends_keeps_no_other_from_being_fetched(lists: ListServer) -> None:
+    """Its own thread is left where it is, once; the next list has another."""
+    lists.hung = {"/status/2"}
+    try:
+        with gate_of(lists) as gate:
+            assert answer(gate, lists.token(number=2)) == "status_unavailable"
+            eventually(gate, lists.token(7), "admitted", seconds=3)
+            lists.dead = {7}
+            eventually(gate, lists.token(7), "revoked", seconds=5)
+            assert lists.paths.count("/status/2") == 1
+    finally:
+        lists.hung = set()
+
+
 def test_remembered_token_dies_within_the_ttl(lists: ListServer) -> None:
     """And comes back when the list says so; those beside it never notice."""
     with gate_of(lists) as gate:

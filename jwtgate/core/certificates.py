@@ -96,9 +96,11 @@ class Certificates:
 
 def _peer(connection: Mapping[str, Any]) -> object:
     """None: nobody knows. Where ``X-Forwarded-For`` has taken the peer's place it has port 0, or the port in that header."""
+    if "REMOTE_ADDR" in connection:
+        return (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
     client = connection.get("client")
     if not client:
-        return (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        return None
     host, port = (*client, None)[:2]
     starts = tuple(f"{host}{end}".encode("utf-8", "replace") for end in (":", "]:"))
     for name, value in connection.get("headers", ()):

@@ -177,7 +177,7 @@ class Targets:
         for kind, value in (("sid", sid), ("sub", sub)):
             if value is not None:
                 self.handle(policy, kind, value)
-        return Link.to(policy.namespace, cast("str | None", sid), cast("str | None", sub))
+        return Link.to(policy.namespace, cast("str | None", sid), cast("str | None", sub), policy.leeway_seconds)
 
     def _change(
         self,

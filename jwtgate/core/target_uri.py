@@ -28,6 +28,9 @@ _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*+")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_WSGI = frozenset({"SCRIPT_NAME", "PATH_INFO"})
+"""Asked for first: an environ may hold the process's own environment besides, with any names."""
+
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -73,9 +76,10 @@ def whole_path(path: str | None, connection: Mapping[str, Any] | None) -> str | 
     if connection is None or path is None:
         return path
     try:
-        return str(connection.get("path") or connection.get("SCRIPT_NAME", "").encode("latin-1").decode() + path)
+        root = connection["SCRIPT_NAME"].encode("latin-1").decode() if "SCRIPT_NAME" in connection else ""
     except UnicodeError:
         return None
+    return root + path if _WSGI & connection.keys() else connection.get("path", path)
 
 
 def _normal_path(path: str) -> str | None:

@@ -20,7 +20,7 @@ from jwtgate.errors import MalformedToken
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CLAIM", "Link", "begun_at", "link_of", "subject_of", "with_links"]
+__all__ = ["CLAIM", "Link", "begun_at", "link_of", "linked_at", "subject_of", "with_links"]
 
 CLAIM = "jgu"
 
@@ -30,12 +30,13 @@ KINDS = ("sid", "sub_without_sid", "sessions", "sub")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """To a session at a provider. ``handles``: kind to digest."""
+    """To a session at a provider. ``handles``: kind to digest. ``leeway_seconds``: what its clock is forgiven."""
 
     handles: Mapping[str, bytes]
+    leeway_seconds: float = 0.0
 
     @classmethod
-    def to(cls, namespace: str, sid: str | None, sub: str | None) -> Link:
+    def to(cls, namespace: str, sid: str | None, sub: str | None, leeway_seconds: float = 0.0) -> Link:
         """Args: sid, sub: as the provider's ID token has them; at least one. Without sid, it ends with any session there."""
         named: dict[str, str] = {}
         if sid is not None:
@@ -44,12 +45,19 @@ class Link:
             named["sub_without_sid"] = sub
         if sub is not None:
             named |= {"sessions": sub, "sub": sub}
-        return cls({kind: digest_of(namespace, kind, value) for kind, value in named.items()})
+        return cls({kind: digest_of(namespace, kind, value) for kind, value in named.items()}, leeway_seconds)
 
-    def claim(self, now: float) -> dict[str, Any]:
-        """What an access token carries. Args: now: of the login, NumericDate; whole seconds, as providers tell them."""
+    def claim(self, now: float, own_leeway_seconds: float = 0.0) -> dict[str, Any]:
+        """What an access token carries.
+
+        Args:
+            now: of the login, NumericDate; whole seconds, as providers tell them.
+            own_leeway_seconds: what its issuer's clock, ours, is forgiven. Where the provider's is forgiven more, the session
+                counts as begun so much earlier: it dies with the tokens of the provider's that were made in its second.
+        """
+        now -= max(0.0, self.leeway_seconds - own_leeway_seconds)
         texts = {kind: urlsafe_b64encode(digest).rstrip(b"=").decode() for kind, digest in self.handles.items()}
-        return {"at": math.floor(now), **texts}
+        return {"at": max(0, math.floor(now)), **texts}
 
 
 def link_of(claims: Mapping[str, Any]) -> Link | None:
@@ -77,6 +85,14 @@ def begun_at(claims: Mapping[str, Any]) -> float | None:
     if claim is not None:
         return float(claim["at"])
     return claims.get("auth_time") if "sid" in claims else None
+
+
+def linked_at(claims: Mapping[str, Any]) -> float | None:
+    """When a session began that hangs on one at a provider, by its claims; None: it hangs on none, or nobody can read it."""
+    try:
+        return None if link_of(claims) is None else begun_at(claims)
+    except MalformedToken:
+        return None
 
 
 def subject_of(claims: Mapping[str, Any]) -> bytes | None:

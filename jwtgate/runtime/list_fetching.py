@@ -45,13 +45,13 @@ class ListRun:
         self._view = view
         self._clock = clock
         self._woken = threading.Event()
-        self._fetch_thread: threading.Thread | None = None
+        self._fetch_threads: dict[str, threading.Thread] = {}
         self.is_stopped = False
         before = policy.statuses
         self.statuses = Statuses(rules, policy.namespace, threading.Lock(), clock.boot, random.random, self._woken.set)
         policy.follow(self.statuses)
         if before is not None:  # of a gate that was closed, and is used again
-            for followed in before.followed.values():
+            for followed in tuple(before.followed.values()):
                 self._give_up(followed.held)
         self._thread = threading.Thread(target=self._live, name="jwtgate-lists", daemon=True)
 
@@ -84,16 +84,17 @@ class ListRun:
         self.statuses.begin(followed, now)
         found: list[FetchedList | None] = []
         reasons = ["no whole answer in time"]
-        if self._fetch_thread is None or not self._fetch_thread.is_alive():
-            self._fetch_thread = threading.Thread(target=self._try, args=(followed.uri, found, reasons), daemon=True)
+        left = self._fetch_threads = {uri: thread for uri, thread in self._fetch_threads.items() if thread.is_alive()}
+        if followed.uri in left:  # that one alone, or an address that hangs would keep all others from being fetched
+            reasons.append("the fetch before this one has not ended")
+        else:
+            thread = threading.Thread(target=self._try, args=(followed.uri, found, reasons), daemon=True)
             try:
-                self._fetch_thread.start()
-                self._fetch_thread.join(FETCH_SECONDS)
+                thread.start()
+                left[followed.uri] = thread
+                thread.join(FETCH_SECONDS)
             except RuntimeError as error:
                 reasons.append(str(error))
-        else:
-            self._fetch_thread.join(FETCH_SECONDS)
-            reasons.append("the fetch before this one has not ended")
         if not self.is_stopped:
             self._conclude(followed, tuple(found), reasons[-1], now, wall)
 

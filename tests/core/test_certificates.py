@@ -149,6 +149,7 @@ def test_address_out_of_a_header_counts_nothing(connection: Any) -> None:
         forwarded("110.1.2.3:1234"),
         forwarded("10.1.2.30:1234"),
         {"REMOTE_ADDR": "192.0.2.1", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.1.2.3"}},
+        {"REMOTE_ADDR": "10.1.2.3", "client": "a word of the process's environment"},
     ],
 )
 def test_peer_that_was_not_replaced_counts(connection: Any) -> None:

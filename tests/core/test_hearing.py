@@ -121,6 +121,24 @@ def test_earlier_logout_never_takes_a_later_one_back(world: HearingWorld) -> Non
     assert not world.is_live(world.provider_token(40)) and world.is_live(world.provider_token(41))
 
 
+@pytest.mark.parametrize(("own", "theirs"), [(0, 30), (30, 30), (60, 30)])
+def test_linked_session_forgives_the_clock_of_its_provider(own: float, theirs: float) -> None:
+    """Design §3: within the leeway it is ambiguous, so it ends, as the provider's token of that second does; and no sooner."""
+    leeways = (own, theirs, 0)
+    world = HearingWorld(issuers=[{**entry, "leeway": each} for entry, each in zip(issuers(), leeways, strict=True)])
+    world.later(100)
+    began = int(world.clock.wall())
+    pair = world.start("u1", link=world.targets.link((PROVIDER, "s1", "u1")))
+    earlier, ago = began - int(max(own, theirs)) - 2, began - int(theirs)
+    world.logout(logout(sid=LACKING, iat=earlier, exp=began + 120, jti="long before"))
+    pair = world.refresh(pair)
+    assert world.is_live(pair.access_token)
+    world.logout(logout(sid=LACKING, iat=ago, exp=began + 120, jti="by a clock that is behind"))
+    assert not world.is_live(pair.access_token) and not world.is_live(access(began, iat=began))
+    with pytest.raises(GrantError):
+        world.refresh(pair)
+
+
 def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None:
     """Design §3: handles belong to a configured issuer; u1 of ours lives."""
     pair = world.start("u1")

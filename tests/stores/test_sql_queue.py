@@ -280,3 +280,32 @@ def test_nobody_starves_in_sqlite_behind_a_stream_of_writes(tmp_path: Path) -> N
                 thread.join()
         assert len(beats) == 200
         assert all(told)
+
+
+def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
+    """Another process writes nearly always: the moment in which it does not is found, however long one has waited."""
+    import sqlite3
+
+    path, holds, is_over = f"{tmp_path}/store.db", threading.Event(), threading.Event()
+
+    def write_nearly_always() -> None:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            holds.set()
+            is_over.wait(0.14)
+            other.execute("COMMIT")
+            is_over.wait(0.025)
+            other.execute("BEGIN IMMEDIATE")
+            is_over.wait(1)
+            other.execute("COMMIT")
+
+    with closing(open_store(f"sqlite:///{path}", prefix="jwtgate", watch=WATCH)) as store:
+        store.look_up([])
+        thread = threading.Thread(target=write_nearly_always)
+        thread.start()
+        assert holds.wait(5)
+        try:
+            assert store.mark("group", A, b"-", time.time() + 60, time.time()).is_new
+        finally:
+            is_over.set()
+            thread.join()

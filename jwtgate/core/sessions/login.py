@@ -106,7 +106,8 @@ class Login:
             absolute_end=now + rules.session_seconds,
             idle_seconds=rules.idle_seconds,
             access_seconds=rules.access_seconds,
-            claims=self._first_claims(claims, scope, now) | ({} if link is None else {CLAIM: link.claim(now)}),
+            claims=self._first_claims(claims, scope, now)
+            | ({} if link is None else {CLAIM: link.claim(now, policy.leeway_seconds)}),
             device=_text(device, "device"),
             ip=_text(ip, "ip"),
             user_agent=_text(user_agent, "user_agent"),

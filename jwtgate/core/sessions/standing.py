@@ -24,7 +24,7 @@ from jwtgate.core.rulings import MARGIN_SECONDS, Issued
 from jwtgate.core.sessions.record import Record, UnreadableRecord
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
-from jwtgate.core.upstream import subject_of, with_links
+from jwtgate.core.upstream import linked_at, subject_of, with_links
 from jwtgate.core.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session
@@ -207,7 +207,7 @@ def _joined(stored: StoredSession, record: Record, handle: bytes) -> Issued:
 
 def login_of(stored: StoredSession, record: Record) -> Issued:
     """When a session began, for rulings to compare with."""
-    return Issued(read_stamp(stored.stamp), record.created_at)
+    return Issued(read_stamp(stored.stamp), record.created_at, began_at=linked_at(record.claims))
 
 
 def _may_be_lost(shown: RefreshToken, facts: Facts) -> bool:

@@ -26,6 +26,7 @@ from jwtgate.core.effects import Compute, Looked, LookUp, Mark, Marks, Pause, Pl
 from jwtgate.core.judgement import readable
 from jwtgate.core.signing import sign
 from jwtgate.core.statuses.registry import (
+    MOST_SECONDS,
     SIZE,
     SPANS,
     TAG_BYTES,
@@ -140,7 +141,7 @@ class StatusLists:
     def _is_out_of_time(self, name: ListName) -> bool:
         """Whether no token of it can be alive, or none was issued yet: nobody need ask the store then."""
         now, policy = self.clock.wall(), self.policy()
-        longest = SPANS["h"] if name.span == "h" else policy.max_ttl_seconds
+        longest = MOST_SECONDS.get(name.span, policy.max_ttl_seconds)
         slack = policy.leeway_seconds + SPANS["h"]
         return not name.begins_at - slack <= now <= name.ends_at + longest + slack
 

@@ -6,8 +6,9 @@ token by, as digests, and when it was issued: enough to judge it, and no claim o
 
 A list is named ``<epoch>.<span><its beginning>.<serial>``: after lost history every list from before is unknown, whatever is
 left of it; what the store forgot would count as valid. Where only marks were lost, the store tells since when it has all, and
-a list that began before is unknown from then on. Tokens of up to an hour share the lists of one hour, others those of a day,
-so that a list ends soon after its last token; one that fills up is followed by the next in turn.
+a list that began before is unknown from then on. Tokens of up to an hour share the lists of one hour, those of up to a day the
+lists of a day, longer ones others of a day, so that a list ends soon after its last token; one that fills up is followed by the
+next in turn.
 
 Lists take turns in a few groups of marks, so that whoever adds to one forgets what has passed there. Does no I/O: it yields
 ``Mark``. Draws nothing.
@@ -53,10 +54,14 @@ __all__ = [
 SIZE = 2**20
 """Entries of a list: most of them never belong to anybody, and cost nothing once compressed."""
 
-SPANS = {"h": 3600, "d": 86400}
+SPANS = {"h": 3600, "d": 86400, "l": 86400}
 
-TURNS = {"h": 4, "d": 64}
-"""Groups of marks of one span: when its turn comes again, all in it has passed, unless tokens live over a month."""
+MOST_SECONDS = {"h": 3600, "d": 86400}
+"""That a token of such a list lives; one of ``l`` lives up to ``MAX_TTL``."""
+
+TURNS = {"h": 4, "d": 4, "l": 64}
+"""Groups of marks of one span: when its turn comes again, all in it has passed, unless tokens live over a month. No more than
+that takes: a Redis keeps what has passed until then."""
 
 SERIAL_TURNS = 8
 
@@ -67,7 +72,7 @@ ATTEMPTS = 64
 
 LONGEST_SERIAL = 999_999
 
-_NAME = re.compile(r"([A-Za-z0-9_-]{11})\.([hd])([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,5})")
+_NAME = re.compile(r"([A-Za-z0-9_-]{11})\.([hdl])([1-9][0-9]{0,11})\.(0|[1-9][0-9]{0,5})")
 
 TAG_BYTES = 6
 EPSILON_SECONDS = 0.001
@@ -221,7 +226,8 @@ class Registry:
         """
         kept = Registered.of(policy, payload, stamp).encode()
         ends_at = payload["exp"] + policy.leeway_seconds + MARGIN_SECONDS
-        span = "h" if payload["exp"] - payload["iat"] <= SPANS["h"] else "d"
+        seconds = payload["exp"] - payload["iat"]
+        span = next((span for span, most in MOST_SECONDS.items() if seconds <= most), "l")
         epoch = stamp.partition(":")[0]
         for _ in range(ATTEMPTS):
             name = self._current(epoch, span)

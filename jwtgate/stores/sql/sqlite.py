@@ -13,7 +13,6 @@ writes what nobody else sees. So a child takes those locks itself (``_relock``),
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import shutil
@@ -31,6 +30,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.engine import Busy
+from jwtgate.stores.sql.sqlite_patience import PatientConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -53,24 +53,7 @@ LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))
 LEAST_FREE_BYTES = 16 * 1024 * 1024
 """The log grows to four megabytes before it is written back, and a storm of revocations takes more."""
 
-BUSY_STEPS = 10
-"""A second's: how finely SQLite is told how long to wait."""
-
 LET_GO = "the database was closed by the process that this one was forked from: this one must be started anew"
-
-
-class _Connection(sqlite3.Connection):
-    """Knows which file it has open, and whose it is."""
-
-    place = b""
-    places: tuple[bytes, ...] = ()
-    patience = 0
-    pid = 0
-
-    def close(self) -> None:
-        """Not in a forked child: SQLite forbids it."""
-        if self.pid in (0, os.getpid()):
-            super().close()
 
 
 class SQLite:
@@ -133,7 +116,7 @@ class SQLite:
             self._relock()
         before = _place(self.path)
         raw = sqlite3.connect(
-            self.path, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, factory=_Connection
+            self.path, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, factory=PatientConnection
         )
         try:
             place = _place(self.path)
@@ -141,6 +124,7 @@ class SQLite:
             raw.create_function("jwtgate_identity", 0, lambda: place)
             raw.create_function("jwtgate_clock", 0, time.time)
             _insist(raw, "PRAGMA journal_mode=WAL", deadline)
+            raw.be_patient()
             raw.execute(self.strict)
             raw.execute("PRAGMA schema_version").close()  # opens all that there is to be locked
             raw.places = self._places()
@@ -153,10 +137,7 @@ class SQLite:
 
     def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:  # noqa: ARG002
         """Only for the one lock is anything waited."""
-        left = math.ceil((deadline - time.monotonic()) * BUSY_STEPS)
-        if left != raw.patience:
-            raw.patience = left
-            raw.execute(f"PRAGMA busy_timeout={max(1, left * 1000 // BUSY_STEPS)}")
+        raw.deadline = deadline
 
     @contextlib.contextmanager
     def together(self, raw: Raw) -> Generator[None]:  # noqa: ARG002

@@ -104,7 +104,7 @@ def test_long_lived_tokens_have_lists_of_their_own() -> None:
     """So that those of short ones end soon."""
     store = Store()
     issuing = Issuing(store)
-    assert [issuing.claim(seconds)[0].span for seconds in (60, 3600, 3601, 86400 * 30)] == ["h", "h", "d", "d"]
+    assert [issuing.claim(seconds)[0].span for seconds in (60, 3600, 3601, 86400, 86401)] == list("hhddl")
 
 
 def test_next_hour_has_another_list() -> None:
@@ -176,8 +176,23 @@ def test_groups_take_turns() -> None:
     """A bounded number, so that whoever marks in one forgets what has passed there; other issuers have others."""
     hours = {group_of("", ListName(EPOCH, "h", HOUR + 3600 * step, serial)) for step in range(500) for serial in range(20)}
     days = {group_of("", ListName(EPOCH, "d", HOUR + 86400 * step, 0)) for step in range(500)}
-    assert len(hours) == 32 and len(days) == 64 and all(len(each) <= 32 for each in hours | days)
+    longer = {group_of("", ListName(EPOCH, "l", HOUR + 86400 * step, 0)) for step in range(500)}
+    assert (len(hours), len(days), len(longer)) == (32, 4, 64) and all(len(each) <= 32 for each in hours | days | longer)
     assert hours.isdisjoint({group_of("https://other", ListName(EPOCH, "h", HOUR, serial)) for serial in range(20)})
+
+
+@pytest.mark.parametrize(("seconds", "most_days"), [(60, 0.2), (3600, 0.2), (3601, 4), (86400, 4)])
+def test_what_has_passed_is_met_again_soon(seconds: float, most_days: float) -> None:
+    """A Redis forgets it then: tokens of a day or less do not lie there for as long as the longest might."""
+    store = Store()
+    name = Issuing(store).claim(seconds)[0]
+    (mark,) = store.kept.values()
+    step = 86400 if name.span == "d" else 3600
+    turns = next(
+        turn for turn in range(1, 500) if group_of("", name._replace(begins_at=name.begins_at + step * turn)) == mark.group
+    )
+    again = name.begins_at + step * turns
+    assert mark.until <= again <= name.begins_at + 86400 * most_days
 
 
 @pytest.mark.parametrize(
