@@ -99,8 +99,10 @@ class JWTGateMiddleware:
     def _is_special(self, environ: WSGIEnvironment) -> bool:
         """Exempt, or perhaps an endpoint's."""
         path = _path(environ)
-        if self._resource is not None and self._resource.path in (path, _whole_path(environ)):
-            return True
+        if self._resource is not None:
+            whole_path = _whole_path(environ) if environ.get("SCRIPT_NAME") else path
+            if self._resource.path in (path, whole_path):
+                return True
         return (path is not None and path.startswith(self._below)) or self._exemption.matches(path, _raw_path(environ))
 
     def _tell(self, request: Request, environ: WSGIEnvironment) -> Response | None:

@@ -163,7 +163,7 @@ def _handles_in_use(gate: Visitor, kid: str, policy: IssuerPolicy) -> tuple[byte
         raise Misuse("that key signs: what is made with it would be dead at once. Give the workers another one first")
     handles = {key.handle for key in keys if key.kid == kid}
     if not handles:
-        known = sorted({key.kid for key in keys if key.kid})
+        known = sorted({plain(key.kid) for key in keys if key.kid})
         if not policy.keys.is_whole:
             raise Misuse(f"the keys of that issuer have not come ({gate.unfetched()}). Nothing was retired.")
         raise Misuse(f"no key has that kid; configured are {', '.join(known) or 'only keys without one'}. Nothing was retired.")

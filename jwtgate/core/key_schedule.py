@@ -103,6 +103,8 @@ def _read(index: int, member: object) -> OwnKey:
         private = read_private_half(members)
         if material.kid is None:
             raise UnusableKeyError("has no kid")
+        if any("\ud800" <= each <= "\udfff" for each in material.kid):  # no header could carry it
+            raise UnusableKeyError("has a kid that is no Unicode text")
         made_at, signs_from = _date(members, "iat", 0.0), _date(members, "nbf", 0.0)
         key = OwnKey(
             material.kid,

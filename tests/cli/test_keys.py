@@ -141,6 +141,19 @@ def test_broken_file_is_named_and_not_shown(path: Path) -> None:
         assert d not in said
 
 
+def test_kid_that_no_token_could_carry_is_a_mistake_and_is_not_printed(path: Path) -> None:
+    """Every login would fail; and whoever names a key writes nothing else on the operator's terminal."""
+    document = json.loads(path.read_text())
+    document["keys"][0]["kid"] = "a\u202e\x1b[2J"
+    path.write_text(json.dumps(document))
+    said = complaint("retire", "other", PRIVATE_KEYS=str(path), STORE=f"sqlite:///{path.parent}/store.db")
+    assert "no key has that kid" in said and said.strip().isprintable()
+    document["keys"][0]["kid"] = "a\ud800"
+    path.write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match="has a kid that is no Unicode text"):
+        Settings(private_keys=path)
+
+
 @pytest.mark.parametrize("length", [43, 5000])
 @pytest.mark.parametrize("command", [("list",), ("new",), ("rotate",), ("retire", "x")])
 def test_key_pasted_for_a_path_is_not_told(tmp_path: Path, command: tuple[str, ...], length: int) -> None:
