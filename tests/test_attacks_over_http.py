@@ -55,8 +55,9 @@ class Login:
     def __init__(self, framework: str, gate: Gate) -> None:
         blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
         (code,) = [block for block in blocks if f"= {framework}(" in block]
-        for given in ("JWTGateMiddleware)", "JWTGateMiddleware(app.wsgi_app)"):
-            code = code.replace(f"({given}", f"({given[:-1]}, gate=GATE)").replace(f"= {given}", f"= {given[:-1]}, gate=GATE)")
+        for given in ("add_middleware(JWTGateMiddleware)", "\nJWTGate(app)"):
+            code = code.replace(given, f"{given[:-1]}, gate=GATE)")
+        assert "gate=GATE" in code
         names: dict[str, Any] = {"__name__": "app", "GATE": gate}
         exec(code, names)  # noqa: S102 - the README's own
         self.app = names["app"]
