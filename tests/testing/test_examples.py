@@ -36,8 +36,9 @@ def awake(monkeypatch):
     def sleep(seconds):
         raise AssertionError("a test slept")
     monkeypatch.setattr(time, "sleep", sleep)
+    before = threading.enumerate()
     yield
-    assert not [each for each in threading.enumerate() if each.name == "jwtgate-follower"]
+    assert not [each for each in threading.enumerate() if each.name == "jwtgate-follower" and each not in before]
 '''
 
 FASTAPI_APP = """
