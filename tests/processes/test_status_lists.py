@@ -183,8 +183,9 @@ def test_lost_history_is_no_list_and_refused() -> None:
                 return answer(gate, bystander) == "status_unavailable"
 
             wait_until(is_refused, TTL + 15.0, "the list is given up")
-            assert seen <= {200, 404, 503} and get(uri_of(victim))[0] == 404
+            assert seen <= {200, 404, 503}
             wait_until(lambda: publisher.ask("ready"), 20.0, "the store has healed")
+            wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown")
             (fresh,) = publisher.ask("issue", sub="bob")
             assert uri_of(fresh) != uri_of(bystander)
             wait_until(lambda: answer(gate, fresh) == "admitted", 10.0, "a token of the new history")
