@@ -306,7 +306,10 @@ class Made:
         try:
             effect = next(self.plan)
             while True:
-                answer = self.change(effect, self.gate.performer.perform(effect))
+                try:
+                    answer = self.change(effect, self.gate.performer.perform(effect))
+                except JWTGateError as error:  # into the plan, as every driver does
+                    answer = error
                 effect = self.plan.throw(answer) if isinstance(answer, Exception) else self.plan.send(answer)
         except StopIteration as end:
             return end.value
