@@ -24,6 +24,7 @@ addopts = --strict-markers
 filterwarnings =
     error
     ignore:Using `httpx` with `starlette.testclient`
+    ignore:The anyio.abc.BlockingPortal alias:DeprecationWarning
 """
 
 AWAKE = '''
