@@ -98,10 +98,8 @@ def test_no_request_passes_after_its_receipt_in_any_process(database_url: str) -
         assert found.violations == [], "\n".join(found.violations[:5])
         calls = world.calls()
         failed = [call for call in calls if "error" in call or "returned" not in call]
-        # A database on a crowded machine may be late once; its caller is told then, and nothing more is promised.
-        assert all("the store" in call.get("error", "") for call in failed), json.dumps(failed[:3])
-        assert len(failed) <= len(calls) // 50, f"{len(failed)} of {len(calls)} calls failed: {json.dumps(failed[:3])}"
-        assert all(call["everywhere"] for call in calls if call["wait"] and call not in failed)
+        assert failed == [], f"{len(failed)} of {len(calls)} calls failed: {json.dumps(failed[:3])}"
+        assert all(call["everywhere"] for call in calls if call["wait"])
         assert found.tested_kills > 20
 
 
