@@ -18,8 +18,8 @@ from jwtgate.settings.agreement import DEFAULT_ACCESS_TTL_SECONDS, DEFAULT_REFRE
 from jwtgate.settings.allowed import Choice, Flag, Kind, Number, Whole
 from jwtgate.settings.issuer_list import Issuers
 from jwtgate.settings.issuers import ENTRY_KEYS, policies_of
+from jwtgate.settings.masking import masked
 from jwtgate.settings.presets import PRESET
-from jwtgate.settings.urls import mask_url
 from jwtgate.settings.vocabulary import (
     ALGORITHMS,
     AUDIENCE,
@@ -71,8 +71,6 @@ __all__ = ["Settings", "rows"]
 _T = TypeVar("_T")
 _logger = logging.getLogger("jwtgate")
 
-MASKED = ("secret", "dpop_nonce_secret", "private_key", "public_key", "issuers", "events_authorization")
-MASKED_URLS = ("store", "journal", "jwks_url")
 LIFETIME = Number(0, TEN_YEARS_SECONDS, excludes_least=True)
 
 
@@ -254,7 +252,7 @@ class Settings:
     def __repr__(self) -> str:
         """What differs from the defaults, masked: it may stand in a log (threats.md 29)."""
         shown = ((row.name, getattr(self, row.name)) for row in rows() if getattr(self, row.name) != row.default)
-        return f"Settings({', '.join(f'{name}={_masked(name, value)}' for name, value in shown)})"
+        return f"Settings({', '.join(f'{name}={masked(name, value)}' for name, value in shown)})"
 
     @property
     def key_files(self) -> tuple[str, ...]:
@@ -295,9 +293,3 @@ def rows() -> list[Field[Any]]:
 def _with_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     """Mistaken rows at their defaults, so that the keys can be judged all the same."""
     return {row.name: values.get(row.name, row.default) for row in rows()}
-
-
-def _masked(name: str, value: object) -> str:
-    if name in MASKED:
-        return repr("***")
-    return repr(mask_url(str(value)) if name in MASKED_URLS else value)
