@@ -92,6 +92,7 @@ def perform(task: Task, out: Path, lock: Lock) -> None:
         worst = max((each["recovered"] or 0.0 for each in row["injections"]), default=0.0)
         print(
             f"{row['store']:12} {row['fault']:34} seed {row['seed']:2} {row['per_second']:6.0f}/s {row['revocations']:5} revocations "
+            f"({row['told']} told) {row['proofs']} proofs, {row['shown_again']} shown again, "
             f"slowest {row['slowest']:.3f} s, recovered in {worst:.2f} s, {row['violation_count']} violations",
             flush=True,
         )
