@@ -99,9 +99,10 @@ def test_the_later_ruling_stands_in_whatever_order_they_arrive(journal: SqlJourn
 
 def test_parts_of_rulings_combine_by_the_strictest(journal: SqlJournal) -> None:
     """As two histories do."""
-    journal.record([(A, Ruling(not_before=CutOff("e", 3, 10.0), until=50.0 + LATER).encode())], [])
-    journal.record([(A, Ruling(not_before=CutOff("e", 1, 5.0), min_version=4, until=LATER).encode())], [])
-    assert Ruling.decode(rulings_of(journal)[A]) == Ruling(None, CutOff("e", 3, 10.0), 4, 50.0 + LATER)
+    journal.record([(A, Ruling(not_before=CutOff("e", 3, 10.0), until=50.0 + LATER, cut_at=7.0).encode())], [])
+    journal.record([(A, Ruling(not_before=CutOff("e", 1, 5.0), min_version=4, until=LATER, cut_at=9.0).encode())], [])
+    journal.record([(A, Ruling(until=LATER, cut_at=8.0).encode())], [])
+    assert Ruling.decode(rulings_of(journal)[A]) == Ruling(None, CutOff("e", 3, 10.0), 4, 50.0 + LATER, 9.0)
 
 
 def test_two_rulings_on_one_handle_in_one_write_both_count(journal: SqlJournal) -> None:
