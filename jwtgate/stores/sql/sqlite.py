@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, LargeBinary, func, literal
 from sqlalchemy.dialects.sqlite import insert
 
+from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
-from jwtgate.stores.sql.engine import Busy
 from jwtgate.stores.sql.sqlite_patience import PatientConnection
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SQLite:
         """There is no way between; but SQLite gives its lock to whoever asks first after it is free, so we take turns."""
         turn = self._turn
         if not turn.acquire(timeout=TIMEOUT_SECONDS):
-            raise Busy("others of this process were writing all the time")
+            raise StoreBusy("others of this process were writing all the time")
         try:
             yield
         finally:

@@ -1,0 +1,110 @@
+"""When the store counts as down: after a failed look-up, or a follower that failed; not where others only keep it from writing."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jwtgate import Gate, Settings
+from jwtgate.core.history import StoreBusy
+from jwtgate.errors import Revoked, StoreUnavailable
+from jwtgate.runtime.health import PROBE_SECONDS, Health
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEASE = 0.5
+
+
+class Hands:
+    """A clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def boot(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Hands:
+    """Set by the test."""
+    return Hands()
+
+
+@pytest.fixture
+def health(clock: Hands) -> Health:
+    """Of a store that answers."""
+    return Health(clock, LEASE)
+
+
+def is_asked(health: Health) -> bool:
+    """Whether a look-up may go out now."""
+    try:
+        health.check()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_failed_look_up_spares_all_others_the_timeout(health: Health) -> None:
+    """Also where it found the store busy: it waited for a whole timeout, and so would the next."""
+    for error in (StoreUnavailable("gone"), StoreBusy("busy")):
+        health.answered(is_healed=True, of_follower=0)
+        assert is_asked(health)
+        health.failed(error)
+        assert health.is_down() and not is_asked(health)
+
+
+def test_follower_that_finds_others_writing_keeps_nobody_from_looking(health: Health, caplog: pytest.LogCaptureFixture) -> None:
+    """It says so once, and once more after it was through in between."""
+    health.answered(is_healed=True, of_follower=0)
+    with caplog.at_level(logging.INFO, "jwtgate"):
+        for _ in range(3):
+            health.failed(StoreBusy("locked"), of_follower=0)
+            assert health.state == "up" and is_asked(health)
+        health.answered(is_healed=True, of_follower=0)
+        health.failed(StoreBusy("locked"), of_follower=0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+
+
+def test_busy_follower_closes_no_circuit(health: Health, clock: Hands) -> None:
+    """What a look-up has opened stays so; without a follower that is through, one look-up in a while tries."""
+    health.answered(is_healed=True, of_follower=0)
+    health.failed(StoreUnavailable("gone"))
+    health.failed(StoreBusy("locked"), of_follower=0)
+    assert not is_asked(health)
+    clock.now += LEASE + 0.01
+    assert [is_asked(health), is_asked(health)] == [True, False]
+    clock.now += PROBE_SECONDS
+    assert is_asked(health)
+
+
+def test_locked_database_is_asked_by_requests(tmp_path: Path) -> None:
+    """SQLite under somebody else's long transaction: no lease can be renewed, and every request is answered all the same."""
+    path = tmp_path / "store.db"
+    with closing(Gate(Settings(secret="of-a-test-kT0Zb8yqW3vXrLm5Jd7uHf2", store=f"sqlite:///{path}", lease=LEASE))) as gate:
+        assert gate.ready(15.0)
+        alive, dead = gate.issue("alice"), gate.issue("bob")
+        gate.revoke(token=dead, wait=True)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            began, verdicts = time.monotonic(), set[str]()
+            while time.monotonic() < began + LEASE + 1.5:  # a lease, and the patience of who waits for the lock
+                verdicts.add(gate.verify(alive).subject or "")
+                with pytest.raises(Revoked):
+                    gate.verify(dead)
+                threading.Event().wait(0.01)
+            assert verdicts == {"alice"} and not gate.status().live and gate.status().store == "up"
+            other.execute("ROLLBACK")
+        assert gate.ready(10.0)
+        assert gate.revoke(token=alive, wait=True).effective_everywhere
