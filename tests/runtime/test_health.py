@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from jwtgate.errors import Revoked, StoreUnavailable
 from jwtgate.runtime.health import PROBE_SECONDS, Health
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LEASE = 0.5
@@ -89,22 +91,53 @@ def test_busy_follower_closes_no_circuit(health: Health, clock: Hands) -> None:
     assert is_asked(health)
 
 
-def test_locked_database_is_asked_by_requests(tmp_path: Path) -> None:
-    """SQLite under somebody else's long transaction: no lease can be renewed, and every request is answered all the same."""
-    path = tmp_path / "store.db"
-    with closing(Gate(Settings(secret="of-a-test-kT0Zb8yqW3vXrLm5Jd7uHf2", store=f"sqlite:///{path}", lease=LEASE))) as gate:
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """On a database in a file."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    with closing(Gate(Settings(secret="of-a-test-kT0Zb8yqW3vXrLm5Jd7uHf2", store=url, lease=LEASE))) as gate:
         assert gate.ready(15.0)
-        alive, dead = gate.issue("alice"), gate.issue("bob")
-        gate.revoke(token=dead, wait=True)
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            began, verdicts = time.monotonic(), set[str]()
-            while time.monotonic() < began + LEASE + 1.5:  # a lease, and the patience of who waits for the lock
-                verdicts.add(gate.verify(alive).subject or "")
-                with pytest.raises(Revoked):
-                    gate.verify(dead)
-                threading.Event().wait(0.01)
-            assert verdicts == {"alice"} and not gate.status().live and gate.status().store == "up"
-            other.execute("ROLLBACK")
-        assert gate.ready(10.0)
-        assert gate.revoke(token=alive, wait=True).effective_everywhere
+        yield gate
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Somebody else's long transaction."""
+    with closing(sqlite3.connect(folder / "store.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_locked_database_is_asked_by_requests(gate: Gate, tmp_path: Path) -> None:
+    """No lease can be renewed, and every request is answered all the same."""
+    alive, dead = gate.issue("alice"), gate.issue("bob")
+    gate.revoke(token=dead, wait=True)
+    with locked(tmp_path):
+        began, verdicts = time.monotonic(), set[str]()
+        while time.monotonic() < began + LEASE + 1.5:  # a lease, and the patience of who waits for the lock
+            verdicts.add(gate.verify(alive).subject or "")
+            with pytest.raises(Revoked):
+                gate.verify(dead)
+            threading.Event().wait(0.01)
+        assert verdicts == {"alice"} and not gate.status().live and gate.status().store == "up"
+    assert gate.ready(10.0)
+    assert gate.revoke(token=alive, wait=True).effective_everywhere
+
+
+def test_locked_database_holds_no_event_loop(gate: Gate, tmp_path: Path) -> None:
+    """Who writes waits for the lock on a thread, and everything else goes on."""
+
+    async def revoke_and_count() -> tuple[StoreUnavailable, int]:
+        revoking, ticks = asyncio.ensure_future(gate.aio.revoke(sub="alice")), 0
+        while not revoking.done():
+            ticks += (await gate.aio.verify(token)).subject == "bob"
+            await asyncio.sleep(0.01)
+        error = revoking.exception()
+        assert isinstance(error, StoreUnavailable)
+        return error, ticks
+
+    token = gate.issue("bob")
+    with locked(tmp_path):
+        error, ticks = asyncio.run(revoke_and_count())
+    assert isinstance(error, StoreBusy) and ticks > 5
