@@ -16,6 +16,7 @@ from jwtgate import Gate, Settings
 from jwtgate.core.history import StoreBusy
 from jwtgate.errors import Revoked, StoreUnavailable
 from jwtgate.runtime.health import PROBE_SECONDS, Health
+from jwtgate.stores.sql.tables import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,3 +142,29 @@ def test_locked_database_holds_no_event_loop(gate: Gate, tmp_path: Path) -> None
     with locked(tmp_path):
         error, ticks = asyncio.run(revoke_and_count())
     assert isinstance(error, StoreBusy) and ticks > 5
+
+
+def test_process_of_an_older_layout_is_unavailable_and_says_why(
+    gate: Gate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rolling upgrade: as soon as a newer process has brought the tables to its layout, this one admits nobody: 503, one line
+    in the log, and an error for who writes; what it knows to be revoked stays so."""
+    alive, dead = gate.issue("alice"), gate.issue("bob")
+    gate.verify(alive)
+    gate.revoke(token=dead, wait=True)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as newer, newer:
+        newer.execute("UPDATE jwtgate_meta SET version = version + 1")
+    until = time.monotonic() + 10.0
+    while gate.status().store == "up" or gate.status().live:
+        assert time.monotonic() < until
+        threading.Event().wait(0.02)
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            gate.verify(alive)
+        with pytest.raises(Revoked):
+            gate.verify(dead)
+    for write in (lambda: gate.revoke(sub="alice"), lambda: gate.issue("carol"), lambda: gate.sessions.start("dave")):
+        with pytest.raises(StoreUnavailable):
+            write()
+    [told] = [text for record in caplog.records if "JWTGATE_STORE" in (text := record.getMessage())]
+    assert f"layout version {VERSION + 1}; this version of jwtgate knows {VERSION}: upgrade it" in told
