@@ -1,8 +1,8 @@
 """SQLite: one file for the processes of one machine.
 
 The identity (H1) is the file's device and inode: a backup moved into the file's place is another history, and each operation
-looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, a look-up alone
-cannot see; followers can, by position and link (H2). A writer that is stopped while it writes keeps all others from writing
+looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, only processes see
+that had seen more (``progress``). A writer that is stopped while it writes keeps all others from writing
 until it goes on; reading goes on meanwhile (WAL).
 
 SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
