@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from servers import free_port
 from sqlalchemy import create_engine, text
 
 from jwtgate.core.history import JournalUnavailable
@@ -224,6 +225,11 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: 
         journal.record([(A, revoked(1))], [])
     with pytest.raises(JournalUnavailable):
         journal.check()
+    journal.close()
+    journal = opened(f"postgresql+psycopg://user:s3cr3t@127.0.0.1:{free_port()}/database")
+    with pytest.raises(JournalUnavailable, match=r"^the journal \(JWTGATE_JOURNAL\) failed") as caught:
+        journal.record([(A, revoked(1))], [])
+    assert "s3cr3t" not in str(caught.value)
     journal.close()
 
 
