@@ -1,4 +1,4 @@
-"""How far a database has been seen by this process: one that stands before that, in the same epoch, was put back (H1, H2).
+"""How far a database has been seen by this process: one that stands before that was put back (H1, H2).
 
 Where a database keeps no trace of an older copy that was loaded into it, only those who remember can tell. Followers do, by
 position and link, a moment later; what may be used once must not wait for them. Every question remembers what had been seen
@@ -7,29 +7,46 @@ when it was sent: an answer that was overtaken by another is no older copy.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jwtgate.core.history import LogEnd
 
-__all__ = ["Progress", "is_before"]
+__all__ = ["Progress", "Seen"]
+
+MOST_PAST = 64
+"""Epochs that are over: each was a loss of history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An epoch, how far it went, and the epochs that came before it."""
+
+    epoch: str
+    end: LogEnd
+    past: tuple[str, ...] = ()
+
+    def is_after(self, epoch: str, end: LogEnd) -> bool:
+        """Whether that is an older copy, or another branch."""
+        if epoch != self.epoch:
+            return epoch in self.past
+        return end.position < self.end.position or (end.position == self.end.position and end.link != self.end.link)
 
 
 class Progress:
     """Of one process on one database. Takes no lock: of two that note at once one may be lost, and is noted again."""
 
     def __init__(self) -> None:
-        self.seen: tuple[str, LogEnd] | None = None
+        self.seen: Seen | None = None
 
     def note(self, epoch: str, end: LogEnd) -> None:
-        """What was committed."""
+        """What was committed. Of what is past nothing more is noted."""
         seen = self.seen
-        if seen is None or seen[0] != epoch or seen[1].position < end.position:
-            self.seen = (epoch, end)
-
-
-def is_before(end: LogEnd, epoch: str, seen: tuple[str, LogEnd] | None) -> bool:
-    """Whether it lies before what had been seen, or on another branch. Args: seen: when the question was sent."""
-    if seen is None or seen[0] != epoch:
-        return False
-    return end.position < seen[1].position or (end.position == seen[1].position and end.link != seen[1].link)
+        if seen is None:
+            self.seen = Seen(epoch, end)
+        elif epoch == seen.epoch:
+            if end.position > seen.end.position:
+                self.seen = Seen(epoch, end, seen.past)
+        elif epoch not in seen.past:
+            self.seen = Seen(epoch, end, (*seen.past, seen.epoch)[-MOST_PAST:])

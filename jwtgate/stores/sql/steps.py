@@ -21,7 +21,7 @@ from sqlalchemy import BigInteger, bindparam, case, func, select, update
 
 from jwtgate.core.history import Epoch, LogEnd
 from jwtgate.stores.sql.engine import NotPrepared
-from jwtgate.stores.sql.progress import Progress, is_before
+from jwtgate.stores.sql.progress import Progress
 from jwtgate.stores.sql.schema import refuse_newer
 from jwtgate.stores.sql.tables import FOREVER
 from jwtgate.stores.sql.workers import columns_of_workers, fields_of, spelt, worker_of
@@ -140,7 +140,7 @@ class Steps:
             raise NotPrepared("the store was emptied")
         refuse_newer(rows[0].version)
         state = _state(rows[0])
-        if is_before(state.end, state.epoch.name, seen):
+        if seen is not None and seen.is_after(state.epoch.name, state.end):
             return rows, replace(state, is_known=False)
         if state.is_known:
             self.progress.note(state.epoch.name, state.end)
