@@ -7,12 +7,13 @@ an outer layer left under these names is overwritten: an identity from outside i
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.channel.lifespan import live_through
-from jwtgate.channel.live import ConnectionEnded, Open, Socket, Stream, without_token
+from jwtgate.channel.live import ConnectionEnded, Open, Socket, Stream, offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, say, with_nonce
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
@@ -74,8 +75,6 @@ class JWTGateMiddleware:
             self._exemption = self.gate.decision.rules.exemption
             self._read = READ.union(self.gate.decision.rules.possession.headers)
             self._reads_subprotocol = "subprotocol" in settings.locations
-            if self._reads_subprotocol:
-                self._read |= {b"sec-websocket-protocol"}
             if settings.endpoints is not None:
                 self._below = settings.endpoints + "/"
             self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
@@ -109,7 +108,7 @@ class JWTGateMiddleware:
                 raise
         finally:
             if held[1] is not None:
-                held[1].leave()
+                await held[1].leave()
 
     def _hit(self, scope: Scope) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
@@ -145,7 +144,7 @@ class JWTGateMiddleware:
             await refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return None
         gate.start()
-        request = _request(scope, None if gate.checks else self._read)
+        request = self._request(scope, None if gate.checks else self._read)
         try:
             if self._resource is not None and self._resource.is_at(request, scope["path"]):
                 response = self._resource.answer(request, scope.get("root_path", ""))
@@ -191,7 +190,7 @@ class JWTGateMiddleware:
         except ConnectionEnded:
             logger.debug("an application was still at work when its WebSocket was ended")
         finally:
-            socket.leave()
+            await socket.leave()
 
     def stream(self, scope: Scope, entry: Admitted | None, send: Send) -> Stream | Open:
         """Of a response that turns out to come in parts."""
@@ -209,8 +208,15 @@ class JWTGateMiddleware:
 
     def _watched(self, scope: Scope) -> Credential | None:
         """The token that a connection was opened with; None: it may outlive it (``LIVE``)."""
-        rules, request = self._own_gate().decision.rules, _request(scope, self._read)
+        rules, request = self._own_gate().decision.rules, self._request(scope, self._read)
         return rules.extraction.find(request) if rules.live_paths.closes(request.path, request.raw_path) else None
+
+    def _request(self, scope: Scope, read: frozenset[bytes] | None) -> Request:
+        request = _request(scope, read)
+        if not self._reads_subprotocol or not request.is_websocket:
+            return request
+        header = (b"sec-websocket-protocol", offered_in(scope))
+        return replace(request, headers=(*(each for each in request.headers if each[0] != header[0]), header))
 
     def _own_gate(self) -> Gate:
         assert self.gate is not None, "nothing is admitted without one"

@@ -21,7 +21,7 @@ from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
-__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "without_token"]
+__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "offered_in", "without_token"]
 
 logger = logging.getLogger("jwtgate")
 
@@ -39,6 +39,9 @@ TRY_AGAIN_LATER = 1013
 """Registered for RFC 6455 §7.4.2: nobody knows whether the token is still good."""
 
 LEAST_WAIT_SECONDS = 0.001
+
+FAREWELL_SECONDS = 1.0
+"""Some servers return from a close once the client has answered it; nobody waits longer for one that does not."""
 
 
 class ConnectionEnded(ConnectionResetError):
@@ -48,7 +51,7 @@ class ConnectionEnded(ConnectionResetError):
 class _Connection:
     """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_gate", "_line", "_live", "_send", "is_over")
+    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_line", "_live", "_send", "is_over")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
         """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
@@ -58,11 +61,17 @@ class _Connection:
         self._line = gate.lines.own()
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
+        self._farewell: asyncio.Task[None] | None = None
         self._live = LiveConnection(credential.token, credential.source, entry, self._wake)
         gate.view.live.watch(self._live)
 
-    def leave(self) -> None:
-        """The application is done with it."""
+    async def leave(self) -> None:
+        """The application is done with it. What was ended here is ended first: else the server would do it in its own words."""
+        self._forget()
+        if self._farewell is not None:
+            await asyncio.wait({self._farewell}, timeout=FAREWELL_SECONDS)
+
+    def _forget(self) -> None:
         self.is_over = True
         self._gate.view.live.unwatch(self._live)
         if self._alarm is not None:
@@ -117,14 +126,14 @@ class _Connection:
     def _end(self, error: JWTGateError) -> None:
         if self.is_over:
             return
-        self.leave()
+        self._forget()
         logger.info("ended a live connection: %s (%s)", error.reason, error)
         self._gate.tally.count_ended(error)
-        self._line.run(self._say_goodbye(error))
+        self._farewell = self._line.run(self._say(self._goodbye(error)))
 
-    async def _say_goodbye(self, error: JWTGateError) -> None:
+    async def _say(self, goodbye: Message) -> None:
         try:
-            await self._send(self._goodbye(error))
+            await self._send(goodbye)
         except Exception as failure:  # noqa: BLE001 - a server's way to say that the client is gone already
             logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
 
@@ -140,7 +149,7 @@ class Open:
     def __init__(self, send: Send) -> None:
         self.send = send
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """Nothing was held."""
 
 
@@ -199,8 +208,13 @@ class Socket(_Connection):
         if isinstance(error, UnavailableError):
             self._code = TRY_AGAIN_LATER
         super()._end(error)
+
+    async def _say(self, goodbye: Message) -> None:
+        """Then the application is told: one that is told first may end before the close frame is on its way."""
+        farewell = asyncio.ensure_future(super()._say(goodbye))
+        await asyncio.wait({farewell}, timeout=FAREWELL_SECONDS)
         reader, self._reader = self._reader, None
-        if reader is not None and reader is not asyncio.current_task():
+        if reader is not None:
             reader.cancel()
 
     def _goodbye(self, error: JWTGateError) -> Message:
@@ -208,6 +222,14 @@ class Socket(_Connection):
 
     def _disconnected(self) -> Message:
         return {"type": "websocket.disconnect", "code": self._code, "reason": ""}
+
+
+def offered_in(scope: Mapping[str, Any]) -> bytes:
+    """The subprotocols that a handshake offers: some servers give them as a header as well, some only where ASGI says."""
+    subprotocols = scope.get("subprotocols")
+    if subprotocols:
+        return ", ".join(subprotocols).encode("latin-1", "replace")
+    return b",".join([bytes(value) for name, value in scope["headers"] if name == b"sec-websocket-protocol"])
 
 
 def without_token(scope: MutableMapping[str, Any], send: Send) -> tuple[dict[str, Any], Send]:
@@ -218,8 +240,7 @@ def without_token(scope: MutableMapping[str, Any], send: Send) -> tuple[dict[str
     Returns: what replaces items of the scope, and the send for the application.
     """
     marker = SUBPROTOCOL_MARKER.decode()
-    lines = [bytes(value) for name, value in scope["headers"] if bytes(name) == b"sec-websocket-protocol"]
-    offered = [each.decode("latin-1") for each in subprotocols_of(b",".join(lines))]
+    offered = [each.decode("latin-1") for each in subprotocols_of(offered_in(scope))]
     if marker not in offered:
         return {}, send
     token = offered[offered.index(marker) + 1]

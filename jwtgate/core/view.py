@@ -251,7 +251,7 @@ class View:
 
         What this process wrote itself is among the recent before its partition's log is read so far.
         """
-        self._forget_all()
+        self.admitted.clear()
         for digest, position in self.recent.items():
             self._forget_up_to(digest, position)
         self.recent.clear()
@@ -266,16 +266,20 @@ class View:
     def rule(self, part: Part, entry: Entry, epoch: str) -> None:
         """F4: one ruling of a partition: evicts under its handle, remembers when, learns it."""
         digest = entry.digest
-        if digest in self.wide_handles:
-            self._forget_all()
+        is_wide = digest in self.wide_handles
+        if is_wide:
+            self.admitted.clear()
         else:
             self.admitted.evict(digest)
-            self.live.doubt(digest)
         self.recent[digest] = max(entry.position, self.recent.pop(digest, -1))
         if len(self.recent) > RECENT_LIMIT:
             self._forget_up_to(*self.recent.popitem(last=False))
         self.learn_ruling(self.rulings, digest, entry.ruling, epoch)
         part.is_complete = part.is_complete and self.rulings.is_complete
+        if is_wide:
+            self.live.doubt_all()
+        else:
+            self.live.doubt(digest)
 
     def learn_ruling(self, rulings: Rulings, digest: bytes, text: bytes, epoch: str) -> None:
         """Merges; of two texts of which one cannot be read the other stands."""

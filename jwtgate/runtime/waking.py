@@ -42,11 +42,12 @@ class Line:
             with suppress(RuntimeError):
                 self.loop.call_soon_threadsafe(self._look)
 
-    def run(self, work: Coroutine[object, object, None]) -> None:
+    def run(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Does something beside, in the loop; it is held until it is done."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _look(self) -> None:
         self._is_called = False  # before the line is emptied: whoever comes later calls again

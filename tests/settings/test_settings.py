@@ -111,6 +111,7 @@ NUMBERS = (
     "rotate_after",
     "dpop_window",
     "status_ttl",
+    "ws_close",
     "partitions",
 )
 LISTS = (
@@ -122,6 +123,7 @@ LISTS = (
     "locations",
     "origins",
     "exempt",
+    "live",
     "clients",
     "resource_scopes",
     "dpop_algorithms",

@@ -12,6 +12,11 @@ import pytest
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.channel.live import ConnectionEnded
+from jwtgate.core.followed import Followed
+from jwtgate.core.history import LogEnd
+from jwtgate.core.live import LiveConnection
+from jwtgate.core.rulings import Ruling
+from jwtgate.runtime import nonblocking
 
 CLOSED = {"type": "websocket.close", "code": 4401, "reason": "invalid_token"}
 ENDED = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -654,3 +659,43 @@ async def test_request_without_a_handshake_offers_nothing(gate: Any) -> None:
     scope = scope_of("http", None, headers=offering("bearer", gate.token_for("alice"))["headers"])
     await JWTGateMiddleware(plain, gate=gate)(scope, client.receive, client.send)
     assert client.sent[0]["status"] == 401
+
+
+# --- races
+
+
+def test_whoever_is_woken_finds_the_ruling(gate: Any) -> None:
+    """A decision that begins as soon as it is told could else vouch for what was just ruled on, and nobody would tell again."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    known: list[bool] = []
+    live = LiveConnection(token.encode(), "header", entry, lambda: known.append(any(gate.view.known(live.handles).rulings)))
+    gate.view.live.watch(live)
+    gate.revoke(sub="alice")
+    assert known and all(known)
+
+
+def test_reload_wakes_everybody_once_it_is_installed(gate: Any) -> None:
+    """The same for what only the snapshot says."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    known: list[bool] = []
+    live = LiveConnection(token.encode(), "header", entry, lambda: known.append(any(gate.view.known(live.handles).rulings)))
+    gate.view.live.watch(live)
+    followed, ruling = Followed(gate.view), Ruling(cut_at=2e9, until=2e9).encode()
+    followed.load({live.handles[-1]: ruling}, followed.epoch or "", followed.end or LogEnd(0, "", ""))
+    assert known == [True]
+
+
+def test_ruling_during_a_decision_makes_it_void(gate: Any) -> None:
+    """The verdict was of a moment before."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    live = LiveConnection(token.encode(), "header", entry, lambda: None)
+    gate.view.live.watch(live)
+    assert not gate.view.live.vouch(live, entry, entry.deadline, live.doubts - 1)
+    assert not gate.decision.vouches(live)
+    asyncio.run(nonblocking.run(gate.decision.again(live), gate.waiter))
+    assert gate.decision.vouches(live)
+    gate.view.live.doubt(live.handles[0])
+    assert not gate.decision.vouches(live)
