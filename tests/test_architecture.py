@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "identity": ("claims",),
     "channel": ("errors", "messages", "core", "runtime", "gate"),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),
-    "wsgi": ("errors", "messages", "core", "runtime", "gate"),
+    "wsgi": ("errors", "messages", "core", "runtime", "gate", "channel"),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
     "pytest_plugin": ("", "testing"),
