@@ -52,15 +52,14 @@ def move(name: str, file: str | None, *, shows_secrets: bool, as_json: bool) -> 
         lines = [asdict(line) for line in carried.lines]
         for line in lines:
             line["value"] = line["value"] if shows_secrets or not line["is_secret"] else None
-        dump({"lines": lines, "left": [asdict(left) for left in carried.left], "mistakes": mistakes, "notes": package.notes})
+        left = [asdict(left) for left in carried.left]
+        dump({"lines": lines, "left": left, "mistakes": mistakes, "notes": package.notes})
     else:
         for text in _told(package, carried, mistakes, shows_secrets=shows_secrets):
             print(text)
     grave = sum(left.matters for left in carried.left) + len(mistakes)
     if grave:
-        complain(
-            f"{grave} of what matters for safety {'is' if grave == 1 else 'are'} not carried over: the lines that begin with # !"
-        )
+        complain(f"not carried over, and it matters for safety: {grave}, in the lines that begin with # !")
     return FAILED if grave else 0
 
 

@@ -23,7 +23,7 @@ REFRESH_TOKENS = "Their refresh tokens are refused (they are JWTs, ours are good
 NO_SUBJECT = (
     'Set JWTGATE_USER_FIELD = "pk" in Django\'s settings to have inactive users refused, as before.',
     "Their access tokens have no sub: with JWTGATE_USER_FIELD they are refused.",
-    "Without it, until the last one has ended, gate.revoke(claim=(name, value)) ends a user's, gate.revoke(sub=value) does not.",
+    "Without it, until the last one has ended, gate.revoke(claim=(name, value)) ends a user's, and sub=value does not.",
 )
 
 

@@ -34,9 +34,10 @@ class Computed:
     why: str
 
 
-TWICE = Computed("it is set in several places, or under a condition: what counts is known when the program runs")
+UNSURE = Computed(
+    "it is set in several places, under a condition or in another file: what counts is known when the program runs"
+)
 RUN_TIME = Computed("it is computed when the program runs")
-ELSEWHERE = Computed("it comes from another file")
 
 CONDITIONAL = (ast.If, ast.Try, ast.For, ast.AsyncFor, ast.While, ast.Match)
 
@@ -64,7 +65,7 @@ class Assigned:
         values = self.values[name]
         first = values[0]
         if any(value is None for value in values) or len({ast.dump(cast("ast.expr", value)) for value in values}) > 1:
-            return TWICE if len(values) > 1 else ELSEWHERE
+            return UNSURE
         return _value(cast("ast.expr", first), self, 0)
 
 
@@ -76,7 +77,7 @@ def of_python(text: str, inside: str | None) -> dict[str, Any]:
     assigned = Assigned()
     tree = ast.parse(text)
     _gather(tree, assigned, is_certain=True)
-    found: dict[str, Any] = {} if STAR not in assigned.values else {STAR: ELSEWHERE}
+    found: dict[str, Any] = {} if STAR not in assigned.values else {STAR: UNSURE}
     if inside is None:
         return found | {name: assigned.value_of(name) for name in assigned.values if name != STAR}
     if "SECRET_KEY" in assigned.values:
@@ -91,10 +92,10 @@ def _within(inside: str, assigned: Assigned) -> dict[str, Any]:
         return {}
     members = list(_members(values[0])) if values[0] is not None else []
     if len(values) > 1 or not _is_dictionary(values[0]) or any(name is None for name, _ in members):
-        return {inside: TWICE if len(values) > 1 else RUN_TIME}
+        return {inside: UNSURE if len(values) > 1 else RUN_TIME}
     found: dict[str, Any] = {}
     for name, value in [*members, *assigned.members.get(inside, [])]:
-        found[cast("str", name)] = TWICE if name in found or value is None else _value(value, assigned, 0)
+        found[cast("str", name)] = UNSURE if name in found or value is None else _value(value, assigned, 0)
     return found
 
 
@@ -191,7 +192,7 @@ def _value(node: ast.expr, assigned: Assigned, depth: int) -> Any:
             return value
         case ast.Name(id=name):
             values = assigned.values.get(name, [])
-            return inner(values[0]) if len(values) == 1 and values[0] is not None else TWICE if values else RUN_TIME
+            return inner(values[0]) if len(values) == 1 and values[0] is not None else UNSURE if values else RUN_TIME
         case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
             return _whole([inner(each) for each in elements])
         case ast.UnaryOp(op=ast.USub(), operand=operand):
