@@ -41,8 +41,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "wsgi": ("errors", "messages", "core", "runtime", "gate", "channel"),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
+    "moving": (),
     "pytest_plugin": ("", "testing"),
-    "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "demo"),
+    "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "moving", "demo"),
     "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
     "__main__": ("cli",),
 }
