@@ -16,7 +16,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "errors": (),
     "messages": (),
     "claims": (),
-    "core": ("errors", "messages", "claims"),
+    "audit": (),
+    "core": ("errors", "messages", "claims", "audit"),
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": (
@@ -24,15 +25,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "core.statuses.claim",
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
-    "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
+    "runtime": ("errors", "messages", "audit", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
-    "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
+    "plans": ("errors", "messages", "audit", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
     "gate": (
         *("errors", "messages", "core", "settings", "stores", "runtime", "plans", "sessions", "responses", "configuring"),
-        "auditing",
+        *("auditing", "audit"),
     ),
     "": ("messages", "settings", "gate"),
     "identity": ("claims",),
@@ -48,7 +49,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 """Room (module or folder; ``""`` is ``jwtgate`` itself) to what it may import, named to the module where only that is
 meant. Top to bottom: nothing imports what stands below it, but ``cli`` its ``demo``."""
 
-PURE_ROOMS = ("core", "endpoints", "auditing")
+PURE_ROOMS = ("audit", "core", "endpoints", "auditing")
 
 PURE = frozenset(
     """

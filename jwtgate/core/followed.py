@@ -95,6 +95,11 @@ class Followed:
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
             view.sum_up()
 
+    def count_lapse(self, now: float) -> None:
+        """Before a grant at boot time ``now``: whether the lease was over, and not taken away. Takes no lock."""
+        if -inf < self.part.lease_until < now:
+            self.view.tally.lapses += 1
+
     def fence(self) -> None:
         """Stops trusting memory at once: history may be lost or has a gap. What is known goes on refusing."""
         with self.view.lock:

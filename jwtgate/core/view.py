@@ -32,6 +32,7 @@ from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.seen import SeenSessions
+from jwtgate.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -60,6 +61,7 @@ class View:
         wide_handles: frozenset[bytes],
         session_seconds: float = 0.0,
         partitions: int = 1,
+        tally: Tally | None = None,
     ) -> None:
         """Args: wide_handles: digests of the issuer-wide handles and of all keys' that verify: a ruling on one of them clears
         the admitted tokens, and only under a key whose handle is there is anything remembered.
@@ -81,6 +83,7 @@ class View:
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
         self.parts = tuple(Part(index) for index in range(partitions))
         self.lives = 0
+        self.tally = Tally() if tally is None else tally
 
     @property
     def is_complete(self) -> bool:

@@ -33,7 +33,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
@@ -64,9 +64,10 @@ class Follower:
         *,
         journal: Journal | None = None,
         rekeying: Rekeying | None = None,
+        chores: Sequence[Callable[[], None]] = (),
     ) -> None:
         """Args: parts: the partitions of the store, as many as the view has. journal: what is put back after lost history;
-        the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too.
+        the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too. chores: see ``Onlookers``.
         """
         self.parts = parts
         self.journal = journal
@@ -75,6 +76,7 @@ class Follower:
         self.health = health
         self.reach_seconds = reach_seconds
         self.rekeying = rekeying
+        self.chores = chores
         self.told: set[Weakness] = set()
         self._runs: tuple[Run, ...] = ()
 
@@ -131,6 +133,7 @@ class Run:
         self.health = follower.health
         self.reach_seconds = follower.reach_seconds
         self.rekeying = follower.rekeying if followed.index == 0 else None
+        self.chores = follower.chores if followed.index == 0 else ()
         self.told = follower.told
         self.following = self._planned()
         self.stopping = threading.Event()
@@ -163,6 +166,7 @@ class Run:
                 self._perform_all()
             except Exception:
                 self.followed.fence()
+                self.followed.view.tally.count_fence("fault")
                 logger.exception("the follower failed and starts over")
                 self._close_feed()
                 self.stopping.wait(RESTART_SECONDS)
@@ -192,6 +196,8 @@ class Run:
             self._say(self.following.condition)
             if self.rekeying is not None:
                 self.rekeying.look()
+            for chore in self.chores:
+                chore()
             try:
                 answer = self._perform(effect)
             except JournalUnavailable as error:  # the feed is as good as before
