@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
     Listener = Callable[[str, str, float], None]
 
-__all__ = ["PROPAGATION_BOUNDS", "STORE_BOUNDS", "Spans", "Tally"]
+__all__ = ["PROPAGATION", "PROPAGATION_BOUNDS", "STORE_BOUNDS", "STORE_CALL", "Spans", "Tally"]
 
 STORE_BOUNDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Seconds: from what a Redis beside us takes to ten of the timeouts that stores have by default."""
 
 PROPAGATION_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds: from an acknowledgement at once to a grace."""
+
+STORE_CALL, PROPAGATION = "jwtgate_store_call_seconds", "jwtgate_propagation_seconds"
+"""What listeners are told of."""
 
 MOST_REASONS = 100
 """A check of the application may refuse with errors of its own; whatever it makes of their reasons, labels stay few."""
@@ -131,7 +134,7 @@ class Tally:
         if has_failed:
             self.store_failures[operation] = self.store_failures.get(operation, 0) + 1
         for listener in self.listeners:
-            listener("store_call", operation, seconds)
+            listener(STORE_CALL, operation, seconds)
 
     def count_wait(self, seconds: float, *, is_everywhere: bool) -> None:
         """One more receipt that was waited for."""
@@ -140,7 +143,7 @@ class Tally:
             return
         self.propagation.count(seconds)
         for listener in self.listeners:
-            listener("propagation", "", seconds)
+            listener(PROPAGATION, "", seconds)
 
     def count_fence(self, reason: str) -> None:
         """Once more memory was not to be trusted."""

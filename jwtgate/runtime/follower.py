@@ -33,11 +33,12 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
+    from jwtgate.runtime.onlookers import Chore
     from jwtgate.runtime.rekeying import Rekeying
     from jwtgate.stores.contract import Feed, Journal, Store, Weakness
 
@@ -64,7 +65,7 @@ class Follower:
         *,
         journal: Journal | None = None,
         rekeying: Rekeying | None = None,
-        chores: Sequence[Callable[[], None]] = (),
+        chores: Sequence[Chore] = (),
     ) -> None:
         """Args: parts: the partitions of the store, as many as the view has. journal: what is put back after lost history;
         the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too. chores: see ``Onlookers``.
@@ -182,6 +183,8 @@ class Run:
         except StoreUnavailable as error:
             logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
         self._close_feed()
+        for chore in self.chores:
+            chore.leave()
 
     def _perform_all(self) -> None:
         for _ in self.steps():
@@ -197,7 +200,7 @@ class Run:
             if self.rekeying is not None:
                 self.rekeying.look()
             for chore in self.chores:
-                chore()
+                chore.look()
             try:
                 answer = self._perform(effect)
             except JournalUnavailable as error:  # the feed is as good as before

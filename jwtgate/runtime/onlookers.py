@@ -11,7 +11,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jwtgate.core.effects import Effect, ListSessions, LookUp, Mark, Marks, Roster, Write
 from jwtgate.core.history import NotDurable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jwtgate.core.tally import Listener, Tally
     from jwtgate.errors import StoreUnavailable
 
-__all__ = ["Onlookers", "audited", "operation_of"]
+__all__ = ["Chore", "Onlookers", "audited", "operation_of"]
 
 logger = logging.getLogger("jwtgate")
 audit_logger = logging.getLogger("jwtgate.audit")
@@ -47,6 +47,18 @@ def operation_of(effect: Effect) -> str | None:
     return OPERATIONS.get(type(effect))
 
 
+class Chore(Protocol):
+    """What is done besides by a follower's thread. Quick; raises nothing."""
+
+    def look(self) -> None:
+        """Between any two steps."""
+        ...
+
+    def leave(self) -> None:
+        """At its end."""
+        ...
+
+
 class Onlookers:
     """Of one gate; they stay when it is composed anew in a forked child.
 
@@ -54,14 +66,14 @@ class Onlookers:
         auditors: what the application gave.
         listeners: of spans that are measured, see ``Tally``.
         span: begins a span of a trace around an operation; None: nobody wants any.
-        chores: what a follower does between two steps, in each process: each is quick, and raises nothing.
+        chores: what a follower does besides, in each process.
     """
 
     def __init__(self) -> None:
         self.auditors: list[Auditor] = []
         self.listeners: list[Listener] = []
         self.span: Callable[[str], AbstractContextManager[object]] | None = None
-        self.chores: list[Callable[[], None]] = []
+        self.chores: list[Chore] = []
 
     def around(self, effect: Effect) -> AbstractContextManager[object]:
         """What an effect is performed in, for the one whose plan it is."""

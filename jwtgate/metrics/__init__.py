@@ -1,0 +1,1 @@
+"""Metrics and traces: ``jwtgate.metrics.prometheus`` and ``jwtgate.metrics.otel``, each with an extra. Loads neither."""

@@ -1,0 +1,211 @@
+"""The numbers of all workers of one machine, in the folder that prometheus_client has for that (``PROMETHEUS_MULTIPROC_DIR``).
+
+Each process keeps a small file of its own there, written anew every second by its follower, at a scrape, and at its end; a
+scrape reads all. Its owner holds a lock on it (flock), so it is known who has ended, whatever became of the pid: what such a
+one has counted is added to one file for all of them, and its own is taken away. Who is killed loses a second of counting.
+
+Invariants:
+  * Counters never run back: what a process counted is found in its file or among those of the ended, never in none, and counted
+    once. Files are read before the one of the ended, which names those that it has taken in.
+  * Nobody waits for anybody: who finds the lock of the ended taken reads, and leaves the folding to another scrape.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import json
+import logging
+import os
+import secrets
+import weakref
+from contextlib import suppress
+from hashlib import sha256
+from math import inf
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from jwtgate.metrics import numbers
+from jwtgate.runtime.clock import boot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from jwtgate.metrics.numbers import Numbers
+
+__all__ = ["Sharing"]
+
+logger = logging.getLogger("jwtgate")
+
+WRITE_SECONDS = 1.0
+SILENT_SECONDS = 3 * WRITE_SECONDS
+"""Who has told nothing for longer renews no lease either, as far as anybody knows."""
+
+HEAD_BYTES = len("0000000000 00000000\n")
+READS = 20
+"""A file is written in one piece, in microseconds: who meets it half written reads it again."""
+
+
+class Sharing:
+    """Of the gates of one collector in one process. Thread-safe."""
+
+    def __init__(self, folder: Path, prefixes: Iterable[str], read: Callable[[], Numbers]) -> None:
+        """Args: prefixes: ``PREFIX`` of the gates: which files are of the same application. read: the numbers of now.
+
+        Raises: ValueError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise ValueError("PROMETHEUS_MULTIPROC_DIR must name a folder that is there")
+        self._folder = folder
+        self._stem = f"jwtgate_{sha256(chr(0).join(sorted(prefixes)).encode()).hexdigest()[:8]}"
+        self._read = read
+        self._own: tuple[Path, int] | None = None
+        self._written_at = -inf
+        self._has_failed = False
+        _all.add(self)
+
+    def look(self) -> None:
+        """A follower's chore: writes once a second."""
+        if boot() - self._written_at >= WRITE_SECONDS:
+            self.write()
+
+    def leave(self) -> None:
+        """The follower ends."""
+        self.write()
+
+    def write(self) -> None:
+        """Tells the numbers of this process. A folder that cannot be written is said once, and disturbs nobody."""
+        self._written_at = boot()
+        try:
+            _, file = self._own = self._own or self._opened()
+            os.pwrite(file, _packed({"taken_at": boot(), "numbers": numbers.written(self._read())}), 0)
+            self._has_failed = False
+        except OSError as error:
+            if not self._has_failed:
+                logger.warning("metrics cannot be shared in PROMETHEUS_MULTIPROC_DIR: %s", error)
+            self._has_failed = True
+
+    def _opened(self) -> tuple[Path, int]:
+        """Under its name only once it is locked: nobody takes it for one whose owner has ended."""
+        name = f"{self._stem}_{os.getpid()}_{secrets.token_hex(4)}.json"
+        hidden = self._folder / f".{name}"
+        file = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.rename(hidden, self._folder / name)  # noqa: PTH104 - beside the other calls of its kind
+        except OSError:
+            os.close(file)
+            raise
+        return self._folder / name, file
+
+    def let_go(self) -> None:
+        """In a forked child: the file and its lock are the parent's."""
+        own, self._own, self._written_at = self._own, None, -inf
+        if own is not None:
+            os.close(own[1])
+
+    # --- the scrape
+
+    def read_all(self) -> list[Numbers]:
+        """Of every worker, those that have ended included."""
+        self.write()
+        own = None if self._own is None else self._own[0]
+        found = {path: _read_file(path) for path in self._folder.glob(f"{self._stem}_*_*.json") if path != own}
+        ended, taken_in = self._ended()
+        now = boot()
+        whole = {path: shape for path, shape in found.items() if shape is not None and path.name not in taken_in}
+        over = [path for path in whole if _is_ownerless(path)]
+        told = [self._read(), ended]
+        for path, shape in whole.items():
+            each = numbers.readable(shape["numbers"])
+            silent = max(0.0, now - shape["taken_at"] - SILENT_SECONDS)
+            told.append(numbers.lasting(each) if path in over else numbers.aged(each, silent))
+        self._fold(over)
+        return told
+
+    def _ended(self) -> tuple[Numbers, set[str]]:
+        """What all that have ended counted, and the files that it was taken from."""
+        shape = _read_file(self._ended_path)
+        return ({}, set()) if shape is None else (numbers.readable(shape["numbers"]), set(shape["taken_in"]))
+
+    @property
+    def _ended_path(self) -> Path:
+        return self._folder / f"{self._stem}_ended"
+
+    def _fold(self, paths: list[Path]) -> None:
+        """Takes in what the ended counted. Written before their files are taken away: whoever dies between is no loss."""
+        if not paths:
+            return
+        with suppress(OSError):
+            lock = os.open(self._folder / f"{self._stem}_lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._fold_locked(paths)
+            finally:
+                os.close(lock)
+
+    def _fold_locked(self, paths: list[Path]) -> None:
+        ended, taken_in = self._ended()
+        there = {path.name for path in self._folder.glob(f"{self._stem}_*_*.json")}
+        new = {path: _read_file(path) for path in paths if path.name in there and path.name not in taken_in}
+        counted = [numbers.lasting(numbers.readable(shape["numbers"])) for shape in new.values() if shape is not None]
+        names = sorted((taken_in & there) | {path.name for path in new})
+        text = _packed({"numbers": numbers.written(numbers.merged([ended, *counted])), "taken_in": names})
+        draft = self._folder / f".{self._stem}_{secrets.token_hex(4)}"
+        draft.write_bytes(text)
+        draft.replace(self._ended_path)
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _packed(shape: dict[str, Any]) -> bytes:
+    text = json.dumps(shape, separators=(",", ":")).encode()
+    return b"%010d %08x\n" % (len(text), crc32(text)) + text
+
+
+def _read_file(path: Path) -> dict[str, Any] | None:
+    """None: it is gone, or nobody has written it whole."""
+    for _ in range(READS):
+        try:
+            whole = path.read_bytes()
+        except OSError:
+            return None
+        with suppress(ValueError):
+            length, checksum = int(whole[:10]), int(whole[11 : HEAD_BYTES - 1], 16)
+            text = whole[HEAD_BYTES : HEAD_BYTES + length]
+            if crc32(text) == checksum:
+                shape: dict[str, Any] = json.loads(text)
+                return shape
+    return None
+
+
+def _is_ownerless(path: Path) -> bool:
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+_all: weakref.WeakSet[Sharing] = weakref.WeakSet()
+
+
+def _let_go_all() -> None:
+    for sharing in list(_all):
+        sharing.let_go()
+
+
+def _write_all() -> None:
+    for sharing in list(_all):
+        sharing.write()
+
+
+os.register_at_fork(after_in_child=_let_go_all)
+atexit.register(_write_all)
