@@ -95,9 +95,9 @@ class Followed:
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
             view.sum_up()
 
-    def count_lapse(self, now: float) -> None:
-        """Before a grant at boot time ``now``: whether the lease was over, and not taken away. Takes no lock."""
-        if -inf < self.part.lease_until < now:
+    def count_lapse(self, sent_at: float, now: float) -> None:
+        """Before a grant at boot time ``now``: whether it ends a lapse, and no fence. Takes no lock."""
+        if -inf < self.part.lease_until <= now < sent_at + self.view.lease_seconds:
             self.view.tally.lapses += 1
 
     def fence(self) -> None:

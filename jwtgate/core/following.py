@@ -241,7 +241,7 @@ class Following(Healing):
             if not self._is_same_history(after):
                 return
             if self._may_grant(before, after, len(entries)):
-                followed.count_lapse(self.clock.boot())
+                followed.count_lapse(sent_at, self.clock.boot())
                 followed.grant(sent_at)
                 self.condition = "following"
             before = after

@@ -60,10 +60,11 @@ class Sharing:
         self._folder = folder
         self._stem = f"jwtgate_{sha256(chr(0).join(sorted(prefixes)).encode()).hexdigest()[:8]}"
         self._read = read
-        self._own: tuple[Path, int] | None = None
+        self._own: dict[Path, int] = {}
         self._written_at = -inf
         self._has_failed = False
         _all.add(self)
+        weakref.finalize(self, _close, self._own).atexit = False
 
     def look(self) -> None:
         """A follower's chore: writes once a second."""
@@ -78,15 +79,18 @@ class Sharing:
         """Tells the numbers of this process. A folder that cannot be written is said once, and disturbs nobody."""
         self._written_at = boot()
         try:
-            _, file = self._own = self._own or self._opened()
-            os.pwrite(file, _packed({"taken_at": boot(), "numbers": numbers.written(self._read())}), 0)
+            if not self._own:
+                self._open()
+            text = _packed({"taken_at": boot(), "numbers": numbers.written(self._read())})
+            for file in self._own.values():
+                os.pwrite(file, text, 0)
             self._has_failed = False
         except OSError as error:
             if not self._has_failed:
                 logger.warning("metrics cannot be shared in PROMETHEUS_MULTIPROC_DIR: %s", error)
             self._has_failed = True
 
-    def _opened(self) -> tuple[Path, int]:
+    def _open(self) -> None:
         """Under its name only once it is locked: nobody takes it for one whose owner has ended."""
         name = f"{self._stem}_{os.getpid()}_{secrets.token_hex(4)}.json"
         hidden = self._folder / f".{name}"
@@ -97,21 +101,19 @@ class Sharing:
         except OSError:
             os.close(file)
             raise
-        return self._folder / name, file
+        self._own[self._folder / name] = file
 
     def let_go(self) -> None:
         """In a forked child: the file and its lock are the parent's."""
-        own, self._own, self._written_at = self._own, None, -inf
-        if own is not None:
-            os.close(own[1])
+        _close(self._own)
+        self._written_at = -inf
 
     # --- the scrape
 
     def read_all(self) -> list[Numbers]:
         """Of every worker, those that have ended included."""
         self.write()
-        own = None if self._own is None else self._own[0]
-        found = {path: _read_file(path) for path in self._folder.glob(f"{self._stem}_*_*.json") if path != own}
+        found = {path: _read_file(path) for path in self._folder.glob(f"{self._stem}_*_*.json") if path not in self._own}
         ended, taken_in = self._ended()
         now = boot()
         whole = {path: shape for path, shape in found.items() if shape is not None and path.name not in taken_in}
@@ -178,6 +180,12 @@ def _read_file(path: Path) -> dict[str, Any] | None:
                 shape: dict[str, Any] = json.loads(text)
                 return shape
     return None
+
+
+def _close(own: dict[Path, int]) -> None:
+    """Its lock goes with it, but where a parent has the file, too."""
+    while own:
+        os.close(own.popitem()[1])
 
 
 def _is_ownerless(path: Path) -> bool:
