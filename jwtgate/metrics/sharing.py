@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import weakref
 from contextlib import suppress
 from hashlib import sha256
@@ -63,6 +64,7 @@ class Sharing:
         self._own: dict[Path, int] = {}
         self._written_at = -inf
         self._has_failed = False
+        self._lock = threading.Lock()
         _all.add(self)
         weakref.finalize(self, _close, self._own).atexit = False
 
@@ -77,18 +79,19 @@ class Sharing:
 
     def write(self) -> None:
         """Tells the numbers of this process. A folder that cannot be written is said once, and disturbs nobody."""
-        self._written_at = boot()
-        try:
-            if not self._own:
-                self._open()
-            text = _packed({"taken_at": boot(), "numbers": numbers.written(self._read())})
-            for file in self._own.values():
-                os.pwrite(file, text, 0)
-            self._has_failed = False
-        except OSError as error:
-            if not self._has_failed:
-                logger.warning("metrics cannot be shared in PROMETHEUS_MULTIPROC_DIR: %s", error)
-            self._has_failed = True
+        with self._lock:
+            self._written_at = boot()
+            try:
+                if not self._own:
+                    self._open()
+                text = _packed({"taken_at": boot(), "numbers": numbers.written(self._read())})
+                for file in self._own.values():
+                    os.pwrite(file, text, 0)
+                self._has_failed = False
+            except OSError as error:
+                if not self._has_failed:
+                    logger.warning("metrics cannot be shared in PROMETHEUS_MULTIPROC_DIR: %s", error)
+                self._has_failed = True
 
     def _open(self) -> None:
         """Under its name only once it is locked: nobody takes it for one whose owner has ended."""
@@ -107,6 +110,7 @@ class Sharing:
         """In a forked child: the file and its lock are the parent's."""
         _close(self._own)
         self._written_at = -inf
+        self._lock = threading.Lock()  # the parent's may be held by a thread that is not here
 
     # --- the scrape
 
