@@ -2,7 +2,8 @@
 
 Each goes to the logger ``jwtgate.audit``, as a line and with ``extra={"audit": {…}}`` for whoever writes JSON, and to what the
 application gave (``Gate(settings, audit=…)``, ``@gate.audit``). It is told by the process that made the change, whichever way
-it was asked: a call, an endpoint, a provider, the command line. INFO; WARNING for theft and for what nobody knows.
+it was asked: a call, an endpoint, a provider, the command line. The level is INFO, so whoever wants no names in a log has none
+unless he asks for them. What ends nothing is not told: a refresh, an access token renewed by ``ROTATE_AFTER``.
 
 A subject may be any text that a token carries, so in the line every value is JSON in ASCII, cut at 256 characters: nobody can
 write a line of his own.

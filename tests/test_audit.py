@@ -306,7 +306,7 @@ def test_what_the_store_did_not_answer_is_unknown(world: World, caplog: pytest.L
     (told,) = world.events
     assert (told.kind, told.outcome, told.position) == ("suspension", "unknown", None)
     assert told.at == world.gate.clock.wall()
-    assert caplog.records[-1].levelno == logging.WARNING
+    assert caplog.records[-1].levelno == logging.INFO
     assert not world.gate.tally.changes
 
 

@@ -93,8 +93,7 @@ class Onlookers:
             self._tell(told)
 
     def _tell(self, event: AuditEvent) -> None:
-        is_bad = event.outcome in {"unknown", "unconfirmed"} or event.kind == "refresh_token_reuse"
-        audit_logger.log(logging.WARNING if is_bad else logging.INFO, "%s", event, extra={"audit": event.as_dict()})
+        audit_logger.info("%s", event, extra={"audit": event.as_dict()})
         for auditor in self.auditors:
             try:
                 auditor(event)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
+import sys
 import threading
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from keymaking import SECRET
-from prometheus_client import CollectorRegistry, generate_latest
+from processes.world import python_path
 
 from jwtgate import testing
 from jwtgate.metrics import sharing
@@ -213,11 +214,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def lines(registry: CollectorRegistry, *names: str) -> list[str]:
-    """What a scrape says of these."""
-    return [line for line in generate_latest(registry).decode().splitlines() if line.startswith(names)]
-
-
 def test_follower_of_a_gate_writes_its_file(folder: Path) -> None:
     """Nobody has to scrape this process; once it follows no more its view is told of no more."""
     with testing.gate(secret=SECRET) as gate:
@@ -236,26 +232,11 @@ def test_follower_of_a_gate_writes_its_file(folder: Path) -> None:
 
 def test_forked_child_tells_its_own_and_leaves_its_parents(folder: Path) -> None:
     """The child counts from nothing in a file of its own; what it counted stays when it has ended."""
-    registry = CollectorRegistry()
-    with testing.gate(secret=SECRET) as gate:
-        registry.register(GateCollector(gate))
-        gate.verify(gate.issue("alice"))
-        lines(registry, "jwtgate")
-        child = get_context("fork").Process(target=_count_three, args=(gate,))
-        child.start()
-        child.join(20)
-        assert child.exitcode == 0
-        assert files(folder) == 2
-        told = lines(registry, "jwtgate_cache_misses_total", "jwtgate_gates ")
-        assert told == ["jwtgate_cache_misses_total 4.0", "jwtgate_gates 1.0"]
-        assert files(folder) == 1
-
-
-def _count_three(gate: Any) -> None:
-    gate.start()
-    for number in range(3):
-        gate.verify(gate.issue(f"bob-{number}"))
-    sharing._write_all()  # a forked process of multiprocessing ends without atexit
+    command = [sys.executable, "-W", "error", "-m", "metrics.forked"]
+    ended = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": python_path()}, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.splitlines() == ["jwtgate_cache_misses_total 4.0,jwtgate_gates 1.0", "2 1"], ended.stderr
 
 
 def test_scrape_that_is_dropped_leaves_no_open_file(folder: Path) -> None:
