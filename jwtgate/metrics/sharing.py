@@ -92,6 +92,10 @@ class Sharing:
                 if not self._has_failed:
                     logger.warning("metrics cannot be shared in PROMETHEUS_MULTIPROC_DIR: %s", error)
                 self._has_failed = True
+            except Exception:  # whatever it is: the follower has better things to do than to fail for it
+                if not self._has_failed:
+                    logger.exception("metrics cannot be shared")
+                self._has_failed = True
 
     def _open(self) -> None:
         """Under its name only once it is locked: nobody takes it for one whose owner has ended."""

@@ -79,7 +79,8 @@ def _store_calls(gate: Gate) -> Values:
 
 
 def _changes(gate: Gate) -> Values:
-    return {labels: [float(count)] for labels, count in gate.tally.changes.copy().items() if labels[0] != "login"}
+    apart = {"login", "refresh_token_reuse"}  # have metrics of their own
+    return {labels: [float(count)] for labels, count in gate.tally.changes.copy().items() if labels[0] not in apart}
 
 
 def _lease_left(gate: Gate) -> Values:
@@ -267,6 +268,13 @@ TABLE = (
         "counter",
         "Refresh tokens exchanged, racers included.",
         lambda gate: _one(gate.tally.refreshes),
+    ),
+    Metric(
+        "jwtgate_refresh_tokens_reused",
+        "jwtgate.refresh_tokens.reused",
+        "counter",
+        "Refresh tokens shown again after their grace: theft, and the session has ended.",
+        lambda gate: _one(gate.tally.changes.get(("refresh_token_reuse", "sid"), 0)),
     ),
     Metric(
         "jwtgate_live_connections",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from keymaking import SECRET, craft
 
-from jwtgate import testing
+from jwtgate import metrics, testing
 from jwtgate.errors import InsufficientScope, JWTGateError, ReusedRefreshToken, StoreUnavailable
 from jwtgate.messages import Request
 from jwtgate.metrics import numbers
@@ -129,7 +129,7 @@ REASONS: dict[str, tuple[Callable[[FixtureGate], object], Moved]] = {
         {
             ("sessions_started", ()): 1,
             ("sessions_refreshed", ()): 1,
-            ("rulings_written", ("refresh_token_reuse", "sid")): 1,
+            ("refresh_tokens_reused", ()): 1,
             ("requests", ("refused", "reused_refresh_token")): 1,
             ("lease_lapses", ()): 1,  # the clock jumps half a minute
             WRITE: 3,
@@ -285,3 +285,16 @@ def test_names_are_those_of_the_field() -> None:
 def test_labels_name_nobody(label: str) -> None:
     """Threat 29: reasons, kinds and operations, all from closed sets."""
     assert label in {"verdict", "reason", "operation", "kind", "target"}
+
+
+def test_documentation_lists_them_all() -> None:
+    """The package says what there is; the table is what there is."""
+    assert metrics.__doc__ is not None
+    lines = [line.strip() for line in metrics.__doc__.splitlines() if line.startswith("        ")]
+    told = [
+        f"{metric.name}{'_total' * (metric.kind == 'counter')}{'{' + ', '.join(metric.labels) + '}' if metric.labels else ''}"
+        for kind in ("counter", "gauge", "histogram")
+        for metric in TABLE
+        if metric.kind == kind
+    ]
+    assert lines == told

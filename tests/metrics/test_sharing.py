@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from keymaking import SECRET
 from processes.world import python_path
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from jwtgate import testing
 from jwtgate.metrics import sharing
@@ -202,6 +204,27 @@ def test_threads_scrape_and_write_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_whatever_fails_in_reading_disturbs_no_follower(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes the file between two renewals of its lease."""
+    process = Process(tmp_path)
+    monkeypatch.setattr(process.sharing, "_read", lambda: {}["nothing"])
+    process.sharing.look()
+    process.sharing.write()
+    assert [record.message for record in caplog.records] == ["metrics cannot be shared"]
+
+
+def test_metrics_of_prometheus_client_stand_beside(tmp_path: Path) -> None:
+    """In one folder and one registry, as its documentation has it."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(tmp_path))
+    process = Process(tmp_path, 1)
+    process.sharing.write()
+    assert generate_latest(registry) == b""
+    assert process.told() == [1]
 
 
 # --- with gates
