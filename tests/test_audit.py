@@ -28,7 +28,7 @@ from jwtgate.cli.gates import opened
 from jwtgate.core.acting import acting
 from jwtgate.core.effects import Write
 from jwtgate.core.history import NotDurable
-from jwtgate.errors import ReusedRefreshToken, StoreUnavailable, SubjectSuspended
+from jwtgate.errors import ReusedRefreshToken, Revoked, StoreUnavailable, SubjectSuspended
 from jwtgate.runtime import blocking
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
@@ -358,6 +358,21 @@ def test_what_the_application_gave_may_fail(world: World, caplog: pytest.LogCapt
     assert world.gate.revoke(sub=ALICE).position
     assert later == world.events
     assert "what happened has happened" in caplog.text
+
+
+def test_what_the_application_gave_may_act(world: World) -> None:
+    """It may answer theft with the end of all that the subject has."""
+
+    @world.gate.audit
+    def end_all(event: AuditEvent) -> None:
+        if event.kind == "refresh_token_reuse" and event.subject is not None:
+            world.gate.sessions.end_all(event.subject)
+
+    other = world.login()
+    _reuse(world)
+    assert [told.kind for told in world.events] == ["refresh_token_reuse", "logout"]
+    with pytest.raises(Revoked):
+        world.gate.verify(other.access_token)
 
 
 @pytest.mark.parametrize("given", [None, 7, "text"])

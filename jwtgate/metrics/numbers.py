@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from jwtgate.metrics.table import TABLE, Metric, Values
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterable
 
     from jwtgate.gate import Gate
 
-__all__ = ["Numbers", "aged", "lasting", "merged", "read", "readable", "written"]
+__all__ = ["Numbers", "aged", "lasting", "merged", "read", "read_all", "readable", "written"]
 
 Numbers = dict[str, Values]
 """By the metric's name."""
@@ -23,6 +24,11 @@ LASTING = frozenset(metric.name for metric in TABLE if metric.kind != "gauge")
 def read(gate: Gate) -> Numbers:
     """Of one gate, now."""
     return {metric.name: metric.read(gate) for metric in TABLE}
+
+
+def read_all(gates: Iterable[weakref.ref[Gate]]) -> Numbers:
+    """Of all those that are still there, together."""
+    return merged(read(gate) for gate in (each() for each in gates) if gate is not None)
 
 
 def merged(several: Iterable[Numbers]) -> Numbers:

@@ -27,7 +27,7 @@ except ImportError as missing:
     raise ImportError("jwtgate.metrics.prometheus needs prometheus-client: pip install 'jwtgate[prometheus]'") from missing
 
 from jwtgate.gate import Gate
-from jwtgate.metrics.numbers import Numbers, merged, read
+from jwtgate.metrics.numbers import merged, read_all
 from jwtgate.metrics.sharing import Sharing
 from jwtgate.metrics.table import TABLE, Metric, Values
 
@@ -52,15 +52,7 @@ class GateCollector(Collector):
         gates = gates or (Gate.from_env(),)
         self._gates = [weakref.ref(gate) for gate in gates]
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._sharing: Sharing | None = None
-        if folder:
-            self._sharing = Sharing(Path(folder), [gate.settings.prefix for gate in gates], self._own)
-            for gate in gates:
-                gate.onlookers.chores.append(self._sharing)
-
-    def _own(self) -> Numbers:
-        """Of this process."""
-        return merged(read(gate) for gate in (each() for each in self._gates) if gate is not None)
+        self._sharing = Sharing.of(Path(folder), gates) if folder else None
 
     def describe(self) -> Iterator[Family]:
         """Names alone: a registry asks when it is given the collector."""
@@ -69,7 +61,7 @@ class GateCollector(Collector):
 
     def collect(self) -> Iterator[Family]:
         """All there is now; with several workers, of all of them."""
-        numbers = self._own() if self._sharing is None else merged(self._sharing.read_all())
+        numbers = read_all(self._gates) if self._sharing is None else merged(self._sharing.read_all())
         for metric in TABLE:
             yield _family(metric, numbers.get(metric.name, {}))
 

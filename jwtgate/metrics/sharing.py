@@ -30,9 +30,10 @@ from jwtgate.metrics import numbers
 from jwtgate.runtime.clock import boot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from jwtgate.gate import Gate
     from jwtgate.metrics.numbers import Numbers
 
 __all__ = ["Sharing"]
@@ -42,6 +43,9 @@ logger = logging.getLogger("jwtgate")
 WRITE_SECONDS = 1.0
 SILENT_SECONDS = 3 * WRITE_SECONDS
 """Who has told nothing for longer renews no lease either, as far as anybody knows."""
+
+REMEMBERED = 200
+"""Files that are gone, of whose end somebody may not have heard who read them a moment before."""
 
 HEAD_BYTES = len("0000000000 00000000\n")
 READS = 20
@@ -67,6 +71,20 @@ class Sharing:
         self._lock = threading.Lock()
         _all.add(self)
         weakref.finalize(self, _close, self._own).atexit = False
+
+    @classmethod
+    def of(cls, folder: Path, gates: Sequence[Gate]) -> Sharing:
+        """The one of these gates in this process, however many collectors they have: each file counts as a worker.
+
+        Raises: ValueError: there is no such folder.
+        """
+        key = folder, frozenset(map(weakref.ref, gates))
+        known = _known.get(key)
+        if known is None:
+            known = _known[key] = cls(folder, [gate.settings.prefix for gate in gates], lambda: numbers.read_all(key[1]))
+            for gate in gates:
+                gate.onlookers.chores.append(known)
+        return known
 
     def look(self) -> None:
         """A follower's chore: writes once a second."""
@@ -134,10 +152,10 @@ class Sharing:
         self._fold(over)
         return told
 
-    def _ended(self) -> tuple[Numbers, set[str]]:
-        """What all that have ended counted, and the files that it was taken from."""
+    def _ended(self) -> tuple[Numbers, list[str]]:
+        """What all that have ended counted, and the files that it was taken from last."""
         shape = _read_file(self._ended_path)
-        return ({}, set()) if shape is None else (numbers.readable(shape["numbers"]), set(shape["taken_in"]))
+        return ({}, []) if shape is None else (numbers.readable(shape["numbers"]), shape["taken_in"])
 
     @property
     def _ended_path(self) -> Path:
@@ -160,7 +178,9 @@ class Sharing:
         there = {path.name for path in self._folder.glob(f"{self._stem}_*_*.json")}
         new = {path: _read_file(path) for path in paths if path.name in there and path.name not in taken_in}
         counted = [numbers.lasting(numbers.readable(shape["numbers"])) for shape in new.values() if shape is not None]
-        names = sorted((taken_in & there) | {path.name for path in new})
+        names = (
+            [name for name in taken_in[:-REMEMBERED] if name in there] + taken_in[-REMEMBERED:] + [path.name for path in new]
+        )
         text = _packed({"numbers": numbers.written(numbers.merged([ended, *counted])), "taken_in": names})
         draft = self._folder / f".{self._stem}_{secrets.token_hex(4)}"
         draft.write_bytes(text)
@@ -211,6 +231,7 @@ def _is_ownerless(path: Path) -> bool:
 
 
 _all: weakref.WeakSet[Sharing] = weakref.WeakSet()
+_known: weakref.WeakValueDictionary[tuple[Path, frozenset[weakref.ref[Gate]]], Sharing] = weakref.WeakValueDictionary()
 
 
 def _let_go_all() -> None:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jwtgate import Gate, Settings, testing
 from jwtgate.errors import InvalidToken
+from jwtgate.metrics import prometheus
 from jwtgate.metrics.prometheus import GateCollector
 from jwtgate.metrics.table import TABLE
 
@@ -121,7 +122,7 @@ def test_registering_asks_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry wants the names; nothing is read, so nothing is started."""
     gate = Gate(Settings(secret=SECRET))
     collector = GateCollector(gate)
-    monkeypatch.setattr(collector, "_own", lambda: pytest.fail("read"))
+    monkeypatch.setattr(prometheus, "read_all", lambda _: pytest.fail("read"))
     CollectorRegistry().register(collector)
     assert not gate.follower.is_started
 

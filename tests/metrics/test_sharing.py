@@ -104,6 +104,28 @@ def test_who_dies_between_folding_and_taking_away_loses_nothing(tmp_path: Path, 
     assert [sum(one.told()) for _ in range(2)] == [3, 3]
 
 
+def test_who_read_a_file_before_it_went_counts_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two are folded between the reading of the files and that of the ended."""
+    one, scraper = Process(tmp_path, 1), Process(tmp_path, 10)
+    one.sharing.write()
+    scraper.sharing.write()
+    ended: list[Process] = []
+    for hits in (2, 4):
+        ended.append(Process(tmp_path, hits))
+        ended[-1].sharing.write()
+    whole = scraper.sharing._ended
+
+    def late() -> object:
+        for each in ended:
+            each.end()
+            assert sum(one.told()) == 17
+        ended.clear()
+        return whole()
+
+    monkeypatch.setattr(scraper.sharing, "_ended", late)
+    assert sum(scraper.told()) == 17
+
+
 def test_nobody_waits_for_the_lock_of_the_ended(tmp_path: Path) -> None:
     """A process that hangs in the middle of it holds up no scrape: others read, and fold another time."""
     one, other = Process(tmp_path, 1), Process(tmp_path, 2)
@@ -251,6 +273,19 @@ def test_follower_of_a_gate_writes_its_file(folder: Path) -> None:
     assert told["jwtgate_cache_misses"] == [[[], [1.0]]]
     assert told["jwtgate_view_live"] == []
     assert collector is not None
+
+
+def test_collectors_of_one_gate_share_its_file(folder: Path) -> None:
+    """Some make a registry for each scrape: the process is one worker all the same."""
+    with testing.gate(secret=SECRET) as gate:
+        gate.verify(gate.issue("alice"))
+        for _ in range(3):
+            registry = CollectorRegistry()
+            registry.register(GateCollector(gate))
+            assert b"\njwtgate_gates 1.0\n" in generate_latest(registry)
+            assert b"\njwtgate_cache_misses_total 1.0\n" in generate_latest(registry)
+        assert len(gate.onlookers.chores) == 1
+    assert files(folder) == 1
 
 
 def test_forked_child_tells_its_own_and_leaves_its_parents(folder: Path) -> None:
