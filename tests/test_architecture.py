@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": (
-        *("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.target_uri"),
+        *("errors", "core.keyring", "core.keys", "core.live_paths", "core.policy", "core.profile", "core.target_uri"),
         "core.statuses.claim",
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "": ("messages", "settings", "gate"),
     "metrics": ("errors", "core.tally", "runtime.clock", "gate"),
     "identity": ("claims",),
-    "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
+    "channel": ("errors", "messages", "core", "runtime", "gate"),
+    "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
@@ -120,6 +121,7 @@ LINES = 300
 LONGER: dict[str, str] = {
     "core/following.py": "one state machine, told with the rule of the design that each step keeps",
     "errors.py": "one tree of short classes, each with its words for the wire",
+    "settings/table.py": "one table, a row a setting",
     "gate.py": "two faces with the same names, each with its signature",
     "metrics/table.py": "one row a metric, each with its names and its words",
 }

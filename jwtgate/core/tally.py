@@ -69,8 +69,7 @@ class Tally:
         refreshes: refresh tokens exchanged, racers included.
         propagation: how long receipts with ``wait`` took until they held everywhere.
         unproven: those that were given, or given up, before that.
-        live: connections that stand open under a token now; kept by who holds them.
-        opened, closed: of those, all that ever were, and those that the gate ended.
+        ended: live connections that the gate has ended, by reason.
         listeners: are told ``(name, label, seconds)`` of each span.
     """
 
@@ -79,16 +78,14 @@ class Tally:
         "admitted",
         "anonymous",
         "changes",
-        "closed",
+        "ended",
         "fences",
         "healings",
         "hits",
         "lapses",
         "listeners",
-        "live",
         "look_ups",
         "misses",
-        "opened",
         "planned_hits",
         "propagation",
         "refreshes",
@@ -110,7 +107,7 @@ class Tally:
         self.changes: dict[tuple[str, str], int] = {}
         self.propagation = Spans(PROPAGATION_BOUNDS)
         self.unproven = 0
-        self.live = self.opened = self.closed = 0
+        self.ended: dict[str, int] = {}
         self.listeners = listeners
 
     def all_admitted(self) -> int:
@@ -120,10 +117,11 @@ class Tally:
 
     def count(self, error: JWTGateError) -> None:
         """One more refusal, by its precise reason."""
-        reason = error.reason
-        if reason not in self.refused and len(self.refused) >= MOST_REASONS:
-            reason = OTHER_REASON
-        self.refused[reason] = self.refused.get(reason, 0) + 1
+        _count(self.refused, error.reason)
+
+    def count_ended(self, error: JWTGateError) -> None:
+        """One more live connection that the gate has ended, by the precise reason."""
+        _count(self.ended, error.reason)
 
     def count_call(self, operation: str, seconds: float, *, has_failed: bool) -> None:
         """One more call of the store."""
@@ -152,3 +150,9 @@ class Tally:
     def count_change(self, kind: str, target: str) -> None:
         """One more change in the store."""
         self.changes[kind, target] = self.changes.get((kind, target), 0) + 1
+
+
+def _count(counts: dict[str, int], reason: str) -> None:
+    if reason not in counts and len(counts) >= MOST_REASONS:
+        reason = OTHER_REASON
+    counts[reason] = counts.get(reason, 0) + 1

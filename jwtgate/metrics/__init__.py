@@ -17,7 +17,7 @@ What is told, as Prometheus has it; ``jwtgate.metrics.table`` says what each mea
         jwtgate_sessions_refreshed_total
         jwtgate_refresh_tokens_reused_total
         jwtgate_connections_opened_total
-        jwtgate_connections_closed_total
+        jwtgate_connections_ended_total{reason}
     gauges
         jwtgate_cached_tokens
         jwtgate_store_up

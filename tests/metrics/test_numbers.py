@@ -9,7 +9,8 @@ import pytest
 from keymaking import SECRET, craft
 
 from jwtgate import metrics, testing
-from jwtgate.errors import InsufficientScope, JWTGateError, ReusedRefreshToken, StoreUnavailable
+from jwtgate.core.live import LiveConnection
+from jwtgate.errors import InsufficientScope, JWTGateError, ReusedRefreshToken, Revoked, StoreUnavailable
 from jwtgate.messages import Request
 from jwtgate.metrics import numbers
 from jwtgate.metrics.table import TABLE
@@ -189,12 +190,18 @@ def test_gauges_are_those_of_the_view(gate: FixtureGate) -> None:
     assert told(gate, "gates") == [1]
 
 
-def test_connections_are_told_as_their_holder_counts_them(gate: FixtureGate) -> None:
-    """Plain numbers: whoever holds connections open counts them up and down."""
-    gate.tally.live, gate.tally.opened, gate.tally.closed = 2, 5, 1
+def test_connections_are_told_as_they_stand(gate: FixtureGate) -> None:
+    """Those that are watched, those that ever were, and why the gate ended some."""
+    token = gate.issue("alice")
+    entry = blocking.run(gate.plans.verify(token), gate.performer)
+    lives = [LiveConnection(token.encode(), "header", entry, lambda: None) for _ in range(3)]
+    for live in lives:
+        gate.view.live.watch(live)
+    gate.view.live.unwatch(lives[0])
+    gate.tally.count_ended(Revoked("x"))
     assert told(gate, "live_connections") == [2]
-    assert counted(gate)["connections_opened", ()] == 5
-    assert counted(gate)["connections_closed", ()] == 1
+    assert counted(gate)["connections_opened", ()] == 3
+    assert counted(gate)["connections_ended", ("revoked",)] == 1
 
 
 def test_exempt_and_optional_requests_are_anonymous() -> None:
