@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from itertools import islice
@@ -63,7 +64,8 @@ class Waiter:
         if isinstance(effect, AskClaims | AskSubject):
             return await self._ask(effect)
         if not isinstance(effect, LookUp):
-            return await asyncio.wrap_future(self._submit(_line_of(effect), self.performer.perform, effect))
+            perform = copy_context().run  # whoever is told of a write finds the request's own
+            return await asyncio.wrap_future(self._submit(_line_of(effect), perform, self.performer.perform, effect))
         self.performer.health.check()
         future: asyncio.Future[Looked] = loop.create_future()
         self._asked.append((effect, future, loop))
@@ -152,7 +154,8 @@ async def run(plan: Plan[T], waiter: Waiter, begun: Effect | None = None) -> T:
         effect = next(plan) if begun is None else begun
         while True:
             try:
-                answer = await waiter.perform(effect)
+                with waiter.performer.onlookers.around(effect):
+                    answer = await waiter.perform(effect)
             except JWTGateError as error:
                 effect = plan.throw(error)
             else:
