@@ -1,0 +1,34 @@
+// Only makes pages livelier: without it everything works, by links, forms and reloads.
+"use strict";
+
+(() => {
+  const live = () => document.getElementById("live");
+
+  // A part of the page that is fetched again and again while it is looked at.
+  async function refresh() {
+    const part = live();
+    if (!part || !part.dataset.refresh) return;
+    const pause = Number(part.dataset.refresh);
+    const isBusy = part.contains(document.activeElement) && document.activeElement !== document.body;
+    if (!document.hidden && !isBusy) {
+      try {
+        const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
+        if (answer.ok) {
+          const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+          if (fresh) {
+            part.replaceChildren(...fresh.childNodes);
+            if (fresh.dataset.refresh) part.dataset.refresh = fresh.dataset.refresh;
+            else delete part.dataset.refresh;
+          }
+        } else if (answer.status === 401 || answer.status === 403) {
+          location.reload();
+          return;
+        }
+      } catch {
+        // The next turn tries again.
+      }
+    }
+    if (live() && live().dataset.refresh) setTimeout(refresh, pause);
+  }
+  if (live() && live().dataset.refresh) setTimeout(refresh, Number(live().dataset.refresh));
+})();
