@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
-    "configuring": ("messages", "core", "endpoints", "settings", "stores.contract"),
+    "configuring": ("errors", "messages", "core", "endpoints", "settings", "pages", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),

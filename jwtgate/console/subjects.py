@@ -55,8 +55,7 @@ async def subject(visit: Visit) -> Response:
     plans, sessions, has_more = visit.gate.plans, list["Session"](), False
     has_sessions = plans.has_sessions(issuer)
     if has_sessions:
-        page = await visit.run(plans.session_page(sub, (number - 1) * PAGE_SIZE, PAGE_SIZE))
-        sessions, has_more = page.sessions, page.has_more
+        sessions, has_more = await visit.run(plans.session_page(sub, (number - 1) * PAGE_SIZE, PAGE_SIZE))
     return visit.page(
         "subject",
         sub=sub,

@@ -16,8 +16,7 @@ from hmac import new as hmac
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
-from jwtgate.endpoints.forms import unescaped
-from jwtgate.endpoints.refusals import MalformedCall
+from jwtgate.endpoints.forms import read_fields
 from jwtgate.messages import Response
 from jwtgate.runtime import nonblocking
 
@@ -158,11 +157,4 @@ def read_query(octets: bytes) -> Form:
     """The fields of an address, as strictly as those of a body. Raises: MalformedCall. Problem: it is too long."""
     if len(octets) > MAX_QUERY_BYTES:
         raise Problem(414, "Too long", "Nothing that is searched for here is that long.")
-    query: Form = {}
-    for pair in octets.split(b"&"):
-        if pair:
-            name, _, value = pair.partition(b"=")
-            if unescaped(name) in query:
-                raise MalformedCall("a field is repeated")
-            query[unescaped(name)] = unescaped(value)
-    return {name: value for name, value in query.items() if value}
+    return read_fields(octets)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jwtgate.core.view import View
     from jwtgate.messages import Receipt, Session
 
-__all__ = ["OverseeingPlans", "Overseen", "SessionPage"]
+__all__ = ["OverseeingPlans", "Overseen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,6 @@ class Overseen:
     epoch: Epoch
     end: LogEnd
     workers: tuple[Worker, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPage:
-    """Some of a subject's live sessions, and whether there are more."""
-
-    sessions: list[Session]
-    has_more: bool
 
 
 class OverseeingPlans(RulingPlans):
@@ -53,11 +45,14 @@ class OverseeingPlans(RulingPlans):
             found.append(Overseen(epoch, end, workers))
         return tuple(found)
 
-    def session_page(self, sub: str, offset: int, limit: int) -> Plan[SessionPage]:
-        """Of a subject of the issuer that ``has_sessions``, newest first. Raises: ValueError. StoreUnavailable."""
+    def session_page(self, sub: str, offset: int, limit: int) -> Plan[tuple[list[Session], bool]]:
+        """Of a subject of the issuer that ``has_sessions``, newest first; and whether there are more.
+
+        Raises: ValueError. StoreUnavailable.
+        """
         if self.standing is None:
-            return SessionPage([], has_more=False)
-        return SessionPage(*(yield from self._ours(self.standing.page_of(sub, offset, limit))))
+            return [], False
+        return (yield from self._ours(self.standing.page_of(sub, offset, limit)))
 
     def has_sessions(self, issuer: str | None) -> bool:
         """Whether the sessions here are of that issuer. Raises: ValueError: it is none that is configured."""
