@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
+    "watching": ("errors", "core", "wording", "stores.contract"),
     "configuring": ("errors", "messages", "core", "endpoints", "settings", "pages", "stores.contract"),
     "auditing": ("core.policy", "settings", "stores.contract"),
     "plans": ("errors", "messages", "core", "endpoints.routing", "settings", "configuring"),
@@ -40,11 +41,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "identity": ("claims",),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
-    "console": ("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "runtime", "gate", "pages"),
+    "console": (
+        *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
+        *("wording", "watching", "gate", "pages", "asgi"),
+    ),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
     "pytest_plugin": ("", "testing"),
-    "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "wording", "demo"),
+    "cli": (
+        *("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "wording", "watching"),
+        *("console", "demo"),
+    ),
     "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
     "__main__": ("cli",),
 }

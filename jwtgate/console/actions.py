@@ -92,6 +92,13 @@ def _revoke(visit: Visit, target: Target, **what: object) -> Plan[Receipt]:
     return visit.gate.plans.revoke(wait=False, **{**nothing, **what})
 
 
+def _named(target: Target) -> dict[str, object]:
+    """What ``Gate.revoke`` is to be told. Raises: ValueError: by it, for a kind that is none."""
+    if target.kind in ("jti", "sid"):
+        return {target.kind: target.value}
+    return {"claim": (target.kind, target.value)}
+
+
 ACTIONS: dict[str, Action] = {
     "end": Action(
         "sid",
@@ -146,6 +153,14 @@ ACTIONS: dict[str, Action] = {
         _is_free_already,
         is_grave=False,
     ),
+    "handle": Action(
+        "value",
+        "Revoke this handle",
+        "Handle revoked",
+        "Every token that carries it and was issued before now dies; of a token or a session that is named so, for good.",
+        "Revoke",
+        lambda visit, target: _revoke(visit, target, **_named(target)),
+    ),
     "everything": Action(
         "",
         "Revoke everything",
@@ -165,7 +180,7 @@ async def confirm(visit: Visit) -> Response:
         return _moot(visit, action, target, reason)
     # In the address, since browsers rewrite the ends of lines in a form's fields (HTML §4.10.21.7).
     named = {action.names: target.value} if action.names else {}
-    address = visit.url("do", action=name, **named, issuer=target.issuer)
+    address = visit.url("do", action=name, kind=target.kind, **named, issuer=target.issuer)
     return visit.page("confirm", action=action, target=target, address=address, back=_back(visit, action, target))
 
 
@@ -195,7 +210,7 @@ def _chosen(visit: Visit) -> tuple[str, Action, Target]:
     value = fields.get(action.names, "") if action.names else ""
     if action.names and not value:
         raise Problem(400, "To whom?", "The form names nobody. Nothing was done.")
-    return name, action, Target(visit.issuer(fields), value)
+    return name, action, Target(visit.issuer(fields), value, fields.get("kind", "") if action.names == "value" else "")
 
 
 def _back(visit: Visit, action: Action, target: Target) -> tuple[str, str]:
@@ -205,6 +220,8 @@ def _back(visit: Visit, action: Action, target: Target) -> tuple[str, str]:
             return visit.url("subject", sub=target.value, issuer=target.issuer), "Back to the subject"
         case "sid":
             return visit.url("session", sid=target.value), "Back to the session"
+        case "value":
+            return visit.url("rulings", kind=target.kind, value=target.value, issuer=target.issuer), "Back to the rulings"
         case _:
             return visit.url(""), "Back to the overview"
 

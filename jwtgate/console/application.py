@@ -11,8 +11,10 @@ import logging
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from jwtgate.console import actions, overview, receipts, subjects
+from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
+from jwtgate.console.lookout import Lookout
 from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
 from jwtgate.core.exemption import routed_path
 from jwtgate.core.history import NotDurable
@@ -39,6 +41,7 @@ __all__ = ["Console"]
 logger = logging.getLogger("jwtgate")
 
 SCOPE = "jwtgate:admin"
+STREAM = "feed/events"
 
 
 class Console:
@@ -55,13 +58,16 @@ class Console:
         self.static = {name: Static.load(name) for name in ("console.css", "console.js", "icon.svg")}
         self.versions = {name: file.version for name, file in self.static.items()}
         self.receipts = receipts.Receipts()
+        self._lookouts: WeakKeyDictionary[Gate, Lookout] = WeakKeyDictionary()
         self.routes: dict[tuple[str, str], Callable[[Visit], Awaitable[Response]]] = {
-            ("GET", ""): overview.overview,
+            ("GET", ""): lambda visit: overview.overview(visit, self._lookout(visit)),
             ("GET", "subject"): subjects.subject,
             ("GET", "session"): subjects.session,
             ("GET", "confirm"): actions.confirm,
             ("POST", "do"): lambda visit: actions.do(visit, self.receipts),
             ("GET", "receipt"): lambda visit: receipts.receipt(visit, self.receipts),
+            ("GET", "rulings"): rulings.rulings,
+            ("GET", "feed"): lambda visit: feed.feed(visit, self._lookout(visit)),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,12 +77,19 @@ class Console:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
         else:
-            response = await self._answer(scope, receive)
+            response = await self._answer(scope, receive, send)
             if response is not None:
                 await _send(scope, response, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response | None:
-        """None: the client is gone."""
+    def _lookout(self, visit: Visit) -> Lookout:
+        """Of the gate that is looked at, as it is in this process."""
+        lookout = self._lookouts.get(visit.gate)
+        if lookout is None or lookout.follower is not visit.gate.follower:
+            lookout = self._lookouts[visit.gate] = Lookout(visit.gate)
+        return lookout
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """None: it was answered already, or the client is gone."""
         root: str = scope.get("root_path", "")
         path = routed_path(scope["path"], root)
         if not path:
@@ -101,12 +114,13 @@ class Console:
         visit = Visit(
             data, token, self.pages, f"{root}/", name, {}, {}, form_token_of(credential), data.clock.wall(), self.versions
         )
-        return await self._visit(visit, scope, receive)
+        return await self._visit(visit, scope, receive, send)
 
-    async def _visit(self, visit: Visit, scope: Scope, receive: Receive) -> Response | None:
+    async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Response | None:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         try:
-            handler = self._handler(method, visit.path)
+            is_stream = (scope["method"], visit.path) == ("GET", STREAM)
+            handler = None if is_stream else self._handler(method, visit.path)
             visit = replace(visit, query=read_query(scope.get("query_string", b"")))
             if method == "POST":
                 form = await _form(scope, receive)
@@ -115,6 +129,9 @@ class Console:
                 visit = replace(visit, form=form)
                 visit.check_form()
             visit.gate.start()
+            if handler is None:
+                await feed.stream(visit, self._lookout(visit), receive, send)
+                return None
             return await handler(visit)
         except Problem as problem:
             return _problem(visit, problem)

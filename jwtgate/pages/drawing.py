@@ -22,7 +22,7 @@ from jwtgate.wording import plain, span
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["NotInstalled", "Pages", "Static"]
+__all__ = ["SECURITY", "NotInstalled", "Pages", "Static"]
 
 HERE = Path(__file__).parent
 EXTRA = "jwtgate[console]"

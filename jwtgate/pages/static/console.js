@@ -31,4 +31,25 @@
     if (live() && live().dataset.refresh) setTimeout(refresh, pause);
   }
   if (live() && live().dataset.refresh) setTimeout(refresh, Number(live().dataset.refresh));
+
+  // The change log as it grows: rows as the server draws them, put before those that are there.
+  const feed = document.getElementById("feed");
+  const state = document.getElementById("feed-state");
+  const MOST = 500;
+  function say(text, isOn) {
+    state.textContent = text;
+    state.classList.toggle("on", isOn);
+  }
+  if (feed && window.EventSource) {
+    const source = new EventSource(feed.dataset.stream);
+    source.onopen = () => say("Live", true);
+    source.onerror = () => say(source.readyState === EventSource.CLOSED ? "Ended: log in again" : "Connecting…", false);
+    source.onmessage = (event) => {
+      const rows = new DOMParser().parseFromString(`<ol>${event.data}</ol>`, "text/html").querySelectorAll("ol > li");
+      feed.prepend(...rows);
+      while (feed.childElementCount > MOST) feed.lastElementChild.remove();
+      const empty = document.getElementById("feed-empty");
+      if (empty) empty.remove();
+    };
+  }
 })();
