@@ -66,7 +66,7 @@ class Console:
             ("GET", "confirm"): actions.confirm,
             ("POST", "do"): lambda visit: actions.do(visit, self.receipts),
             ("GET", "receipt"): lambda visit: receipts.receipt(visit, self.receipts),
-            ("GET", "rulings"): rulings.rulings,
+            ("GET", "rulings"): lambda visit: rulings.rulings(visit, self._lookout(visit)),
             ("GET", "feed"): lambda visit: feed.feed(visit, self._lookout(visit)),
         }
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from jwtgate.console.counting import counted
 from jwtgate.errors import StoreUnavailable
 from jwtgate.watching import Line, Reader
 
@@ -36,6 +37,7 @@ KEPT_EVENTS = 500
 BLOCK_SECONDS = 0.25
 RETRY_SECONDS = 0.25
 SAMPLE_SECONDS = 1.0
+COUNT_SECONDS = 5.0
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.05
 TRIP_SECONDS = 3.0
 """For so long a ruling is followed; a worker that has not heard of it by then shows as behind."""
@@ -75,7 +77,7 @@ class Lookout:
     """See the module. ``events``, ``trips`` and ``ages`` may be read by any thread."""
 
     def __init__(self, gate: Gate) -> None:
-        self.parts, self.clock, self.follower = gate.parts, gate.clock, gate.follower
+        self.parts, self.clock, self.follower, self.view = gate.parts, gate.clock, gate.follower, gate.view
         self.events: deque[Seen] = deque(maxlen=KEPT_EVENTS)
         self.trips: deque[Trip] = deque(maxlen=KEPT_SECONDS)
         self.since: float | None = None
@@ -85,6 +87,8 @@ class Lookout:
         self._serials = count(1)
         self._asked_at = 0.0
         self._next_sample = 0.0
+        self._next_count = 0.0
+        self._counts: dict[str, int] | None = None
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -103,6 +107,11 @@ class Lookout:
     def after(self, serial: int) -> list[Seen]:
         """Events with a later serial, oldest first."""
         return [seen for seen in tuple(self.events) if seen.serial > serial]
+
+    def counts(self) -> dict[str, int]:
+        """How many rulings of each kind are known, as of a few seconds ago."""
+        counts = self._counts
+        return counted(self.view.rulings) if counts is None else counts
 
     def age(self, name: str) -> float | None:
         """How old the view of a worker is; None: it has not been seen."""
@@ -140,6 +149,7 @@ class Lookout:
                 for watch in watches:
                     self._look(watch)
         self._beats.clear()
+        self._counts = None
 
     def _look(self, watch: _Watch) -> None:
         try:
@@ -178,6 +188,8 @@ class Lookout:
         if now < self._next_sample:
             return
         self._next_sample, at = now + SAMPLE_SECONDS, self.clock.wall()
+        if now >= self._next_count:
+            self._next_count, self._counts = now + COUNT_SECONDS, counted(self.view.rulings)
         for name, beats in list(self._beats.items()):
             if now - beats.seen_at > KEPT_SECONDS:
                 del self._beats[name]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.console import pictures
-from jwtgate.console.rulings import counted
 
 if TYPE_CHECKING:
     from jwtgate.console.lookout import Lookout
@@ -46,7 +45,7 @@ async def overview(visit: Visit, lookout: Lookout) -> Response:
         workers=len(found),
         lines=[_line(visit, lookout, *each) for each in found[:MOST_LINES]],
         lease_seconds=lease_seconds,
-        counts=counted(visit.gate.view.rulings.copy()),
+        counts=lookout.counts(),
         ages=pictures.ages(lookout.oldest(), lease_seconds, visit.now),
         trips=pictures.trips(tuple(lookout.trips), visit.now),
         since=lookout.since,

@@ -10,31 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jwtgate.console.counting import MARKS, of_kind
 from jwtgate.console.subjects import standing_of
 from jwtgate.console.visiting import PAGE_SIZE, Problem
 from jwtgate.core.rulings import Ruling, UnreadableRuling
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from jwtgate.console.lookout import Lookout
     from jwtgate.console.visiting import Visit
     from jwtgate.messages import Response
 
-__all__ = ["Counts", "counted", "rulings"]
+__all__ = ["rulings"]
 
 KINDS = ("jti", "sid", "sub", "sessions", "client_id")
 """Of handles that have a value; a policy may have more."""
-
-MARKS = {"revoked": b'"r":[1,', "lifted": b'"r":[0,', "not-before": b'"n":', "version": b'"v":', "began-by": b'"t":'}
-"""By which the encoded forms of rulings are told apart without decoding them (``Ruling.encode``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many there are, and of them how many say each of these."""
-
-    total: int
-    by_kind: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +34,23 @@ class Row:
     ruling: Ruling | None
 
 
-def counted(known: Mapping[bytes, bytes]) -> Counts:
-    """One look at each text: some tens of milliseconds for a million."""
-    texts = list(known.values())
-    return Counts(len(texts), {kind: sum(mark in text for text in texts) for kind, mark in MARKS.items()})
-
-
-async def rulings(visit: Visit) -> Response:
+async def rulings(visit: Visit, lookout: Lookout) -> Response:
     """A page of all, or of one kind; with a handle to look up. Raises: Problem. StoreUnavailable."""
     view, number, only = visit.gate.view, visit.page_number(), visit.query.get("only", "")
     if only and only not in MARKS:
         raise Problem(400, "No such kind", "Rulings are listed by the kinds that the page offers.")
     known = view.rulings.copy()  # of one moment: the follower goes on
-    digests = list(known)
-    if only:
-        mark = MARKS[only]
-        digests = [digest for digest in digests if mark in known[digest]]
+    digests = list(of_kind(known, only) if only else known)
+    lookout.ask()
     last = len(digests) - (number - 1) * PAGE_SIZE
     page = digests[max(0, last - PAGE_SIZE) : max(0, last)][::-1]
     return visit.page(
         "rulings",
-        counts=counted(known),
+        counts=lookout.counts(),
+        total=len(known),
         only=only,
         rows=[_row(digest, known[digest]) for digest in page],
         number=number,
-        pages=max(1, -(-len(digests) // PAGE_SIZE)),
         has_more=last > PAGE_SIZE,
         is_complete=view.is_complete,
         kinds=_kinds(visit),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli.commanding import COMMAND, environ, run
 
-from jwtgate.cli import answering, commands, entry, main
+from jwtgate.cli import answering, commands, console, entry, main
 from jwtgate.errors import BadSignature, SettingsError, StoreUnavailable
 from jwtgate.settings import variables
 
