@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jwtgate.console.counting import MARKS, of_kind
+from jwtgate.console.counting import MARKS, latest
 from jwtgate.console.subjects import standing_of
 from jwtgate.console.visiting import PAGE_SIZE, Problem
 from jwtgate.core.rulings import Ruling, UnreadableRuling
@@ -40,10 +40,8 @@ async def rulings(visit: Visit, lookout: Lookout) -> Response:
     if only and only not in MARKS:
         raise Problem(400, "No such kind", "Rulings are listed by the kinds that the page offers.")
     known = view.rulings.copy()  # of one moment: the follower goes on
-    digests = list(of_kind(known, only) if only else known)
+    page, has_more = latest(known, only, (number - 1) * PAGE_SIZE, PAGE_SIZE)
     lookout.ask()
-    last = len(digests) - (number - 1) * PAGE_SIZE
-    page = digests[max(0, last - PAGE_SIZE) : max(0, last)][::-1]
     return visit.page(
         "rulings",
         counts=lookout.counts(),
@@ -51,7 +49,7 @@ async def rulings(visit: Visit, lookout: Lookout) -> Response:
         only=only,
         rows=[_row(digest, known[digest]) for digest in page],
         number=number,
-        has_more=last > PAGE_SIZE,
+        has_more=has_more,
         is_complete=view.is_complete,
         kinds=_kinds(visit),
         found=await _found(visit),
