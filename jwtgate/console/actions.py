@@ -33,6 +33,10 @@ class Target:
     value: str
     kind: str = ""
 
+    def named(self, action: Action) -> str:
+        """What kind of thing it is, in words."""
+        return {"sid": "Session", "sub": "Subject"}.get(action.names, self.kind)
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -59,6 +63,7 @@ class Action:
     plan: Callable[[Visit, Target], Plan[Receipt]]
     moot: Callable[[Visit, Target], Awaitable[str | None]] | None = None
     is_grave: bool = True
+    is_gated: bool = False
     typed: str = ""
 
 
@@ -108,6 +113,7 @@ ACTIONS: dict[str, Action] = {
         "End the session",
         lambda visit, target: visit.gate.plans.end_session(target.value, wait=False),
         _is_over,
+        is_gated=True,
     ),
     "end-all": Action(
         "sub",
@@ -116,6 +122,7 @@ ACTIONS: dict[str, Action] = {
         "Every session of the subject ends, and every token that was issued to it before now dies. It can log in again.",
         "End all sessions",
         lambda visit, target: visit.gate.plans.end_all(target.value, None, wait=False),
+        is_gated=True,
     ),
     "renew": Action(
         "sub",
@@ -181,7 +188,9 @@ async def confirm(visit: Visit) -> Response:
     # In the address, since browsers rewrite the ends of lines in a form's fields (HTML §4.10.21.7).
     named = {action.names: target.value} if action.names else {}
     address = visit.url("do", action=name, kind=target.kind, **named, issuer=target.issuer)
-    return visit.page("confirm", action=action, target=target, address=address, back=_back(visit, action, target))
+    return visit.page(
+        "confirm", action=action, target=target, address=address, named=target.named(action), back=_back(visit, action, target)
+    )
 
 
 async def do(visit: Visit, receipts: Receipts) -> Response:
@@ -191,13 +200,12 @@ async def do(visit: Visit, receipts: Receipts) -> Response:
         raise Problem(400, "Nothing was done", f"To go on, the words “{action.typed}” must be typed.")
     if action.moot is not None and (reason := await action.moot(visit, target)) is not None:
         return _moot(visit, action, target, reason)
-    plans = visit.gate.plans
+    plans, back = visit.gate.plans, await _onward(visit, action, target)
     try:
         receipt, pursuit = await visit.run(plans.pursued(action.plan(visit, target)))
     except ValueError as error:
         raise Problem(400, "Nothing was done", f"{error}.") from None
-    back, back_to = _back(visit, action, target)
-    kept = Kept(action.done, target.value, visit.by, back, back_to, receipt, pursuit)
+    kept = Kept(action.done, target.named(action), target.value, visit.by, *back, receipt, pursuit)
     return visit.to("receipt", id=receipts.keep(kept))
 
 
@@ -210,7 +218,10 @@ def _chosen(visit: Visit) -> tuple[str, Action, Target]:
     value = fields.get(action.names, "") if action.names else ""
     if action.names and not value:
         raise Problem(400, "To whom?", "The form names nobody. Nothing was done.")
-    return name, action, Target(visit.issuer(fields), value, fields.get("kind", "") if action.names == "value" else "")
+    issuer = visit.issuer(fields)
+    if action.is_gated and not visit.gate.plans.has_sessions(issuer):
+        raise Problem(400, "No sessions here", "Sessions of this issuer are not kept here. Nothing was done.")
+    return name, action, Target(issuer, value, fields.get("kind", "") if action.names == "value" else "")
 
 
 def _back(visit: Visit, action: Action, target: Target) -> tuple[str, str]:
@@ -224,6 +235,15 @@ def _back(visit: Visit, action: Action, target: Target) -> tuple[str, str]:
             return visit.url("rulings", kind=target.kind, value=target.value, issuer=target.issuer), "Back to the rulings"
         case _:
             return visit.url(""), "Back to the overview"
+
+
+async def _onward(visit: Visit, action: Action, target: Target) -> tuple[str, str]:
+    """Where to go on from the receipt: of a session that is over, to whose it was."""
+    if action.names == "sid":
+        found = await visit.run(visit.gate.plans.session_named(target.value))
+        if found is not None:
+            return visit.url("subject", sub=found.subject, issuer=target.issuer), "Back to the subject"
+    return _back(visit, action, target)
 
 
 def _moot(visit: Visit, action: Action, target: Target, reason: str) -> Response:

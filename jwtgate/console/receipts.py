@@ -29,7 +29,7 @@ class Kept:
 
     Attributes:
         what: that was done, in words.
-        whom: what it was done to.
+        named, whom: what it was done to, in words and by its name.
         by: who did it.
         back, back_to: where the operator came from, and what that is.
         receipt: the latest.
@@ -37,6 +37,7 @@ class Kept:
     """
 
     what: str
+    named: str
     whom: str
     by: str
     back: str

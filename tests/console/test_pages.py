@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from console.visited import Operator, console, text_of
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from keymaking import pair_of
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
@@ -385,6 +388,42 @@ def test_query_that_cannot_be_read_gets_a_page(ops: Operator, query: str, status
     assert answer.status_code == status
     assert "</html>" in answer.text
     assert len(answer.text) < 20_000
+
+
+# --- several issuers
+
+
+@pytest.fixture
+def several() -> Any:
+    """Two issuers, of which one signs."""
+    public = pair_of(ed25519.Ed25519PrivateKey.generate()).public_pem
+    own = {"issuer": "https://own.example", "secret": "an-own-secret-that-is-long-enough-for-hs256"}
+    with console(issuers=json.dumps([own, {"issuer": "https://partner.example", "public_key": public}])) as operator:
+        yield operator
+
+
+def test_issuer_must_be_chosen_where_there_are_several(several: Operator) -> None:
+    """A subject of one is nobody to the other; sessions are of the one that signs."""
+    several.gate.sessions.start("alice", device="laptop")
+    assert "Which issuer?" in several.get("subject", status=400, sub="alice")
+    own = several.get("subject", sub="alice", issuer="https://own.example")
+    assert "laptop" in own
+    assert '<option value="https://own.example" selected>' in own
+    partner = several.get("subject", sub="alice", issuer="https://partner.example")
+    assert "laptop" not in partner
+    assert "Sessions of this issuer are not kept here" in text_of(partner)
+    assert "Revoke all tokens…" in partner
+    several.does("suspend", sub="alice", issuer="https://partner.example")
+    several.does("revoke", sub="alice", issuer="https://partner.example")
+    assert several.gate.issue("alice")
+    assert len(several.gate.sessions.list("alice")) == 1
+
+
+def test_sessions_of_an_issuer_that_has_none_cannot_be_ended(several: Operator) -> None:
+    """The button is not there, and a forged address does not end those of a namesake."""
+    several.gate.sessions.start("alice")
+    several.get("confirm", status=400, action="end-all", sub="alice", issuer="https://partner.example")
+    assert len(several.gate.sessions.list("alice")) == 1
 
 
 # --- a store that is down

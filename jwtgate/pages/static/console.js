@@ -4,6 +4,17 @@
 (() => {
   const live = () => document.getElementById("live");
 
+  // What the reader has opened stays open, and a status that says the same is not said again.
+  function keep(part, fresh) {
+    const opened = [...part.querySelectorAll("details")].map((each) => each.open);
+    fresh.querySelectorAll("details").forEach((each, place) => { each.open = opened[place] || false; });
+    const before = part.querySelector("[role=status]");
+    const after = fresh.querySelector("[role=status]");
+    if (!before || !after) return;
+    if (before.textContent.trim() !== after.textContent.trim()) before.replaceChildren(...after.childNodes);
+    after.replaceWith(before);
+  }
+
   // A part of the page that is fetched again and again while it is looked at.
   async function refresh() {
     const part = live();
@@ -16,6 +27,7 @@
         if (answer.ok) {
           const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
           if (fresh) {
+            keep(part, fresh);
             part.replaceChildren(...fresh.childNodes);
             if (fresh.dataset.refresh) part.dataset.refresh = fresh.dataset.refresh;
             else delete part.dataset.refresh;
