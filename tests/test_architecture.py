@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
     "console": (
         *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
-        *("wording", "watching", "gate", "pages", "asgi"),
+        *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi"),
     ),
     "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),

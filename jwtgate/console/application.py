@@ -141,7 +141,7 @@ class Console:
             return _problem(visit, _NOT_DURABLE)
         except UnavailableError as error:
             logger.warning("the console could not answer: %s", error)
-            return _problem(visit, _unavailable(method), (("retry-after", "1"),))
+            return _problem(visit, _unavailable(visit, method), (("retry-after", "1"),))
         except JWTGateError as error:
             logger.info("the console refused: %s (%s)", error.reason, error)
             return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
@@ -170,9 +170,12 @@ _NOT_DURABLE = Problem(
 )
 
 
-def _unavailable(method: str) -> Problem:
+def _unavailable(visit: Visit, method: str) -> Problem:
+    """With the way to the same page, or to that of the same button."""
+    again = visit.url("confirm" if method == "POST" else visit.path, **visit.query)
     done = "" if method == "GET" else " Whether anything was written is not known; to do it again does no harm."
-    return Problem(503, "The store does not answer", f"What it holds is not lost. Try again in a moment.{done}")
+    text = f"What it holds is not lost. Try again in a moment.{done}"
+    return Problem(503, "The store does not answer", text, back=again.removeprefix(visit.base), back_to="Try again")
 
 
 def _problem(visit: Visit, problem: Problem, headers: tuple[tuple[str, str], ...] = ()) -> Response:

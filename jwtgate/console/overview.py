@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.console import pictures
+from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from jwtgate.console.lookout import Lookout
     from jwtgate.console.visiting import Visit
     from jwtgate.core.history import LogEnd, Worker
     from jwtgate.messages import Response
+    from jwtgate.plans.overseeing import Overseen
 
 __all__ = ["overview"]
 
@@ -32,14 +34,17 @@ class Line:
 
 
 async def overview(visit: Visit, lookout: Lookout) -> Response:
-    """Raises: StoreUnavailable."""
+    """Where the store does not answer, with what is known here, under 503."""
     lookout.ask()
-    parts = await visit.run(visit.gate.plans.overseen())
+    parts = await _overseen(visit)
     found = [(worker, index, part.end) for index, part in enumerate(parts) for worker in part.workers]
     found.sort(key=lambda each: (each[0].acknowledged - each[2].position, each[1], each[0].name))
     lease_seconds = visit.gate.settings.lease
     return visit.page(
         "overview",
+        200 if parts else 503,
+        () if parts else (("retry-after", "1"),),
+        is_away=not parts,
         state=visit.gate.status(),
         parts=parts,
         workers=len(found),
@@ -50,6 +55,14 @@ async def overview(visit: Visit, lookout: Lookout) -> Response:
         trips=pictures.trips(tuple(lookout.trips), visit.now),
         since=lookout.since,
     )
+
+
+async def _overseen(visit: Visit) -> tuple[Overseen, ...]:
+    """Empty: the store does not answer."""
+    try:
+        return await visit.run(visit.gate.plans.overseen())
+    except StoreUnavailable:
+        return ()
 
 
 def _line(visit: Visit, lookout: Lookout, worker: Worker, partition: int, end: LogEnd) -> Line:

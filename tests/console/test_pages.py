@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from html import escape
 from typing import Any
 
 import pytest
@@ -18,7 +20,8 @@ from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.console import Console
 from jwtgate.console.actions import ACTIONS
 from jwtgate.console.visiting import PAGE_SIZE
-from jwtgate.testing import gate
+from jwtgate.errors import SubjectSuspended
+from jwtgate.testing import FixtureGate, gate
 
 PATHS = ("", "subject?sub=alice", "session?sid=x", "confirm?action=suspend&sub=alice")
 """Pages that ask the store."""
@@ -429,18 +432,59 @@ def test_sessions_of_an_issuer_that_has_none_cannot_be_ended(several: Operator) 
 # --- a store that is down
 
 
+@pytest.fixture
+def apart() -> Iterator[tuple[Operator, FixtureGate]]:
+    """The gate in front has a store of its own, as that of the command has, so that the page is still reached."""
+    with gate() as data, console(console=Console(gate=data)) as operator:
+        yield operator, data
+
+
 @pytest.mark.parametrize("path", PATHS)
-def test_store_that_is_down_gets_a_page_and_leaks_nothing(path: str) -> None:
-    """503 in words with Retry-After; neither where the store is nor what it said. Once it is back the page is, too."""
+def test_store_that_is_down_gets_a_page_and_leaks_nothing(apart: tuple[Operator, FixtureGate], path: str) -> None:
+    """503 in words, with Retry-After and the way to try again; once it is back the page is, too."""
+    operator, data = apart
+    operator.get(path)
+    with data.faults.fail():
+        answer = operator.client.get("/ops/" + path)
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+        assert "The store does not answer" in answer.text
+        assert "the test has the store fail" not in answer.text
+        assert "memory" not in answer.text
+        assert path == "" or f'href="/ops/{escape(path)}"' in answer.text
+    operator.get(path)
+
+
+def test_button_works_once_the_store_is_back(apart: tuple[Operator, FixtureGate]) -> None:
+    """Nothing is lost: the same form, pressed again, does it."""
+    operator, data = apart
+    page = operator.get("confirm", action="suspend", sub="alice")
+    with data.faults.fail():
+        told = operator.press(page, status=503)
+        assert "to do it again does no harm" in text_of(told)
+        assert 'href="/ops/confirm?action=suspend&amp;sub=alice"' in told
+        assert operator.get("rulings")  # from memory
+        assert "The store does not answer" in operator.get("feed") or "Nothing was ruled" in operator.get("feed")
+    assert data.issue("alice")
+    assert "Subject suspended" in operator.press(page)
+    with pytest.raises(SubjectSuspended):
+        data.issue("alice")
+
+
+def test_mounted_console_answers_as_the_gate_in_front_does() -> None:
+    """Whose store cannot be asked who the operator is: 503 by the gate, and the page once it is back."""
     with console() as operator:
-        operator.get()
         with operator.gate.faults.fail():
-            answer = operator.client.get("/ops/" + path)
-            if answer.headers["content-type"].startswith("application/problem"):  # the gate itself could not judge
-                assert answer.status_code == 503
-                return
-            assert answer.status_code == 503
-            assert "retry-after" in answer.headers
-            assert "The store does not answer" in answer.text
-            assert "the test has the store fail" not in answer.text
-        operator.get(path)
+            assert operator.client.get("/ops/").status_code == 503
+        operator.get()
+
+
+def test_store_that_fails_while_a_receipt_fills_is_told(apart: tuple[Operator, FixtureGate]) -> None:
+    """The receipt is not lost by it."""
+    operator, data = apart
+    with data.faults.lag(reach_seconds=5.0):
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        with data.faults.fail():
+            told = operator.client.get(answer.url)
+            assert (told.status_code, "The store does not answer" in told.text) == (503, True)
+    assert "Effective everywhere" in operator.client.get(answer.url).text

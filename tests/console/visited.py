@@ -30,7 +30,7 @@ class Operator:
 
     def get(self, path: str = "", status: int = 200, **query: str) -> str:
         """A page below the console."""
-        answer = self.client.get(self.base + path, params=query)
+        answer = self.client.get(self.base + path, params=query or None)
         assert answer.status_code == status, (answer.status_code, text_of(answer.text))
         return answer.text
 

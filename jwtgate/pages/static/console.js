@@ -24,7 +24,7 @@
     if (!document.hidden && !isBusy) {
       try {
         const answer = await fetch(location.href, { cache: "no-store", headers: { Accept: "text/html" } });
-        if (answer.ok) {
+        if (answer.ok || answer.status === 503) {
           const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
           if (fresh) {
             keep(part, fresh);
