@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["console"]
 
+HTTP_PORT = 80
+
 MODULES = ("jinja2", "uvicorn")
 """What the extra ``console`` installs besides the extra ``cli`` (pyproject.toml)."""
 
@@ -79,9 +81,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def hosts_of(host: str, port: int) -> frozenset[bytes]:
     """What ``Host`` may say, lower-case; on the loopback interface its usual names, too."""
-    names = {host.lower()} | ({"localhost", "127.0.0.1", "[::1]"} if is_loopback(host) else set())
-    names = {f"[{name}]" if ":" in name and not name.startswith("[") else name for name in names}
-    told = {f"{name}:{port}" for name in names} | (names if port == 80 else set())
+    names = {f"[{host.lower()}]" if ":" in host else host.lower()}
+    if is_loopback(host):
+        names.update(("localhost", "127.0.0.1", "[::1]"))
+    told = {f"{name}:{port}" for name in names}
+    if port == HTTP_PORT:  # browsers leave it out
+        told |= names
     return frozenset(name.encode() for name in told)
 
 
