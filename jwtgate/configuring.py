@@ -13,6 +13,7 @@ from jwtgate.core.challenge import Offer
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.live_paths import LivePaths
 from jwtgate.core.nonces import Nonces
 from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import ProofRules
@@ -231,7 +232,9 @@ def rules_of(settings: Settings, clock: Clock) -> RequestRules:
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
+        is_renewing=settings.rotate_after is not None,
         possession=possession_of(settings, clock),
+        live_paths=LivePaths(settings.live),
     )
 
 

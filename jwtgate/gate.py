@@ -39,6 +39,7 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.key_desk import KeyDesk
 from jwtgate.runtime.rekeying import Rekeying
+from jwtgate.runtime.waking import Lines
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
@@ -147,6 +148,7 @@ class Gate:
         )
         self.performer = self._Performer(self.store, self.parts, self.clock, self.health)
         self.waiter = self._Waiter(self.performer)
+        self.lines = Lines()
         self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
         follower = self.follower

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": (
-        *("errors", "core.keyring", "core.keys", "core.policy", "core.profile", "core.target_uri"),
+        *("errors", "core.keyring", "core.keys", "core.live_paths", "core.policy", "core.profile", "core.target_uri"),
         "core.statuses.claim",
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "": ("messages", "settings", "gate"),
     "identity": ("claims",),
-    "asgi": ("errors", "messages", "core", "runtime", "gate", "identity"),
+    "channel": ("errors", "messages", "core", "runtime", "gate"),
+    "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
     "console": (
         *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
@@ -127,6 +128,7 @@ LINES = 300
 LONGER: dict[str, str] = {
     "core/following.py": "one state machine, told with the rule of the design that each step keeps",
     "errors.py": "one tree of short classes, each with its words for the wire",
+    "settings/table.py": "one table, a row a setting",
     "gate.py": "two faces with the same names, each with its signature",
 }
 """Files over the budget, each with the reason why cutting it would not make it clearer."""

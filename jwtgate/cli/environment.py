@@ -25,10 +25,9 @@ def env(*, as_json: Json = False) -> int:
         return 0
     for variable in variables():
         default = f"={variable.default}" if variable.default else " (no default)"
-        note = "" if variable.is_available else " In this version the default only."
         setter = _set_by(variable)
         mark = "" if setter is None else "    Is set.\n" if setter == variable.name else f"    Is set by {setter}.\n"
-        print(f"{variable.name}{default}\n    {variable.meaning}{note}\n    Takes {variable.allowed}.\n{mark}", end="")
+        print(f"{variable.name}{default}\n    {variable.meaning}\n    Takes {variable.allowed}.\n{mark}", end="")
     return 0
 
 

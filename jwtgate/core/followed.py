@@ -121,6 +121,7 @@ class Followed:
             rulings.is_complete = all(each.is_complete for each in view.parts)
             view.rulings = rulings  # in one step: readers hold no lock, and at no moment is less known than before
             part.end, part.epoch = end, epoch  # in this order: no reader may take a position of old for one of this epoch
+            view.live.doubt_all()
 
     def apply(self, entries: Iterable[Entry]) -> None:
         """F4: evicts under each handle, then moves the position. The entries must follow ``end``."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
+    from jwtgate.core.live import LiveConnection
     from jwtgate.core.lru import Admitted
     from jwtgate.core.sessions.renewal import Renewed
     from jwtgate.core.statuses.published import Published
@@ -115,6 +116,10 @@ class Plans(HearingPlans, OverseeingPlans):
         """The decision about a request; see ``Decision.examine``."""
         plan = self.decision.examine(request, is_endpoint=is_endpoint, is_checked=is_checked)
         return self._ours(plan, is_counted=True)
+
+    def again(self, live: LiveConnection) -> Plan[None]:
+        """The decision about an open connection, anew; see ``Decision.again``."""
+        return self._ours(self.decision.again(live))
 
     def verify(self, token: str) -> Plan[Admitted]:
         """The decision about one token."""

@@ -34,16 +34,11 @@ def test_env_prints_every_variable_with_default_and_meaning(capsys):
     assert "JWTGATE_SECRET (no default)\n" in printed
 
 
-def test_env_says_what_this_version_cannot_vary(capsys):
-    main(["env"])
-    assert capsys.readouterr().out.count("default only") == sum(not variable.is_available for variable in variables())
-
-
 def test_env_as_json_is_a_list_of_objects(capsys):
     assert main(["env", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [variable.name for variable in variables()]
-    assert set(rows[0]) == {"name", "default", "meaning", "allowed", "is_available", "set_by"}
+    assert set(rows[0]) == {"name", "default", "meaning", "allowed", "set_by"}
 
 
 def test_env_tells_what_is_set_and_no_value():

@@ -1,0 +1,1 @@
+"""What passes between an ASGI server and the application behind the gate."""
