@@ -7,22 +7,28 @@ an outer layer left under these names is overwritten: an identity from outside i
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.channel.lifespan import live_through
+from jwtgate.channel.live import ConnectionEnded, Open, Socket, Stream, offered_in, without_token
+from jwtgate.channel.sending import refuse, renewing, say, with_nonce
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.identity import Credentials, User
-from jwtgate.messages import Request, Response, Token
+from jwtgate.messages import Request, Token
 from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from jwtgate.core.lru import Admitted
+    from jwtgate.messages import Credential
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -44,12 +50,6 @@ READ = frozenset(
 )
 """All that the core itself ever reads. ASGI gives names in lower case; one that is not is not found, and admits nothing."""
 
-LEASES_AT_STARTUP = 3
-"""``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
-
-LAST_MESSAGES = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
-"""What an application says when it serves nothing any more."""
-
 
 class JWTGateMiddleware:
     """``app = JWTGateMiddleware(app)``: configured by ``JWTGATE_*``, or by a ``Gate`` of your own."""
@@ -62,6 +62,7 @@ class JWTGateMiddleware:
         self.gate = gate if gate is not None else self._from_env()
         self._longest = 0
         self._is_header_only = False
+        self._reads_subprotocol = False
         self._nobody: dict[str, Any] = {}
         self._looks_at_path = False
         self._below: str | tuple[()] = ()
@@ -73,6 +74,7 @@ class JWTGateMiddleware:
             self._is_header_only = settings.locations == ("header",)
             self._exemption = self.gate.decision.rules.exemption
             self._read = READ.union(self.gate.decision.rules.possession.headers)
+            self._reads_subprotocol = "subprotocol" in settings.locations
             if settings.endpoints is not None:
                 self._below = settings.endpoints + "/"
             self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
@@ -88,19 +90,25 @@ class JWTGateMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3. Raises: NotImplementedError: a protocol it does not know, and so cannot guard."""
-        kind = scope["type"]
-        if kind == "http":
-            entry = self._hit(scope) if self._is_header_only else None
-            if entry is not None:
-                await self.app({**scope, **(entry.dress or self._dressed(entry))}, receive, send)
+        if scope["type"] != "http":
+            await self._connect(scope, receive, send)
+            return
+        entry = self._hit(scope) if self._is_header_only else None
+        if entry is None:
+            passed = await self._examine(scope, receive, send)
+            if passed is None:
                 return
-            await self._examine(scope, receive, send)
-        elif kind == "websocket":
-            await self._examine(scope, receive, send)
-        elif kind == "lifespan":
-            await self._live(scope, receive, send)
-        else:
-            raise NotImplementedError(f"jwtgate guards http and websocket, and knows nothing of {kind!r}")
+            entry, send = passed
+        dress = self._nobody if entry is None else entry.dress or self._dressed(entry)
+        held: list[Any] = [send, None, self, scope, entry]
+        try:
+            await self.app({**scope, **dress}, receive, MethodType(_watched, held))
+        except ConnectionEnded:
+            if not isinstance(held[1], Stream):
+                raise
+        finally:
+            if held[1] is not None:
+                await held[1].leave()
 
     def _hit(self, scope: Scope) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
@@ -129,69 +137,106 @@ class JWTGateMiddleware:
         dress = entry.dress = _dress(self.gate, entry.token)
         return dress
 
-    async def _examine(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _examine(self, scope: Scope, receive: Receive, send: Send) -> tuple[Admitted | None, Send] | None:
+        """What is admitted, and the send for its response; None: it is answered."""
         gate = self.gate
         if gate is None:
-            await _refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
-            return
+            await refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
+            return None
         gate.start()
-        request = _request(scope, None if gate.checks else self._read)
+        request = self._request(scope, None if gate.checks else self._read)
         try:
             if self._resource is not None and self._resource.is_at(request, scope["path"]):
                 response = self._resource.answer(request, scope.get("root_path", ""))
-                await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)
-                return
+                await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+                return None
             if self._below and await _serve(gate, request, receive, send):
-                return
+                return None
             entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
             logger.info("refused: %s (%s)", error.reason, error)
-            await _refuse(scope, receive, send, gate.answer(error))
-            return
-        dress = self._nobody if entry is None else entry.dress or self._dressed(entry)
+            await refuse(scope, receive, send, gate.answer(error))
+            return None
         if entry is not None and gate.plans.is_renewal_due(entry, request):
-            send = _renewing(gate, entry, send)
+            send = renewing(gate, entry, send)
         if entry is not None and entry.bond is not None:
-            send = _with_nonce(gate, send)
-        await self.app({**scope, **dress}, receive, send)
+            send = with_nonce(gate, send)
+        return entry, send
 
-    # --- lifespan
+    # --- live connections
+
+    async def _connect(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket, from its handshake to its end; or the server's own life."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        if scope["type"] != "websocket":
+            raise NotImplementedError(f"jwtgate guards http and websocket, and knows nothing of {scope['type']!r}")
+        passed = await self._examine(scope, receive, send)
+        if passed is None:
+            return
+        entry, send = passed
+        shown = {**scope, **(self._nobody if entry is None else entry.dress or self._dressed(entry))}
+        if self._reads_subprotocol:
+            more, send = without_token(scope, send)
+            shown.update(more)
+        credential = None if entry is None else self._watched(scope)
+        if entry is None or credential is None:
+            await self.app(shown, receive, send)
+            return
+        socket = Socket(self._own_gate(), entry, credential, receive, send)
+        try:
+            await self.app(shown, socket.receive, socket.send)
+        except ConnectionEnded:
+            logger.debug("an application was still at work when its WebSocket was ended")
+        finally:
+            await socket.leave()
+
+    def stream(self, scope: Scope, entry: Admitted | None, send: Send) -> Stream | Open:
+        """Of a response that turns out to come in parts."""
+        credential = None if entry is None else self._watched(scope)
+        if entry is None or credential is None:
+            return Open(send)
+        return Stream(self._own_gate(), entry, credential, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Waits for a live view before the application starts; closes, after it, a gate taken from the environment.
-
-        An application that does not speak lifespan is called all the same, after the wait: the server hears it from itself.
-        """
-        first = await receive()
-        gate = self.gate
-        if gate is None:
+        if self.gate is None:
+            await receive()
             await send({"type": "lifespan.startup.failed", "message": str(self._mistake)})
-            return
-        await _begin(gate)
-        waiting = [first]
-        is_ending = False
+        else:
+            await live_through(self.app, self.gate, scope, receive, send, is_ours=self._owns_gate)
 
-        async def receive_waiting() -> Message:
-            nonlocal is_ending
-            message = waiting.pop() if waiting else await receive()
-            is_ending = is_ending or message["type"] == "lifespan.shutdown"
-            return message
+    def _watched(self, scope: Scope) -> Credential | None:
+        """The token that a connection was opened with; None: it may outlive it (``LIVE``)."""
+        rules, request = self._own_gate().decision.rules, self._request(scope, self._read)
+        return rules.extraction.find(request) if rules.live_paths.closes(request.path, request.raw_path) else None
 
-        async def send_closed(message: Message) -> None:
-            if message["type"] in LAST_MESSAGES and self._owns_gate:
-                await gate.aio.close()
-            await send(message)
+    def _request(self, scope: Scope, read: frozenset[bytes] | None) -> Request:
+        request = _request(scope, read)
+        if not self._reads_subprotocol or not request.is_websocket:
+            return request
+        header = (b"sec-websocket-protocol", offered_in(scope))
+        return replace(request, headers=(*(each for each in request.headers if each[0] != header[0]), header))
 
-        try:
-            await self.app(scope, receive_waiting, send_closed)
-        finally:
-            if is_ending and self._owns_gate:
-                await gate.aio.close()
+    def _own_gate(self) -> Gate:
+        assert self.gate is not None, "nothing is admitted without one"
+        return self.gate
 
 
-async def _begin(gate: Gate) -> None:
-    if not await gate.aio.ready(LEASES_AT_STARTUP * gate.settings.lease):
-        logger.warning("the view is not live yet: until it is, every request asks the store")
+def _watched(held: list[Any], message: Message) -> Awaitable[None]:
+    """The send of an application: nothing but a response in parts can outlive its token.
+
+    Bound to a list, which is the cheapest that a request can have of its own: every hit pays for it.
+
+    Args: held: the server's send, what the response is sent through once it is one in parts, and what that is made of.
+    """
+    if held[1] is not None:
+        return held[1].send(message)  # type: ignore[no-any-return]  # of a list of anything
+    if "more_body" in message and message["more_body"]:  # noqa: RUF019 - get() takes three times as long
+        send, _, middleware, scope, entry = held
+        stream = held[1] = middleware.stream(scope, entry, send)
+        return stream.send(message)  # type: ignore[no-any-return]
+    return held[0](message)  # type: ignore[no-any-return]
 
 
 def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
@@ -235,64 +280,10 @@ async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> 
     body = await bodies.receive(request, receive) if endpoint.takes_body else b""
     if body is not None:
         response = await nonblocking.run(endpoint.answer(body), gate.waiter)
-        await _send("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+        await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
     return True
 
 
 def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Whether it is a handshake that a server without WebSocket hands on as HTTP, as every WSGI server does."""
     return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
-
-
-def _renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
-    """Puts a new access token into the response as it starts (``ROTATE_AFTER``)."""
-
-    async def send_renewing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            lines = list(message.get("headers", ()))  # any iterable, perhaps one that is read once
-            message = {**message, "headers": lines}
-            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in lines]
-            renewed = await nonblocking.run(gate.plans.renew(entry, headers), gate.waiter)
-            if renewed is not None:
-                more = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in renewed.added_to(headers)]
-                message = {**message, "headers": more}
-        await send(message)
-
-    return send_renewing
-
-
-def _with_nonce(gate: Gate, send: Send) -> Send:
-    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2), unless the application tells one."""
-    nonce = gate.decision.rules.possession.next_nonce
-    if nonce is None:
-        return send
-
-    async def send_with_nonce(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            lines = list(message.get("headers", ()))
-            own = [] if any(bytes(name).lower() == b"dpop-nonce" for name, _ in lines) else [(b"dpop-nonce", nonce.encode())]
-            message = {**message, "headers": [*lines, *own]}
-        await send(message)
-
-    return send_with_nonce
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
-    """An HTTP answer; for a WebSocket the denial response where the server has it, else close 1008 before accept."""
-    prefix, body = "http.response", response.body
-    if scope["type"] == "websocket":
-        if (await receive())["type"] == "websocket.disconnect":
-            return
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": 1008, "reason": ""})
-            return
-        prefix = "websocket.http.response"
-    elif scope["method"] == "HEAD":
-        body = b""
-    await _send(prefix, response, body, send)
-
-
-async def _send(prefix: str, response: Response, body: bytes, send: Send) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": body})

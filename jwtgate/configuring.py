@@ -13,6 +13,7 @@ from jwtgate.core.challenge import Offer
 from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
 from jwtgate.core.exemption import Exemption
 from jwtgate.core.extraction import Extraction
+from jwtgate.core.live_paths import LivePaths
 from jwtgate.core.nonces import Nonces
 from jwtgate.core.possession_rules import PossessionRules
 from jwtgate.core.proof import ProofRules
@@ -24,6 +25,8 @@ from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
+from jwtgate.errors import SettingsError
+from jwtgate.pages import NotInstalled, Pages, Static
 from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def mounted(
     """
     if settings.endpoints is None:
         return None
+    pages = _pages() if settings.devices else None
     in_cookies = Cookies(
         find_refresh_token=rules.extraction.refresh_cookie_of,
         set=lambda pair: set_cookies(cookies, pair, clock.wall()),
@@ -91,8 +95,18 @@ def mounted(
         policies=rules.policies,
         has_events=any(policy.events_audience is not None for policy in rules.policies.values()),
         has_lists=settings.status_lists is not None,
+        draw=None if pages is None else lambda *page, **known: pages.draw(*page, now=clock.wall(), **known),
+        style=None if pages is None else Static.load("console.css").response,
     )
     return Endpoints(settings.endpoints, operations, known)
+
+
+def _pages() -> Pages:
+    """Raises: SettingsError: the extra is not installed."""
+    try:
+        return Pages()
+    except NotInstalled:
+        raise SettingsError("JWTGATE_DEVICES needs jinja2: pip install 'jwtgate[console]'") from None
 
 
 def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:
@@ -218,7 +232,9 @@ def rules_of(settings: Settings, clock: Clock) -> RequestRules:
         max_token_bytes=settings.max_token_bytes,
         on_store_down=settings.on_store_down,
         is_allowlist=settings.validity == "allowlist",
+        is_renewing=settings.rotate_after is not None,
         possession=possession_of(settings, clock),
+        live_paths=LivePaths(settings.live),
     )
 
 

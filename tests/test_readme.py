@@ -38,15 +38,14 @@ GROUPS = {
 
 
 def settings_table() -> str:
-    """The table as the README must show it; later versions' settings are left out."""
+    """The table as the README must show it."""
     cells: dict[str, list[str]] = {}
     group = ""
     for each in variables():
         name = each.name.removeprefix("JWTGATE_")
         group = GROUPS.get(name, group)
-        if each.is_available:
-            default = f" = `{each.default}`" if each.default else ""
-            cells.setdefault(group, []).append(f"`{name}`{default}: {each.meaning.replace('|', chr(92) + '|')}")
+        default = f" = `{each.default}`" if each.default else ""
+        cells.setdefault(group, []).append(f"`{name}`{default}: {each.meaning.replace('|', chr(92) + '|')}")
     rows = [f"| {group} | {'<br>'.join(lines)} |" for group, lines in cells.items()]
     return "\n".join(["| | variable `JWTGATE_…` = default: meaning |", "|---|---|", *rows])
 

@@ -1,4 +1,4 @@
-"""Where the token is in a request: ``Authorization`` and our cookie, and nothing that could be read in two ways.
+"""Where the token is in a request: ``Authorization``, our cookie, a handshake's subprotocol; never what reads in two ways.
 
 RFC 6750 §2.1 for the header, RFC 9110 §11.1 for its scheme, RFC 6265 §4.2 and §5.4 for cookies. A token that two
 parties could read differently is refused, never chosen from: repeated header, repeated cookie, list, quotes, two
@@ -17,10 +17,13 @@ from jwtgate.messages import Credential, DPoPCredential
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["CANONICAL_SCHEME", "CookieExtraction", "Extraction", "bearer_token"]
+__all__ = ["CANONICAL_SCHEME", "SUBPROTOCOL_MARKER", "CookieExtraction", "Extraction", "bearer_token", "subprotocols_of"]
 
 CANONICAL_SCHEME = b"Bearer "
 """As nearly every client writes it."""
+
+SUBPROTOCOL_MARKER = b"bearer"
+"""Of ``Sec-WebSocket-Protocol: bearer, <token>``; as it stands, since subprotocols are compared so (RFC 6455 §4.1)."""
 
 _B64TOKEN_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 """RFC 6750 §2.1. ``bytes.translate`` over it takes a third of the time of the same rule as a regular expression."""
@@ -115,7 +118,10 @@ class CookieExtraction:
 class Extraction:
     """Finds the credential of a request in the configured places."""
 
-    __slots__ = ("_access_cookie", "_max_token_bytes", "_reads_cookie", "_reads_dpop", "_reads_header", "_refresh_cookie")
+    __slots__ = (
+        *("_access_cookie", "_max_token_bytes", "_reads_cookie", "_reads_dpop", "_reads_header", "_reads_subprotocol"),
+        "_refresh_cookie",
+    )
 
     def __init__(
         self,
@@ -129,7 +135,7 @@ class Extraction:
         """Fixes the places.
 
         Args:
-            locations: ``"header"``, ``"cookie"`` or both. A place that is not named is never read.
+            locations: any of ``"header"``, ``"cookie"``, ``"subprotocol"``. A place that is not named is never read.
             cookie_name: of the access token.
             max_token_bytes: a longer token is refused unread.
             refresh_cookie_name: of the refresh token; None: nobody asks for it.
@@ -138,19 +144,21 @@ class Extraction:
         Raises:
             ValueError: an unknown location or none, or a name that no cookie can have.
         """
-        if not locations or not {"header", "cookie"}.issuperset(locations):
-            raise ValueError("locations: any of header, cookie")
+        if not locations or not {"header", "cookie", "subprotocol"}.issuperset(locations):
+            raise ValueError("locations: any of header, cookie, subprotocol")
         self._access_cookie = CookieExtraction(cookie_name, max_token_bytes)
         self._refresh_cookie = None if refresh_cookie_name is None else CookieExtraction(refresh_cookie_name, max_token_bytes)
         self._max_token_bytes = max_token_bytes
         self._reads_header = "header" in locations
         self._reads_dpop = reads_dpop
         self._reads_cookie = "cookie" in locations
+        self._reads_subprotocol = "subprotocol" in locations
 
     def find(self, request: Request) -> Credential | None:
         """The one token of the request; None where there is none.
 
-        The same token in both places counts as the header's: a page of another site can send a cookie, not a header.
+        The same token in two places counts as the header's, then the subprotocol's: a page of another site can send a cookie,
+        but neither of these without knowing the token.
 
         Raises:
             InvalidRequest: malformed, repeated, or two tokens that differ.
@@ -162,6 +170,13 @@ class Extraction:
         if in_header is None and self._reads_dpop:
             in_header = self._by_dpop(request)
             is_dpop = in_header is not None
+        if self._reads_subprotocol and request.is_websocket:
+            in_subprotocol = subprotocol_token(request, self._max_token_bytes)
+            if in_subprotocol is not None:
+                if {in_header, in_cookie} - {None, in_subprotocol}:
+                    raise InvalidRequest("two places of the handshake carry different tokens")
+                if in_header is None:
+                    return Credential(in_subprotocol, "subprotocol")
         if in_header is None:
             return None if in_cookie is None else Credential(in_cookie, "cookie")
         if in_cookie is not None and in_cookie != in_header:
@@ -194,6 +209,29 @@ class Extraction:
         """Where ``_in_header`` has found at most one line, and no Bearer in it."""
         lines = [value for name, value in request.headers if name == b"authorization"]
         return _dpop_token(lines[0], self._max_token_bytes) if lines and self._reads_header else None
+
+
+def subprotocol_token(request: Request, max_token_bytes: int) -> bytes | None:
+    """The token behind the marker ``bearer`` among the subprotocols that a handshake offers (RFC 6455 §4.1).
+
+    Browsers let a page say these, and no header. None where there is no marker.
+
+    Raises:
+        InvalidRequest: nothing behind the marker, or two markers.
+        MalformedToken: too long.
+    """
+    offered = subprotocols_of(b",".join([value for name, value in request.headers if name == b"sec-websocket-protocol"]))
+    if SUBPROTOCOL_MARKER not in offered:
+        return None
+    place = offered.index(SUBPROTOCOL_MARKER)
+    if offered.count(SUBPROTOCOL_MARKER) > 1 or place + 1 == len(offered):
+        raise InvalidRequest("the subprotocol bearer is repeated, or no token follows it")
+    return _b64token(offered[place + 1], max_token_bytes)
+
+
+def subprotocols_of(value: bytes) -> list[bytes]:
+    """What a ``Sec-WebSocket-Protocol`` offers, in its order."""
+    return [each for each in (part.strip(_OWS) for part in value.split(b",")) if each]
 
 
 def _is_bearer(value: bytes) -> bool:

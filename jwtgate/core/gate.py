@@ -1,7 +1,7 @@
 """The one decision function: is this request's token genuine, and still wanted?
 
 Validity first, then verification (design §2): rulings are judged before any signature work, unless ``ORDER=verify-first``.
-Every path that admits a token (HTTP, WebSocket, ``Gate.verify`` and every endpoint) comes through ``Decision._decided``.
+Every path that admits a token (HTTP, WebSocket and its messages, ``Gate.verify``, every endpoint) comes through ``_decided``.
 
 Invariants:
   * Nothing unverified is ever remembered: ``view.admit`` is reached only after signature and claims were checked (``judging``).
@@ -26,14 +26,15 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
 from jwtgate.core.checking import Checks, ask
+from jwtgate.core.continuing import Continuing
 from jwtgate.core.exemption import is_preflight
-from jwtgate.core.judging import Judging
-from jwtgate.errors import JWTGateError, MissingToken
+from jwtgate.errors import InvalidToken, JWTGateError, MissingToken, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jwtgate.core.effects import Check, Clock, Plan
+    from jwtgate.core.live import LiveConnection
     from jwtgate.core.lru import Admitted
     from jwtgate.core.rules import Rules
     from jwtgate.core.tally import Tally
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision"]
 
+ROUNDS = 16
+"""A ruling that arrives while a connection is decided about makes the verdict void; that many at once there are not."""
 
-class Decision(Judging):
+
+class Decision(Continuing):
     """See the module. Thread-safe: all it changes is the view, under the view's lock."""
 
     def __init__(
@@ -79,10 +83,12 @@ class Decision(Judging):
         """
         rules = self.rules
         if not is_endpoint and (is_preflight(request) or rules.exemption.matches(request.path, request.raw_path)):
+            self.tally.anonymous += 1
             return None
         credential = rules.extraction.find(request)
         if credential is None:
             if rules.is_optional:
+                self.tally.anonymous += 1
                 return None
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
@@ -100,6 +106,7 @@ class Decision(Judging):
         except JWTGateError as error:
             error.is_dpop = credential.is_dpop
             raise
+        self.tally.admitted += 1
         return entry
 
     def decide(self, token: bytes, source: Source | None, *, is_told_only: bool = False) -> Plan[Admitted]:
@@ -117,7 +124,25 @@ class Decision(Judging):
         if entry.bond is not self._carefree and not is_told_only:
             self._possession.check_form(entry.bond, source, is_dpop=False, has_request=False)
         yield from ask(unasked, entry.token, None)
+        self.tally.admitted += 1
         return entry
+
+    def again(self, live: LiveConnection) -> Plan[None]:
+        """Decides about an open connection anew, as about a request; possession was shown, and the checks asked, at its start.
+
+        Raises: ``InvalidToken`` and its kin: it must end. ``UnavailableError``: nothing may pass, since nobody knows.
+        """
+        for _ in range(ROUNDS):
+            doubts = live.doubts
+            entry = live.entry
+            try:
+                entry, _ = yield from self._decided(live.token, live.source, None, is_checked=False)
+                deadline = entry.deadline
+            except InvalidToken as ended:
+                deadline = yield from self._goes_on_until(live, ended)
+            if self.view.live.vouch(live, entry, deadline, doubts):
+                return
+        raise StoreUnavailable("rulings on the token come faster than it can be decided about")
 
     def _decided(
         self, token: bytes, source: Source | None, request: Request | None, *, is_checked: bool, is_dpop: bool = False
@@ -126,5 +151,6 @@ class Decision(Judging):
         before, after = (tuple(self.checks.before), tuple(self.checks.after)) if is_checked else ((), ())
         entry = self._remembered(token, source)
         if entry is not None:
+            self.tally.planned_hits += 1
             return entry, before + after
         return (yield from self._judged(token, source, before, request, is_dpop=is_dpop)), after

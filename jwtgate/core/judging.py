@@ -101,10 +101,10 @@ class Judging(Recollection):
 
     # --- the parts of a decision
 
-    def _screened(self, token: bytes) -> Case:
-        """Everything that is refused for free, before any call to the store."""
+    def _screened(self, token: bytes, *, at: float | None = None) -> Case:
+        """Everything that is refused for free, before any call to the store. Args: at: NumericDate; None: now."""
         parsed = parse(token, self.rules.max_token_bytes, self._headers)
-        policy, key = screen(parsed, self.rules.policies, self.clock.wall())
+        policy, key = screen(parsed, self.rules.policies, self.clock.wall() if at is None else at)
         handles = handles_of(parsed, policy)
         if key.is_own and CLAIM in parsed.claims:
             handles = with_links(handles, parsed.claims)
@@ -134,8 +134,18 @@ class Judging(Recollection):
         return known if is_live and known.is_complete else None
 
     def _from_store(self, case: Case) -> Plan[Known]:
-        """R2: one look-up, sent after the request began; used only within one lease of its sending."""
-        sids = (session_of(case),) if self.rules.is_allowlist else ()
+        """R2: one look-up; under ``VALIDITY=allowlist`` the token's session is looked up as well."""
+        looked = yield from self._looked_up(case, (session_of(case),) if self.rules.is_allowlist else ())
+        facts = looked.facts
+        known = Known(_places(facts), list(facts.rulings))
+        if self.rules.is_allowlist:
+            if facts.sessions[0] is None and not self.rules.verifies_first:
+                self._verify(case)  # a forged stamp buys no 503
+            known.ends_at = looked.sent_at + session_seconds_left(case, facts)
+        return known
+
+    def _looked_up(self, case: Case, sids: tuple[str, ...]) -> Plan[Looked]:
+        """What the store says, none of which kills the token: sent after the decision began, and used only within one lease."""
         self.tally.look_ups += 1
         looked: Looked = yield LookUp(case.handles, sids)
         facts = looked.facts
@@ -145,12 +155,7 @@ class Judging(Recollection):
         refuse_if_dead(case, facts.rulings, facts.epoch.name)
         if self.boot() - looked.sent_at > self.view.lease_seconds:
             raise StoreUnavailable("the store's answer came later than one lease")
-        known = Known(_places(facts), list(facts.rulings))
-        if self.rules.is_allowlist:
-            if facts.sessions[0] is None and not self.rules.verifies_first:
-                self._verify(case)  # a forged stamp buys no 503
-            known.ends_at = looked.sent_at + session_seconds_left(case, facts)
-        return known
+        return looked
 
     def _verify(self, case: Case) -> None:
         """The signature, then the claims; a header that verified is known from then on."""
@@ -207,6 +212,7 @@ class Judging(Recollection):
                 raise error
             finally:
                 del error  # else frame and error hold each other, and the request, until the collector comes
+        self.tally.planned_hits += 1
         return entry
 
     def _refuse_what_is_known(self, error: StoreUnavailable, case: Case) -> None:

@@ -15,23 +15,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
-from jwtgate.errors import StoreUnavailable
+from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.messages import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
+    from jwtgate.audit import AuditEvent
     from jwtgate.core.history import Epoch, LogEnd, Worker, Written
     from jwtgate.core.known import Part
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
 
-__all__ = ["Revoker"]
+__all__ = ["Pursuit", "Revoker", "noting"]
+
+T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.016
@@ -59,6 +63,31 @@ class _Wait:
         return not self.missing and now >= self.settled_from
 
 
+@dataclass(slots=True)
+class Pursuit:
+    """What one call wrote, and what has been seen of it since, for whoever looks again and again instead of waiting."""
+
+    waits: list[_Wait]
+    began: float
+
+
+def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) -> Plan[T]:
+    """The same plan; what it writes that workers must hear is noted, and what it writes again takes the place of before."""
+    effect = next(plan)
+    try:
+        while True:
+            try:
+                answer = yield effect
+            except JWTGateError as error:
+                effect = plan.throw(error)
+                continue
+            if isinstance(effect, Write) and effect.changes and answer is not None:
+                steps[effect.changes] = answer.parts
+            effect = plan.send(answer)
+    except StopIteration as decided:
+        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
+
+
 class Revoker:
     """Writes rulings and makes receipts. One per gate; keeps what it has seen of epochs between calls."""
 
@@ -74,6 +103,7 @@ class Revoker:
         self,
         changes: tuple[Change, ...],
         *,
+        events: tuple[AuditEvent, ...],
         wait: bool,
         sessions: tuple[SessionChange, ...] = (),
         wait_seconds: float = inf,
@@ -82,6 +112,7 @@ class Revoker:
 
         Args:
             changes: all of one step.
+            events: what they are to whoever keeps an audit log; no ruling of a user's comes about unsaid.
             wait: until all is known that can be.
             sessions: that end in the same step.
             wait_seconds: at the most; then the receipt says what is known by then.
@@ -91,7 +122,8 @@ class Revoker:
         began = self.clock.boot()
         while True:
             known = tuple(map(_furthest, self.view.parts))
-            written = yield from self._write(changes, sessions)
+            written = yield from self._write(changes, sessions, events)
+            events = written_again(events)
             waits = self._begin(written, changes, wait_seconds)
             astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
             if astray is not None:
@@ -100,11 +132,15 @@ class Revoker:
             if not wait:
                 return self._receipt(waits, began)
             if (yield from self._all_over(waits)):
-                return self._receipt(waits, began)
+                receipt = self._receipt(waits, began)
+                self.view.tally.count_wait(receipt.waited_seconds, is_everywhere=receipt.effective_everywhere)
+                return receipt
 
-    def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, Written]:
+    def _write(
+        self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...], events: tuple[AuditEvent, ...]
+    ) -> Generator[Effect, Any, Written]:
         try:
-            written: Written = yield Write(changes, self.clock.wall(), sessions)
+            written: Written = yield Write(changes, self.clock.wall(), sessions, events=events)
         except NotDurable as error:  # it stands, so it must be known here
             self.view.learn(error.written, (change.digest for change in changes))
             raise
@@ -113,12 +149,31 @@ class Revoker:
     def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
+        return self._waits(written.parts, now, most_seconds)
+
+    def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[_Wait]:
         waits: list[_Wait] = []
-        for part in written.parts:
+        for part in parts:
             wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, most_seconds)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
+
+    def pursue(self, steps: Iterable[tuple[Written, ...]]) -> Pursuit:
+        """What was just written (``noting``), to be looked at ``again``. Of several steps all count."""
+        now = self.clock.boot()
+        return Pursuit(self._waits((part for step in steps for part in step), now, inf), now)
+
+    def again(self, pursuit: Pursuit) -> Plan[Receipt | None]:
+        """One look, and what can be proved by now; by the rules of ``revoke``, which it keeps as that does.
+
+        Returns: None: the history that it was written in is over; whether it stands is not known, and it is to be done again.
+        Raises: StoreUnavailable.
+        """
+        for wait in pursuit.waits:
+            if (yield from self._seen_again(wait)) is None:
+                return None
+        return self._receipt(pursuit.waits, pursuit.began)
 
     def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
         """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).
@@ -174,21 +229,28 @@ class Revoker:
         while True:
             patience = min(self._patience(state), state.most_seconds)
             try:
-                epoch, end, workers = yield Roster(state.written.partition)
+                now = yield from self._seen_again(state)
             except StoreUnavailable:
                 if self.clock.boot() - state.replied_at > patience:
                     raise
                 yield Pause(LONGEST_PAUSE_SECONDS)
                 continue
-            if not _is_kept(state.written, epoch, end):
+            if now is None:
                 return False
-            now = self.clock.boot()
-            state.settled_from = self._settled_from(state.written.partition, epoch, now)
-            self._look(state, workers, state.missing, now)
             if state.is_over(now) or now - state.replied_at > patience:
                 return True
             yield Pause(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _seen_again(self, state: _Wait) -> Generator[Effect, Any, float | None]:
+        """One look at who is still missing, and when; None: the epoch has changed."""
+        epoch, end, workers = yield Roster(state.written.partition)
+        if not _is_kept(state.written, epoch, end):
+            return None
+        now = self.clock.boot()
+        state.settled_from = self._settled_from(state.written.partition, epoch, now)
+        self._look(state, workers, state.missing, now)
+        return now
 
     def _patience(self, state: _Wait) -> float:
         """The longest finite reach, and a lease for slow answers. Unbounded reaches are not waited for."""

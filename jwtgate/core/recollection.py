@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jwtgate.core.effects import Clock
+    from jwtgate.core.live import LiveConnection
     from jwtgate.core.lru import Admitted
     from jwtgate.core.rules import Rules
     from jwtgate.core.tally import Tally
@@ -66,6 +67,12 @@ class Recollection:
     def bound_key_of(self, token: bytes, source: Source | None) -> bytes:
         """The same for a token that is bound to its sender: longer, so that ``hit``, which asks for nothing, never finds it."""
         return sha256(token).digest() + f"bound {source}".encode()
+
+    def vouches(self, live: LiveConnection) -> bool:
+        """Whether a message of a connection may pass on what is known: by the rule of ``hit``."""
+        now = self.boot()
+        is_trusted = now < self.view.lease_until or (self._has_grace and self._is_in_grace(now))
+        return live.is_vouched and now < live.deadline and is_trusted
 
     def forgo_hits(self) -> None:
         """From now on a plan decides every request: ``hit`` could ask nobody. Swapped, so that no other gate pays a test."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from jwtgate.core.live_paths import LivePaths
 from jwtgate.core.possession_rules import PossessionRules
 
 if TYPE_CHECKING:
@@ -31,4 +32,6 @@ class Rules:
     max_token_bytes: int
     on_store_down: Literal["refuse", "cached", "admit"]
     is_allowlist: bool = False
+    is_renewing: bool = False
     possession: PossessionRules = field(default_factory=PossessionRules)
+    live_paths: LivePaths = field(default_factory=LivePaths)

@@ -2,8 +2,9 @@
 
 Invariant: while ``now < lease_until`` (boot clock), every ruling acknowledged to anybody before ``lease_until`` minus one
 lease is applied here: it is in ``rulings`` (or the view is incomplete) and nothing in ``admitted`` carries its handle.
-So a hit needs two comparisons and no lock. A store has one or more partitions, each with a log and a history of its own;
-what a follower knows of one is a ``Part``, which ``core.followed`` moves, and the lease of the view is the least of theirs.
+So a hit needs two comparisons and no lock, and a message of a live connection no more: what is evicted is doubted there. A
+store has one or more partitions, each with a log and a history of its own; what a follower knows of one is a ``Part``, which
+``core.followed`` moves, and the lease of the view is the least of theirs.
 
 The rules of the design kept here, by letter:
 
@@ -28,10 +29,12 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Written
 from jwtgate.core.known import Known, Part, Rulings
+from jwtgate.core.live import LiveConnections
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.seen import SeenSessions
+from jwtgate.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -60,6 +63,7 @@ class View:
         wide_handles: frozenset[bytes],
         session_seconds: float = 0.0,
         partitions: int = 1,
+        tally: Tally | None = None,
     ) -> None:
         """Args: wide_handles: digests of the issuer-wide handles and of all keys' that verify: a ruling on one of them clears
         the admitted tokens, and only under a key whose handle is there is anything remembered.
@@ -67,20 +71,20 @@ class View:
         session_seconds: the longest life of a session: a ruling that the store lost is remembered for one.
         """
         self.lock = lock
-        self.lease_seconds = lease_seconds
-        self.grace_seconds = grace_seconds
+        self.lease_seconds, self.grace_seconds = lease_seconds, grace_seconds
         self.rulings_limit = rulings_limit
         self.wide_handles = wide_handles
         self.session_seconds = session_seconds
-        self.lease_until = -inf
-        self.grace_until = -inf
+        self.lease_until = self.grace_until = -inf
         self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
+        self.live = LiveConnections(lock)
         self.seen = SeenSessions(admitted_limit)
         self.recent: OrderedDict[bytes, int] = OrderedDict()
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
         self.parts = tuple(Part(index) for index in range(partitions))
         self.lives = 0
+        self.tally = Tally() if tally is None else tally
 
     @property
     def is_complete(self) -> bool:
@@ -117,7 +121,7 @@ class View:
     def forget_admitted(self) -> None:
         """Clears the admitted tokens: the wall clock stepped, their deadlines mean nothing."""
         with self.lock:
-            self.admitted.clear()
+            self._forget_all()
 
     def turn_to(self, wide_handles: frozenset[bytes]) -> None:
         """Other keys verify from now on: what was admitted under those that are gone is forgotten; takes the lock.
@@ -128,7 +132,7 @@ class View:
             gone = self.wide_handles - wide_handles
             self.wide_handles = wide_handles
             if gone:
-                self.admitted.clear()
+                self._forget_all()
 
     def turn_list(self, before: HeldList, held: HeldList | None) -> None:
         """Another status list in place of one that vouched for tokens: those that it is against are forgotten; takes the lock.
@@ -140,10 +144,14 @@ class View:
         with self.lock:
             before.is_over = True
             found = self.admitted.under(before.handle)
+            connected = self.live.under(before.handle)
         dead = [each for each in found if held is None or held.is_against(each[1])]
+        doubtful = [live for live in connected if held is None or held.is_against(live.entry)]
         with self.lock:
             for key, entry in dead:
                 self.admitted.remove(key, entry)
+            for live in doubtful:
+                live.doubt()
 
     def learn(self, written: Written, digests: Iterable[bytes]) -> None:
         """Applies this process's own write at once; the followers will meet it again in the log. Takes the lock."""
@@ -214,6 +222,10 @@ class View:
 
     # --- under the lock
 
+    def _forget_all(self) -> None:
+        self.admitted.clear()
+        self.live.doubt_all()
+
     def _is_current(self, facts: Known, handles: Iterable[bytes]) -> bool:
         """R3: of this history, and nothing ruled on any of the handles since."""
         positions: dict[int, int] = {}
@@ -255,7 +267,8 @@ class View:
     def rule(self, part: Part, entry: Entry, epoch: str) -> None:
         """F4: one ruling of a partition: evicts under its handle, remembers when, learns it."""
         digest = entry.digest
-        if digest in self.wide_handles:
+        is_wide = digest in self.wide_handles
+        if is_wide:
             self.admitted.clear()
         else:
             self.admitted.evict(digest)
@@ -264,6 +277,10 @@ class View:
             self._forget_up_to(*self.recent.popitem(last=False))
         self.learn_ruling(self.rulings, digest, entry.ruling, epoch)
         part.is_complete = part.is_complete and self.rulings.is_complete
+        if is_wide:
+            self.live.doubt_all()
+        else:
+            self.live.doubt(digest)
 
     def learn_ruling(self, rulings: Rulings, digest: bytes, text: bytes, epoch: str) -> None:
         """Merges; of two texts of which one cannot be read the other stands."""

@@ -25,13 +25,14 @@ from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
 from jwtgate.plans.hearing import HearingPlans
-from jwtgate.plans.ruling import RulingPlans
+from jwtgate.plans.overseeing import OverseeingPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jwtgate.core.effects import Clock, Plan, Provider, SubjectMapper
     from jwtgate.core.gate import Decision
+    from jwtgate.core.live import LiveConnection
     from jwtgate.core.lru import Admitted
     from jwtgate.core.sessions.renewal import Renewed
     from jwtgate.core.statuses.published import Published
@@ -48,7 +49,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans(HearingPlans, RulingPlans):
+class Plans(HearingPlans, OverseeingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes
@@ -116,6 +117,10 @@ class Plans(HearingPlans, RulingPlans):
         plan = self.decision.examine(request, is_endpoint=is_endpoint, is_checked=is_checked)
         return self._ours(plan, is_counted=True)
 
+    def again(self, live: LiveConnection) -> Plan[None]:
+        """The decision about an open connection, anew; see ``Decision.again``."""
+        return self._ours(self.decision.again(live))
+
     def verify(self, token: str) -> Plan[Admitted]:
         """The decision about one token."""
         return self._ours(self.decision.decide(str(token).encode("utf-8", "replace"), None), is_counted=True)
@@ -167,7 +172,7 @@ class Plans(HearingPlans, RulingPlans):
             if request is not None:
                 cross_site.check(request, mode=rules.csrf, origins=rules.origins)
             try:
-                return (yield from rotation.refresh(refresh_token, check))
+                pair = yield from rotation.refresh(refresh_token, check)
             except (TypeError, ValueError) as error:  # the application's claims; no client can do anything about them
                 logger.exception("a session's claims of today cannot stand in a token, so it is not refreshed")
                 raise UnavailableError("a session's claims of today cannot stand in a token") from error
@@ -177,6 +182,8 @@ class Plans(HearingPlans, RulingPlans):
             except GrantError as error:
                 logger.info("a refresh token was refused: %s (%s)", error, error.reason)
                 raise
+            self.tally.refreshes += 1
+            return pair
 
         return self._ours(plan(), is_counted=True)
 

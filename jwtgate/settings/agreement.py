@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.target_uri import normal_uri
-from jwtgate.settings.allowed import NOT_YET, Kind, Unfit, Unread, sentence
+from jwtgate.settings.allowed import Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
 from jwtgate.settings.presets import default_issuer_of
 
@@ -36,11 +36,10 @@ class Checked:
         """Args: row: of Settings, with its default and its kind. value: as given."""
         kind: Kind = row.metadata["kind"]
         try:
-            self.values[row.name] = None if value is None and row.default is None else _checked(row, kind, value)
+            self.values[row.name] = None if value is None and row.default is None else _checked(kind, value)
         except Unfit as unfit:
-            allowed = NOT_YET[row.name].allowed if row.name in NOT_YET else ""
             self.mistaken.append(row.name)
-            self.mistakes.append(sentence(f"JWTGATE_{row.name.upper()}", unfit, allowed or kind.allowed))
+            self.mistakes.append(sentence(f"JWTGATE_{row.name.upper()}", unfit, kind.allowed))
 
     def agree(self) -> tuple[dict[str, Any], ...]:
         """Applies the rules between settings. Returns: the entries of ISSUERS, checked; none where it is not set."""
@@ -72,13 +71,10 @@ class Checked:
         return entries
 
 
-def _checked(row: Field[Any], kind: Kind, value: object) -> object:
+def _checked(kind: Kind, value: object) -> object:
     if isinstance(value, Unread):
         raise Unfit(value.found)
-    normal = kind.check(value)
-    if row.name in NOT_YET and not NOT_YET[row.name].values and normal != row.default:
-        raise Unfit("is set, which is not available in this version")
-    return normal
+    return kind.check(value)
 
 
 def _is_prefixed(cookie: str) -> bool:
@@ -94,6 +90,7 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
     given = {name for name, value in values.items() if value is not None} | set(mistaken)
     yield from _keys(values, given)
     yield from _lists(values, given)
+    yield from _live(values)
     yield from _cookies(values)
     yield from _times(values)
     yield from _memories(values)
@@ -111,6 +108,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
             yield sentence(f"JWTGATE_{name.upper()}", "is set without JWTGATE_ISSUER or JWTGATE_ISSUERS", "with one of them")
     if values.get("resource_scopes") is not None and "resource" not in given:
         yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
+    if values.get("devices") and "endpoints" not in given:
+        yield sentence("JWTGATE_DEVICES", "is set without JWTGATE_ENDPOINTS, so there is no place for it", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 
@@ -179,6 +178,11 @@ def _possession(values: Mapping[str, Any], given: Collection[str]) -> Iterator[s
     if "trusted_proxies" in given and not is_header and "client_cert" in values:
         found = "is set, and JWTGATE_CLIENT_CERT names no header that it could be about"
         yield sentence("JWTGATE_TRUSTED_PROXIES", found, "both, or neither")
+
+
+def _live(values: Mapping[str, Any]) -> Iterator[str]:
+    if {"close", "ignore"} <= set(values.get("live", ())):
+        yield sentence("JWTGATE_LIVE", "has both close and ignore", "one of them, for all that no path names")
 
 
 def _cookies(values: Mapping[str, Any]) -> Iterator[str]:

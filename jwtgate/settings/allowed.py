@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
 __all__ = [
-    "NOT_YET",
     "Choice",
     "Flag",
     "Kind",
-    "NotYet",
     "Number",
     "Shape",
     "Text",
@@ -26,30 +24,10 @@ __all__ = [
     "Unfit",
     "Unread",
     "Whole",
-    "later",
     "sentence",
 ]
 
 Shape = Literal["text", "number", "whole", "flag", "list"]
-
-
-@dataclass(frozen=True, slots=True)
-class NotYet:
-    """What this version refuses because it does not do it yet. ``values`` empty: any value but the default."""
-
-    values: tuple[str, ...] = ()
-    allowed: str = ""
-
-
-NOT_YET: dict[str, NotYet] = {
-    "locations": NotYet(("subprotocol",)),
-}
-"""Every part of the interface that this version refuses. The version that does it deletes the row, and nothing else."""
-
-
-def later(name: str) -> tuple[str, ...]:
-    """The values of a setting that only a later version takes."""
-    return NOT_YET[name].values if name in NOT_YET else ()
 
 
 class Unfit(ValueError):
@@ -174,23 +152,20 @@ def _short(value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words; those of a later version are known, and refused as such."""
+    """One of a few words."""
 
     options: tuple[str, ...]
-    later: tuple[str, ...] = ()
     shape: Shape = "text"
 
     @property
     def allowed(self) -> str:
-        return ", ".join(option for option in self.options if option not in self.later)
+        return ", ".join(self.options)
 
     def check(self, value: object) -> str:
         if not isinstance(value, str):
             raise _of_type(value)
         if not value.strip():
             raise Unfit("is empty")
-        if value in self.later:
-            raise Unfit(f"is {value!r}, which is not available in this version")
         if value not in self.options:
             raise Unfit(f"is {_short(value)}")
         return value

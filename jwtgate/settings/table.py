@@ -38,6 +38,7 @@ from jwtgate.settings.vocabulary import (
     JWKS_FILE,
     JWKS_URL,
     LEEWAY,
+    LIVE,
     LOCATIONS,
     MAX_TTL,
     NONCE_SECRET,
@@ -161,6 +162,12 @@ class Settings:
         "optional: no token passes as anonymous; a bad token never does.",
     )
     exempt: Sequence[str] | None = _row(None, EXEMPT, "Paths that need no token; /a/* is /a/ and all below.")
+    live: Sequence[str] = _row(
+        ("close",),
+        LIVE,
+        "WebSockets and streams whose token dies: close, or ignore; also by path, for example close,/feed/*=ignore.",
+    )
+    ws_close: int = _row(4401, Whole(1000, 4999), "Close code of a WebSocket whose token died (RFC 6455 §7.4.2).")
     lease: float = _row(1.0, Number(0.05, 60), "Seconds a view may be trusted; the same for all processes of a store.")
     poll: float = _row(0.25, Number(0.01, 60), "Seconds between two looks at the change log of an SQL store.")
     durability: str = _row("0", DURABILITY, "What a receipt needs besides the store's word: replicas:N or fsync (Redis).")
@@ -186,6 +193,7 @@ class Settings:
         None, Whole(1, 1_000_000_000), "Requests per process after which a session's access token is replaced."
     )
     endpoints: str | None = _row(None, ENDPOINTS, "Mounts the endpoints under this path, for example /auth.")
+    devices: bool = _row(False, Flag(), "1: ENDPOINTS/devices is a page on which users see and end their sessions.")
     status_lists: str | None = _row(
         None, STATUS_LISTS, "Public URL of ENDPOINTS/status: issued tokens name a status list there."
     )

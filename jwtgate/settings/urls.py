@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from jwtgate.core.statuses.claim import is_plain_address
-from jwtgate.settings.allowed import Unfit, later
+from jwtgate.settings.allowed import Unfit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,13 +93,11 @@ def _masked_parameter(parameter: str) -> str:
 
 
 def normal_store(url: str) -> str:
-    """The store's URL as given, if this version can open it.
+    """The store's URL as given.
 
     Raises: Unfit: naming the scheme; the URL itself only masked.
     """
     scheme = _scheme(url)
-    if scheme in later("store"):
-        raise Unfit(f"has the scheme {scheme}://, which is not available in this version")
     if scheme not in _COMPLETE:
         raise Unfit(f"has the unknown scheme {scheme}://")
     return _complete(scheme, url)

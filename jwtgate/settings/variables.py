@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jwtgate.settings.allowed import NOT_YET
 from jwtgate.settings.table import rows
 
 __all__ = ["Variable", "variables"]
@@ -19,14 +18,12 @@ class Variable:
         default: as the environment would spell it; ``""`` where there is none.
         meaning: one sentence.
         allowed: in words.
-        is_available: False where this version takes nothing but the default.
     """
 
     name: str
     default: str
     meaning: str
     allowed: str
-    is_available: bool
 
 
 def variables() -> tuple[Variable, ...]:
@@ -37,7 +34,6 @@ def variables() -> tuple[Variable, ...]:
             default=_spelt(row.default),
             meaning=row.metadata["meaning"],
             allowed=row.metadata["kind"].allowed,
-            is_available=row.name not in NOT_YET or bool(NOT_YET[row.name].values),
         )
         for row in rows()
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 
+from jwtgate.core.live_paths import LivePaths
 from jwtgate.core.target_uri import normal_uri
-from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit, later
+from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit
 from jwtgate.settings.urls import (
     JOURNALS_ALLOWED,
     STORES_ALLOWED,
@@ -36,6 +37,7 @@ __all__ = [
     "JOURNAL",
     "JWKS_FILE",
     "LEEWAY",
+    "LIVE",
     "LOCATIONS",
     "MAX_TTL",
     "NONCE_SECRET",
@@ -86,6 +88,17 @@ def _normal_pattern(path: str) -> str:
     if not (path.startswith("/") and is_plain):
         raise Unfit(f"is {path!r}")
     return path
+
+
+def _normal_rule(rule: str) -> str:
+    pattern, separator, _ = rule.rpartition("=")
+    if separator:
+        _normal_pattern(pattern)
+    try:
+        LivePaths((rule,))
+    except ValueError:
+        raise Unfit(f"is {rule!r}") from None
+    return rule
 
 
 def _normal_public_url(url: str) -> str:
@@ -173,12 +186,17 @@ COOKIE_NAME = Text(
     "a token (RFC 6265 §4.1.1) of at most 128 characters: letters, digits and !#$%&'*+-.^_`|~",
     re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"),
 )
-LOCATIONS = Texts(Choice(("header", "cookie", "subprotocol"), later("locations")))
+LOCATIONS = Texts(Choice(("header", "cookie", "subprotocol")))
 ORIGINS = Texts(Text("origins, scheme://host or scheme://host:port, without a path and without *", normal=normal_origin))
 EXEMPT = Texts(
     Text(
         "paths that start with /, with * only in a final /*, without //, dot segments, %, ?, backslash or controls",
         normal=_normal_pattern,
+    )
+)
+LIVE = Texts(
+    Text(
+        "close or ignore, for all that no path names, and /path=ignore, /path/*=close, paths as in EXEMPT", normal=_normal_rule
     )
 )
 ENDPOINTS = Text(

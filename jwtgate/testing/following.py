@@ -46,11 +46,16 @@ class SteppedFollower(Follower):
                 run.leave()
 
     def catch_up(self) -> None:
-        """Until all that the store has is applied and the lease is whole; or until the store does not answer."""
+        """Until all that the store has is applied and the lease is whole; or until the store does not answer.
+
+        Live connections whose deadline that moved clock has passed are looked at.
+        """
         with self._stepping:
             for run in self._runs:
                 if isinstance(run, SteppedRun):
                     run.catch_up()
+        for live in self.view.live.due(self.clock.boot()):
+            live.wake()
 
     def lapse(self) -> None:
         """The lease is over: the store has been silent for one. The grace begins (``ON_STORE_DOWN=cached``)."""

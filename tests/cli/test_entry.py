@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli.commanding import COMMAND, environ, run
 
-from jwtgate.cli import answering, commands, entry, main
+from jwtgate.cli import answering, commands, console, entry, main
 from jwtgate.errors import BadSignature, SettingsError, StoreUnavailable
 from jwtgate.settings import variables
 
@@ -34,16 +34,11 @@ def test_env_prints_every_variable_with_default_and_meaning(capsys):
     assert "JWTGATE_SECRET (no default)\n" in printed
 
 
-def test_env_says_what_this_version_cannot_vary(capsys):
-    main(["env"])
-    assert capsys.readouterr().out.count("default only") == sum(not variable.is_available for variable in variables())
-
-
 def test_env_as_json_is_a_list_of_objects(capsys):
     assert main(["env", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == [variable.name for variable in variables()]
-    assert set(rows[0]) == {"name", "default", "meaning", "allowed", "is_available", "set_by"}
+    assert set(rows[0]) == {"name", "default", "meaning", "allowed", "set_by"}
 
 
 def test_env_tells_what_is_set_and_no_value():
@@ -80,7 +75,7 @@ def test_no_command_is_wrong_usage(capsys, arguments):
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["demo", "--twice"], ["env", "more"], ["sessions"], ["token", "forge"]])
+@pytest.mark.parametrize("arguments", [["nothing"], ["demo", "--twice"], ["migrate", "more"], ["sessions"], ["token", "forge"]])
 def test_wrong_usage_has_status_2(capsys, arguments):
     assert main(arguments) == 2
     assert "Usage: jwtgate" in capsys.readouterr().err
@@ -156,8 +151,11 @@ def test_demo_without_its_extra_prints_the_pip_line(capsys, monkeypatch):
 
 def test_modules_looked_for_are_those_of_the_extras():
     assert set(entry.MODULES) == extra("cli")
-    assert {*commands.DEMO_MODULES, "jwtgate[cli]", "jwtgate[jwks]"} == extra("demo") | extra("jwks")
-    assert "jwtgate[cli]" in extra("test")
+    brought = {"jwtgate[cli]", "jwtgate[fastapi]", "jwtgate[jwks]"}
+    assert {*commands.DEMO_MODULES, *brought} <= extra("demo") | extra("jwks") | extra("fastapi")
+    assert extra("demo") <= {*commands.DEMO_MODULES, *brought}
+    assert {*console.MODULES, "jwtgate[cli]"} == extra("console")
+    assert {"jwtgate[cli]", "jwtgate[console]"} <= extra("test")
 
 
 @pytest.mark.parametrize("module", ["jwtgate", "jwtgate.cli", "jwtgate.__main__"])

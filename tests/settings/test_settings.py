@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from jwtgate.errors import SettingsError
 from jwtgate.settings import Settings, variables
-from jwtgate.settings.allowed import NOT_YET
 
 SECRET = "s3cr3t-Kq7-" * 8
 PASSWORD = "hunter2pw"
@@ -56,6 +55,8 @@ DEFAULTS = {
     "origins": None,
     "mode": "required",
     "exempt": None,
+    "live": ("close",),
+    "ws_close": 4401,
     "lease": 1.0,
     "poll": 0.25,
     "durability": "0",
@@ -73,6 +74,7 @@ DEFAULTS = {
     "refresh_grace": 30,
     "rotate_after": None,
     "endpoints": None,
+    "devices": False,
     "status_lists": None,
     "status_ttl": 30,
     "clients": None,
@@ -110,6 +112,7 @@ NUMBERS = (
     "rotate_after",
     "dpop_window",
     "status_ttl",
+    "ws_close",
     "partitions",
 )
 LISTS = (
@@ -121,6 +124,7 @@ LISTS = (
     "locations",
     "origins",
     "exempt",
+    "live",
     "clients",
     "resource_scopes",
     "dpop_algorithms",
@@ -160,7 +164,6 @@ def test_variables_tell_every_row() -> None:
     assert (told["JWTGATE_MAX_TTL"].default, told["JWTGATE_COOKIE_SECURE"].default) == ("2592000", "1")
     assert (told["JWTGATE_REQUIRE"].default, told["JWTGATE_SECRET"].default) == ("exp", "")
     assert all(variable.meaning.endswith(".") and variable.allowed for variable in told.values())
-    assert told["JWTGATE_STORE"].is_available
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -410,27 +413,6 @@ def test_refresh_cookie_is_for_the_refresh_path() -> None:
     assert Settings(secret=SECRET, refresh_cookie="__Host-r").refresh_cookie == "__Host-r"
     (mistake,) = mistakes(refresh_cookie="__Host-r", endpoints="/auth")
     assert "JWTGATE_REFRESH_COOKIE" in mistake
-
-
-# What this version does not do yet
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "allowed"),
-    [
-        ("locations", ["header", "subprotocol"], "header, cookie"),
-    ],
-)
-def test_what_is_not_done_yet_is_refused_and_said(name: str, value: object, allowed: str) -> None:
-    """A setting is never ignored: what a later version does, this one refuses, and says what it takes."""
-    (mistake,) = mistakes(**{name: value})
-    assert mistake.startswith(f"JWTGATE_{name.upper()} ") and "not available in this version" in mistake
-    assert allowed in mistake.partition("allowed: ")[2]
-
-
-def test_every_row_of_what_is_not_done_yet_is_a_setting() -> None:
-    """The table of refusals names real settings only."""
-    assert set(NOT_YET) <= set(DEFAULTS)
 
 
 # Settings together

@@ -81,6 +81,11 @@ class Record:
         """Shows nothing of it."""
         return "<Record>"
 
+    @property
+    def renewed_at(self) -> float:
+        """When its latest access token was issued, by the store's clock."""
+        return self.spent[-1].at if self.spent else self.created_at
+
     def ends_at(self, now: float) -> float:
         """When it is gone if it was last refreshed now."""
         return self.absolute_end if self.idle_seconds is None else min(self.absolute_end, now + self.idle_seconds)

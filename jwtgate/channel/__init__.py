@@ -1,0 +1,1 @@
+"""What passes between a server and the application behind the gate, as long as it passes."""

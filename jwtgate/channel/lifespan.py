@@ -1,0 +1,59 @@
+"""A server's start and end (ASGI lifespan): the application starts behind a live view, and a gate of ours ends with it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from jwtgate.gate import Gate
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+__all__ = ["live_through"]
+
+logger = logging.getLogger("jwtgate")
+
+LEASES_AT_STARTUP = 3
+"""``lifespan.startup`` waits so long for a live view: a first start on an empty store takes two."""
+
+LAST_MESSAGES = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+"""What an application says when it serves nothing any more."""
+
+
+async def live_through(app: ASGIApp, gate: Gate, scope: Scope, receive: Receive, send: Send, *, is_ours: bool) -> None:
+    """Waits for a live view before the application starts; closes, after it, a gate of ours, taken from the environment.
+
+    An application that does not speak lifespan is called all the same, after the wait: the server hears it from itself.
+    """
+    waiting = [await receive()]
+    is_ending = False
+    await _begin(gate)
+
+    async def receive_waiting() -> Message:
+        nonlocal is_ending
+        message = waiting.pop() if waiting else await receive()
+        is_ending = is_ending or message["type"] == "lifespan.shutdown"
+        return message
+
+    async def send_closed(message: Message) -> None:
+        if message["type"] in LAST_MESSAGES and is_ours:
+            await gate.aio.close()
+        await send(message)
+
+    try:
+        await app(scope, receive_waiting, send_closed)
+    finally:
+        if is_ending and is_ours:
+            await gate.aio.close()
+
+
+async def _begin(gate: Gate) -> None:
+    if not await gate.aio.ready(LEASES_AT_STARTUP * gate.settings.lease):
+        logger.warning("the view is not live yet: until it is, every request asks the store")

@@ -1,0 +1,274 @@
+"""Live connections of the ASGI shell: what stands between an application and a WebSocket or a stream whose token may die.
+
+Each message that passes is vouched for (``core.live``); a connection over which nothing passes is looked at when it is woken.
+One whose token died is ended here and now: a WebSocket with a close frame, a stream with its last, empty part. The application
+hears of it as of any client that went away: ``websocket.disconnect``, and ``OSError`` from what it sends (ASGI 2.4). While
+nobody can know, nothing passes: what would, ends the connection, and what says nothing stays.
+
+Sources: the ASGI specification (HTTP and WebSocket message formats 2.5), RFC 6455 §7.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.core.extraction import SUBPROTOCOL_MARKER, subprotocols_of
+from jwtgate.core.live import LiveConnection
+from jwtgate.errors import JWTGateError, UnavailableError
+from jwtgate.runtime import nonblocking
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from jwtgate.core.effects import Effect, Plan
+    from jwtgate.core.lru import Admitted
+    from jwtgate.gate import Gate
+    from jwtgate.messages import Credential
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "offered_in", "without_token"]
+
+logger = logging.getLogger("jwtgate")
+
+TRY_AGAIN_LATER = 1013
+"""Registered for RFC 6455 §7.4.2: nobody knows whether the token is still good."""
+
+LEAST_WAIT_SECONDS = 0.001
+
+FAREWELL_SECONDS = 1.0
+"""Some servers return from a close once the client has answered it; nobody waits longer for one that does not."""
+
+
+class ConnectionEnded(ConnectionResetError):
+    """The gate has ended this connection: to the application as if the client had."""
+
+
+class _Connection:
+    """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
+
+    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_line", "_live", "_send", "is_over")
+
+    def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
+        """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
+        self.is_over = False
+        self._gate = gate
+        self._send = send
+        self._line = gate.lines.own()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = inf
+        self._farewell: asyncio.Task[None] | None = None
+        self._live = LiveConnection(credential.token, credential.source, entry, self._wake)
+        gate.view.live.watch(self._live)
+
+    async def leave(self) -> None:
+        """The application is done with it. What was ended here is ended first: else the server would do it in its own words."""
+        self._forget()
+        if self._farewell is not None:
+            await asyncio.wait({self._farewell}, timeout=FAREWELL_SECONDS)
+
+    def _forget(self) -> None:
+        self.is_over = True
+        self._gate.view.live.unwatch(self._live)
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    async def passes(self) -> bool:
+        """Whether a message may pass now. False: it is over, or has just been ended."""
+        if self.is_over:
+            return False
+        if self._gate.decision.vouches(self._live):
+            return True
+        try:
+            await nonblocking.run(self._gate.plans.again(self._live), self._gate.waiter)
+            self._set_alarm()
+        except JWTGateError as error:
+            self._end(error)
+        return not self.is_over
+
+    def look(self) -> None:
+        """Something happened that may have ended it. What memory says is done at once, else the store is asked beside."""
+        if self.is_over or self._gate.decision.vouches(self._live):
+            self._set_alarm()
+            return
+        plan = self._gate.plans.again(self._live)
+        try:
+            effect = next(plan)
+        except StopIteration:
+            self._set_alarm()
+        except JWTGateError as error:
+            self._judge(error)
+        else:
+            self._line.run(self._look_on(plan, effect))
+
+    async def _look_on(self, plan: Plan[None], effect: Effect) -> None:
+        try:
+            await nonblocking.run(plan, self._gate.waiter, effect)
+            self._set_alarm()
+        except JWTGateError as error:
+            self._judge(error)
+
+    def _judge(self, error: JWTGateError) -> None:
+        """Where nobody knows, it stays as long as nothing passes."""
+        if isinstance(error, UnavailableError):
+            logger.debug("a live connection is silent until its token can be decided about: %s", error)
+        else:
+            self._end(error)
+
+    def _wake(self) -> None:
+        self._line.put(self)
+
+    def _set_alarm(self) -> None:
+        """At the deadline, on the loop's clock; whether it is over the gate's clock says."""
+        deadline = self._live.deadline
+        if self.is_over or deadline == self._alarm_at or not abs(deadline) < inf:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = deadline
+        wait = max(deadline - self._gate.clock.boot(), LEAST_WAIT_SECONDS)
+        self._alarm = self._line.loop.call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at = inf
+        self._wake()
+
+    def _end(self, error: JWTGateError) -> None:
+        if self.is_over:
+            return
+        self._forget()
+        logger.info("ended a live connection: %s (%s)", error.reason, error)
+        self._gate.tally.count_ended(error)
+        self._farewell = self._line.run(self._say(self._goodbye(error)))
+
+    async def _say(self, goodbye: Message) -> None:
+        try:
+            await self._send(goodbye)
+        except Exception as failure:  # noqa: BLE001 - a server's way to say that the client is gone already
+            logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
+
+    def _goodbye(self, error: JWTGateError) -> Message:
+        raise NotImplementedError
+
+
+class Open:
+    """A response in parts that may outlive its token."""
+
+    __slots__ = ("send",)
+
+    def __init__(self, send: Send) -> None:
+        self.send = send
+
+    async def leave(self) -> None:
+        """Nothing was held."""
+
+
+class Stream(_Connection):
+    """A response that comes in parts."""
+
+    __slots__ = ()
+
+    async def send(self, message: Message) -> None:
+        """Raises: ConnectionEnded."""
+        if not await self.passes():
+            raise ConnectionEnded
+        await self._send(message)
+
+    def _goodbye(self, error: JWTGateError) -> Message:  # noqa: ARG002 - a response has no word for it
+        return {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class Socket(_Connection):
+    """A WebSocket, from its handshake on."""
+
+    __slots__ = ("_code", "_reader", "_receive")
+
+    def __init__(self, gate: Gate, entry: Admitted, credential: Credential, receive: Receive, send: Send) -> None:
+        """Args: receive, send: the server's."""
+        super().__init__(gate, entry, credential, send)
+        self._receive = receive
+        self._reader: asyncio.Task[Any] | None = None
+        self._code = gate.settings.ws_close
+
+    async def receive(self) -> Message:
+        """The next message of the client; its disconnect, too, once the gate has ended it."""
+        if self.is_over:
+            return self._disconnected()
+        self._reader = reader = asyncio.current_task()
+        assert reader is not None, "in a coroutine"
+        cancelled = reader.cancelling()
+        try:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if self.is_over and self._reader is None and reader.uncancel() == cancelled:
+                return self._disconnected()
+            raise
+        finally:
+            self._reader = None
+        is_spoken = message["type"] == "websocket.receive"
+        return message if not is_spoken or await self.passes() else self._disconnected()
+
+    async def send(self, message: Message) -> None:
+        """Raises: ConnectionEnded."""
+        if self.is_over or (message["type"] != "websocket.close" and not await self.passes()):
+            raise ConnectionEnded
+        await self._send(message)
+
+    def _end(self, error: JWTGateError) -> None:
+        if isinstance(error, UnavailableError):
+            self._code = TRY_AGAIN_LATER
+        self._line.loop.call_later(FAREWELL_SECONDS, self._tell_reader)
+        super()._end(error)
+
+    async def _say(self, goodbye: Message) -> None:
+        """Then the application is told: one that is told first may end before the close frame is on its way."""
+        await super()._say(goodbye)
+        self._tell_reader()
+
+    def _tell_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+
+    def _goodbye(self, error: JWTGateError) -> Message:
+        return {"type": "websocket.close", "code": self._code, "reason": error.error or ""}
+
+    def _disconnected(self) -> Message:
+        return {"type": "websocket.disconnect", "code": self._code, "reason": ""}
+
+
+def offered_in(scope: Mapping[str, Any]) -> bytes:
+    """The subprotocols that a handshake offers: some servers give them as a header as well, some only where ASGI says."""
+    subprotocols = scope.get("subprotocols")
+    if subprotocols:
+        return ", ".join(subprotocols).encode("latin-1", "replace")
+    return b",".join([bytes(value) for name, value in scope["headers"] if name == b"sec-websocket-protocol"])
+
+
+def without_token(scope: MutableMapping[str, Any], send: Send) -> tuple[dict[str, Any], Send]:
+    """What an application sees of a handshake that shows its token among its subprotocols: the marker, never the token.
+
+    The browser must be answered with one that it offered (RFC 6455 §4.2.2): with the marker, where the application picks none.
+
+    Returns: what replaces items of the scope, and the send for the application.
+    """
+    marker = SUBPROTOCOL_MARKER.decode()
+    offered = [each.decode("latin-1") for each in subprotocols_of(offered_in(scope))]
+    if marker not in offered:
+        return {}, send
+    token = offered[offered.index(marker) + 1]
+    shown = [each for each in offered if each != token]
+
+    async def accept(message: Message) -> None:
+        if message["type"] == "websocket.accept" and message.get("subprotocol") not in shown:
+            message = {**message, "subprotocol": marker}
+        await send(message)
+
+    headers = [item for item in scope["headers"] if bytes(item[0]) != b"sec-websocket-protocol"]
+    header = (b"sec-websocket-protocol", ", ".join(shown).encode("latin-1"))
+    return {"subprotocols": shown, "headers": [*headers, header]}, accept

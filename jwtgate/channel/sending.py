@@ -1,0 +1,76 @@
+"""What the ASGI shell itself says to a server, and what it adds to what an application says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.runtime import nonblocking
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from jwtgate.core.lru import Admitted
+    from jwtgate.gate import Gate
+    from jwtgate.messages import Response
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+__all__ = ["refuse", "renewing", "say", "with_nonce"]
+
+
+def renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
+    """Puts a new access token into the response as it starts (``ROTATE_AFTER``)."""
+
+    async def send_renewing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            lines = list(message.get("headers", ()))  # any iterable, perhaps one that is read once
+            message = {**message, "headers": lines}
+            headers = [(bytes(n).decode("latin-1"), bytes(v).decode("latin-1")) for n, v in lines]
+            renewed = await nonblocking.run(gate.plans.renew(entry, headers), gate.waiter)
+            if renewed is not None:
+                more = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in renewed.added_to(headers)]
+                message = {**message, "headers": more}
+        await send(message)
+
+    return send_renewing
+
+
+def with_nonce(gate: Gate, send: Send) -> Send:
+    """Tells the client of a bound token the nonce for its next proof (RFC 9449 §8.2), unless the application tells one."""
+    nonce = gate.decision.rules.possession.next_nonce
+    if nonce is None:
+        return send
+
+    async def send_with_nonce(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            lines = list(message.get("headers", ()))
+            own = [] if any(bytes(name).lower() == b"dpop-nonce" for name, _ in lines) else [(b"dpop-nonce", nonce.encode())]
+            message = {**message, "headers": [*lines, *own]}
+        await send(message)
+
+    return send_with_nonce
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    """An HTTP answer; for a WebSocket the denial response where the server has it, else close 1008 before accept."""
+    prefix, body = "http.response", response.body
+    if scope["type"] == "websocket":
+        if (await receive())["type"] == "websocket.disconnect":
+            return
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        prefix = "websocket.http.response"
+    elif scope["method"] == "HEAD":
+        body = b""
+    await say(prefix, response, body, send)
+
+
+async def say(prefix: str, response: Response, body: bytes, send: Send) -> None:
+    """One whole answer. Args: prefix: of the messages' types."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": body})

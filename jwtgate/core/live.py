@@ -1,0 +1,155 @@
+"""Connections that outlive the decision that admitted them: WebSockets and streaming responses.
+
+Invariant: a message passes, in either direction, only at a moment at which a new request with the same token would be
+admitted from memory: under a live lease, before the deadline, and nothing ruled on any of its handles since it was decided.
+Else it is decided anew, by the one decision, before the message passes (``core.gate``). So what a receipt promises of requests
+holds for each message of a connection; and one over which nothing passes is woken at its deadline and by whatever ends what was
+remembered of its token, never by a clock that ticks.
+
+A connection is listed under its handles before the decision that is to vouch for it: whatever is ruled on one of them after
+that decision looked makes the verdict void (``doubts``): it is doubted once the ruling is known, so whoever decides after that
+finds it. Unlike the admitted tokens the list has no bound of its own: it is as
+long as the server has connections.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from jwtgate.core.lru import Admitted
+    from jwtgate.messages import Source
+
+__all__ = ["LiveConnection", "LiveConnections"]
+
+
+class LiveConnection:
+    """One connection, as long as it lasts.
+
+    Attributes:
+        token: the bytes that it was opened with; the server keeps them as long, in its scope.
+        source: where they were found.
+        entry: what was admitted.
+        wake: called, in any thread and under the view's lock, when it should be looked at.
+        handles: those that it is listed under.
+        deadline: boot-clock seconds from which what vouches for it is over.
+        doubts: how often a ruling, or the end of what was known, has made it doubtful.
+        is_vouched: a decision has admitted it, and nothing has happened since.
+    """
+
+    __slots__ = ("deadline", "doubts", "entry", "handles", "is_vouched", "source", "token", "wake")
+
+    source: Source | None
+
+    def __init__(self, token: bytes, source: Source | None, entry: Admitted, wake: Callable[[], object]) -> None:
+        self.token = token
+        self.source = source
+        self.entry = entry
+        self.wake = wake
+        self.handles = entry.handles
+        self.deadline = -inf
+        self.doubts = 0
+        self.is_vouched = False
+
+    def doubt(self) -> None:
+        """Something happened that may have ended it."""
+        self.doubts += 1
+        self.is_vouched = False
+        self.wake()
+
+
+class LiveConnections:
+    """Of one process, indexed by handle. What takes the lock says so; all else is called under it.
+
+    Attributes:
+        opened: how many there ever were.
+    """
+
+    __slots__ = ("_all", "_index", "_lock", "opened")
+
+    def __init__(self, lock: AbstractContextManager[object]) -> None:
+        """Args: lock: the view's."""
+        self._lock = lock
+        self._all: set[LiveConnection] = set()
+        self._index: dict[bytes, LiveConnection | set[LiveConnection]] = {}
+        self.opened = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def watch(self, live: LiveConnection) -> None:
+        """Lists a connection, which no decision has vouched for yet; takes the lock."""
+        with self._lock:
+            self.opened += 1
+            self._add(live)
+
+    def unwatch(self, live: LiveConnection) -> None:
+        """It is over; twice is fine; takes the lock."""
+        with self._lock:
+            self._remove(live)
+
+    def vouch(self, live: LiveConnection, entry: Admitted, deadline: float, doubts: int) -> bool:
+        """A decision that began when it had ``doubts`` admits a connection until ``deadline``; takes the lock.
+
+        False: something was ruled on it meanwhile, or it has handles under which it was not listed: it must be decided again.
+        """
+        with self._lock:
+            if live.doubts != doubts:
+                return False
+            live.entry, live.deadline = entry, deadline
+            if entry.handles != live.handles:
+                self._remove(live)
+                live.handles = entry.handles
+                self._add(live)
+                return False
+            live.is_vouched = True
+            return True
+
+    def due(self, now: float) -> list[LiveConnection]:
+        """Those whose deadline is past at boot time ``now``; takes the lock."""
+        with self._lock:
+            return [live for live in self._all if live.deadline <= now]
+
+    def _add(self, live: LiveConnection) -> None:
+        self._all.add(live)
+        for handle in live.handles:
+            known = self._index.get(handle)
+            if known is None:
+                self._index[handle] = live
+            elif isinstance(known, set):
+                known.add(live)
+            else:
+                self._index[handle] = {known, live}
+
+    def _remove(self, live: LiveConnection) -> None:
+        if live not in self._all:
+            return
+        self._all.discard(live)
+        for handle in live.handles:
+            known = self._index[handle]
+            if not isinstance(known, set):
+                del self._index[handle]
+                continue
+            known.discard(live)
+            if len(known) == 1:
+                self._index[handle] = known.pop()
+
+    def under(self, handle: bytes) -> Iterable[LiveConnection]:
+        """Those that carry a handle."""
+        known = self._index.get(handle, ())
+        return tuple(known) if isinstance(known, (set, tuple)) else (known,)
+
+    def doubt(self, handle: bytes) -> None:
+        """Something was ruled on a handle."""
+        if self._index:
+            for live in self.under(handle):
+                live.doubt()
+
+    def doubt_all(self) -> None:
+        """What was known is void, or ruled on everybody."""
+        for live in self._all:
+            live.doubt()

@@ -1,0 +1,701 @@
+"""WebSockets and streams end when their token does, and nothing passes over them once it has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from jwtgate import testing
+from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.channel.live import ConnectionEnded
+from jwtgate.core.followed import Followed
+from jwtgate.core.history import LogEnd
+from jwtgate.core.live import LiveConnection
+from jwtgate.core.rulings import Ruling
+from jwtgate.runtime import nonblocking
+
+CLOSED = {"type": "websocket.close", "code": 4401, "reason": "invalid_token"}
+ENDED = {"type": "http.response.body", "body": b"", "more_body": False}
+TURNS = 50
+"""Of the loop: more than anything here takes to be carried out."""
+
+
+@pytest.fixture
+def gate() -> Iterator[testing.FixtureGate]:
+    """Live, on a clock that stands still."""
+    with testing.gate(locations=("header", "cookie", "subprotocol"), handles=("tenant",), version_claim="ver") as gate:
+        yield gate
+
+
+@dataclass
+class Client:
+    """The server's side of one connection, and who is at the other end."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    incoming: asyncio.Queue[dict[str, Any]] = field(default_factory=asyncio.Queue)
+
+    async def receive(self) -> dict[str, Any]:
+        return await self.incoming.get()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    def says(self, *texts: str) -> None:
+        for text in texts:
+            self.incoming.put_nowait({"type": "websocket.receive", "text": text})
+
+    @property
+    def heard(self) -> list[str]:
+        """What the application has said."""
+        return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.sent[-1]
+
+
+def scope_of(kind: str, token: str | None, path: str = "/", **more: Any) -> dict[str, Any]:
+    headers = [(b"host", b"app.example")]
+    if token is not None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
+    return {
+        "type": kind, "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "method": "GET",
+        "scheme": "ws", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": headers, "client": ("127.0.0.1", 1), "server": ("app.example", 80), "subprotocols": [], **more,
+    }  # fmt: skip
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Says back what it hears, until the disconnect, which it notes."""
+    scope["heard"] = []
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})
+    await asyncio.sleep(0)
+
+
+async def settle() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """A look-up has its thread; five seconds are for a machine with other work."""
+    for _ in range(5000):
+        await settle()
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+
+
+@dataclass
+class Open:
+    """A connection that an application serves."""
+
+    client: Client
+    task: asyncio.Task[None]
+
+    async def talks(self) -> bool:
+        """Whether what is said comes back."""
+        before = len(self.client.heard)
+        self.client.says("still there?")
+        await until(lambda: len(self.client.heard) > before or self.task.done())
+        return len(self.client.heard) == before + 1
+
+    async def end(self) -> dict[str, Any]:
+        """What the server was told last, once the application is done or the client heard the last of it."""
+        await until(lambda: self.task.done() or self.client.last in (CLOSED, ENDED))
+        return self.client.last
+
+
+async def connect(gate: Any, token: str | None, app: Any = echo, **more: Any) -> Open:
+    """Accepted, unless it is refused."""
+    client = Client()
+    client.incoming.put_nowait({"type": "websocket.connect"})
+    scope = scope_of("websocket", token, **more)
+    task = asyncio.ensure_future(JWTGateMiddleware(app, gate=gate)(scope, client.receive, client.send))
+    await settle()
+    return Open(client, task)
+
+
+Story = Callable[[Any], Awaitable[None]]
+
+
+def in_loop(story: Story) -> Callable[[Any], None]:
+    """A test that is a coroutine function."""
+
+    def run(gate: Any) -> None:
+        asyncio.run(asyncio.wait_for(story(gate), 30))
+
+    run.__doc__ = story.__doc__
+    run.__name__ = story.__name__
+    return run
+
+
+# --- what ends them
+
+
+WAYS: dict[str, Callable[[Any, Any, Any], Awaitable[object]]] = {
+    "token": lambda gate, token, _: gate.aio.revoke(token=token),
+    "jti": lambda gate, _, claims: gate.aio.revoke(jti=claims["jti"]),
+    "sid": lambda gate, _, claims: gate.aio.revoke(sid=claims["sid"]),
+    "sub": lambda gate, _, __: gate.aio.revoke(sub="alice", wait=True),
+    "access only": lambda gate, _, __: gate.aio.revoke(sub="alice", access_only=True),
+    "tenant": lambda gate, _, __: gate.aio.revoke(claim=("tenant", "acme")),
+    "everything": lambda gate, _, __: gate.aio.revoke(everything=True),
+    "suspended": lambda gate, _, __: gate.aio.suspend("alice"),
+    "version": lambda gate, _, __: gate.aio.require_version("alice", 8),
+    "logout": lambda gate, _, claims: gate.aio.sessions.end(claims["sid"]),
+    "logout everywhere": lambda gate, _, __: gate.aio.sessions.end_all("alice", wait=True),
+}
+
+
+def login(gate: Any) -> tuple[str, Any]:
+    pair = gate.sessions.start("alice", claims={"tenant": "acme", "ver": 7})
+    return pair.access_token, gate.verify(pair.access_token).claims
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_throw_somebody_out_closes_an_idle_socket(gate: Any, way: str) -> None:
+    """With 4401, and the application hears of a disconnect; that of somebody else goes on."""
+
+    async def story() -> None:
+        token, claims = login(gate)
+        alices = await connect(gate, token)
+        bobs = await connect(gate, gate.token_for("bob", claims={"tenant": "other", "ver": 9}))
+        assert await alices.talks() and await bobs.talks()
+        await WAYS[way](gate, token, claims)
+        assert await alices.end() == CLOSED
+        assert alices.task.done() and alices.task.exception() is None
+        assert await bobs.talks() is (way != "everything")
+
+    asyncio.run(story())
+
+
+@in_loop
+async def test_expiry_closes_an_idle_socket(gate: Any) -> None:
+    """At its ``exp``, not a second before."""
+    socket = await connect(gate, gate.token_for("alice", ttl=60))
+    gate.clock.advance(59.5)
+    await settle()
+    assert await socket.talks()
+    gate.clock.advance(0.5)
+    assert await socket.end() == CLOSED
+
+
+@in_loop
+async def test_session_that_expires_closes_its_socket(gate: Any) -> None:
+    """Nobody refreshed it."""
+    socket = await connect(gate, gate.sessions.start("alice").access_token)
+    gate.clock.advance(900)
+    assert await socket.end() == CLOSED
+
+
+@in_loop
+async def test_nothing_passes_after_the_ruling_even_if_nobody_had_a_turn(gate: Any) -> None:
+    """The application throws somebody out and speaks on: the message is not sent, and what comes in is not heard."""
+
+    async def talkative(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        await receive()
+        gate.revoke(sub="alice")
+        with pytest.raises(OSError):
+            await send({"type": "websocket.send", "text": "secret"})
+        assert await receive() == {"type": "websocket.disconnect", "code": 4401, "reason": ""}
+
+    socket = await connect(gate, gate.token_for("alice"), talkative)
+    socket.client.says("go", "more")
+    await settle()
+    socket.task.result()
+    assert socket.client.heard == [] and socket.client.last == CLOSED
+
+
+@in_loop
+async def test_message_of_a_client_that_was_thrown_out_is_not_heard(gate: Any) -> None:
+    """It lay in the server's queue when the ruling came."""
+    heard: list[str] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if message["type"] == "websocket.receive":
+                heard.append(message["text"])
+                gate.revoke(sub="alice")
+
+    socket = await connect(gate, gate.token_for("alice"), listening)
+    socket.client.says("one", "two")
+    await settle()
+    assert heard == ["one"] and socket.client.last == CLOSED
+
+
+@in_loop
+async def test_a_socket_that_was_not_accepted_yet_is_closed(gate: Any) -> None:
+    """The server makes a 403 of it."""
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await receive()
+
+    socket = await connect(gate, gate.token_for("alice"), slow)
+    gate.revoke(sub="alice")
+    await settle()
+    assert socket.client.sent == [CLOSED]
+
+
+@in_loop
+async def test_a_thousand_sockets_end_at_once_and_nothing_is_left(gate: Any) -> None:
+    """Every one, and the lists are empty."""
+    tokens = [gate.token_for(f"user-{number}") for number in range(50)]
+    sockets = [await connect(gate, token) for token in tokens for _ in range(20)]
+    assert len(gate.view.live) == 1000
+    gate.revoke(everything=True)
+    for _ in range(200):
+        await settle()
+    assert all(socket.client.last == CLOSED and socket.task.done() for socket in sockets)
+    assert len(gate.view.live) == 0 and not gate.view.live._index
+    assert gate.tally.ended == {"revoked": 1000}
+
+
+@in_loop
+async def test_client_that_leaves_is_forgotten(gate: Any) -> None:
+    """And what is ruled later concerns nobody."""
+    socket = await connect(gate, gate.token_for("alice"))
+    socket.client.incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await socket.task
+    assert len(gate.view.live) == 0 and not gate.view.live._index
+    gate.revoke(sub="alice")
+    await settle()
+    assert socket.client.last["type"] == "websocket.accept"
+
+
+@in_loop
+async def test_application_that_is_cancelled_by_its_server_is_cancelled(gate: Any) -> None:
+    """That is no disconnect of ours."""
+    socket = await connect(gate, gate.token_for("alice"))
+    socket.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await socket.task
+    assert len(gate.view.live) == 0
+
+
+@in_loop
+async def test_application_that_cannot_stop_talking_ends_quietly(gate: Any) -> None:
+    """What it is told is an ``OSError``; where it lets that out, the server is not told of a fault."""
+
+    async def broadcasting(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "text": "tick"})
+            await asyncio.sleep(0)
+
+    socket = await connect(gate, gate.token_for("alice"), broadcasting)
+    assert len(socket.client.heard) > 10
+    gate.revoke(sub="alice")
+    said = len(socket.client.heard)
+    await settle()
+    assert socket.task.done() and socket.task.exception() is None
+    assert len(socket.client.heard) == said and socket.client.last == CLOSED
+
+
+# --- a session that goes on
+
+
+@in_loop
+async def test_rotation_keeps_the_socket(gate: Any) -> None:
+    """The access token that it was opened with has expired; the session has a newer one."""
+    pair = gate.sessions.start("alice")
+    socket = await connect(gate, pair.access_token)
+    for _ in range(4):
+        gate.clock.advance(600)
+        pair = gate.sessions.refresh(pair.refresh_token)
+        await settle()
+        assert await socket.talks()
+    gate.clock.advance(899)
+    await settle()
+    assert await socket.talks()
+    gate.clock.advance(1)
+    assert await socket.end() == CLOSED
+
+
+@pytest.mark.parametrize(
+    "way", ["sid", "sub", "access only", "tenant", "suspended", "logout", "logout everywhere", "everything"]
+)
+def test_socket_of_a_session_that_went_on_ends_with_it(gate: Any, way: str) -> None:
+    """Whatever is ruled on the old token's handles counts, though it has expired."""
+
+    async def story() -> None:
+        pair = gate.sessions.start("alice", claims={"tenant": "acme"})
+        claims = gate.verify(pair.access_token).claims
+        socket = await connect(gate, pair.access_token)
+        gate.clock.advance(600)
+        gate.sessions.refresh(pair.refresh_token)
+        gate.clock.advance(400)
+        assert await socket.talks()
+        await WAYS[way](gate, pair.access_token, claims)
+        assert await socket.end() == CLOSED
+
+    asyncio.run(story())
+
+
+def test_token_that_is_replaced_keeps_its_socket_and_its_session_ends_it() -> None:
+    """``ROTATE_AFTER``: each response of a request brings another token, and the old ``jti`` is dead."""
+
+    async def story(gate: Any) -> None:
+        token = gate.sessions.start("alice").access_token
+        socket = await connect(gate, token)
+        client = Client()
+        middleware = JWTGateMiddleware(plain, gate=gate)
+        await middleware(scope_of("http", token), client.receive, client.send)
+        renewed = dict(client.sent[0]["headers"])[b"x-access-token"].decode()
+        await settle()
+        client = Client()
+        await middleware(scope_of("http", token), client.receive, client.send)
+        assert client.sent[0]["status"] == 401
+        assert await socket.talks()
+        gate.sessions.end(gate.verify(renewed).session_id)
+        assert await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1) as gate:
+        asyncio.run(story(gate))
+
+
+# --- a store that is away
+
+
+@in_loop
+async def test_outage_keeps_what_is_silent_and_lets_nothing_pass(gate: Any) -> None:
+    """A lease after the store went nobody can know; 1013 says so, and no 4401."""
+    silent, talking = [await connect(gate, gate.token_for(name)) for name in ("alice", "bob")]
+    with gate.faults.fail():
+        talking.client.says("hello?")
+        await settle()
+        assert talking.client.last == {"type": "websocket.close", "code": 1013, "reason": "temporarily_unavailable"}
+        assert talking.client.heard == []
+    await settle()
+    assert await silent.talks()
+
+
+@in_loop
+async def test_ruling_during_an_outage_closes_once_it_is_heard_of(gate: Any) -> None:
+    """Somebody else revoked while this process was cut off."""
+    socket = await connect(gate, gate.token_for("alice"))
+    gate.follower.lapse()
+    gate.revoke(sub="alice")
+    assert await socket.end() == CLOSED
+
+
+def test_grace_carries_messages_too() -> None:
+    """``ON_STORE_DOWN=cached``: what was admitted goes on for ``GRACE`` seconds."""
+
+    async def story(gate: Any) -> None:
+        socket = await connect(gate, gate.token_for("alice"))
+        with gate.faults.fail():
+            assert await socket.talks()
+            gate.clock.advance(31)
+            socket.client.says("hello?")
+            await settle()
+            assert socket.client.last["code"] == 1013
+
+    with testing.gate(on_store_down="cached", grace=30) as gate:
+        asyncio.run(story(gate))
+
+
+# --- streams
+
+
+async def plain(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"whole"})
+
+
+def ticking(parts: asyncio.Event, seen: list[BaseException]) -> Any:
+    """Server-sent events, one each time that ``parts`` is set."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+                await parts.wait()
+                parts.clear()
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    return app
+
+
+async def stream(gate: Any, token: str | None, app: Any, **more: Any) -> Open:
+    client = Client()
+    task = asyncio.ensure_future(
+        JWTGateMiddleware(app, gate=gate)(scope_of("http", token, **more), client.receive, client.send)
+    )
+    await settle()
+    return Open(client, task)
+
+
+@in_loop
+async def test_idle_stream_ends_and_its_application_hears_of_it(gate: Any) -> None:
+    """The response is whole to the client; the next part finds a connection that is gone."""
+    parts, seen = asyncio.Event(), []
+    response = await stream(gate, gate.token_for("alice"), ticking(parts, seen))
+    assert response.client.last["more_body"]
+    gate.revoke(sub="alice")
+    assert await response.end() == ENDED
+    parts.set()
+    await settle()
+    assert [type(error) for error in seen] == [ConnectionEnded] and isinstance(seen[0], OSError)
+    assert response.task.done() and response.task.exception() is None
+    assert response.client.last == ENDED and len(gate.view.live) == 0
+
+
+@in_loop
+async def test_part_that_comes_after_the_ruling_is_not_sent(gate: Any) -> None:
+    """Though nobody had a turn to end the stream."""
+    parts, seen = asyncio.Event(), []
+    response = await stream(gate, gate.token_for("alice"), ticking(parts, seen))
+    sent = len(response.client.sent)
+    parts.set()
+    gate.revoke(sub="alice")
+    await settle()
+    assert response.client.sent[sent:] == [ENDED]
+
+
+@in_loop
+async def test_hit_streams_as_well(gate: Any) -> None:
+    """The second request of a token goes the short way, and its stream ends like any other."""
+    with testing.gate() as own:
+        token = own.token_for("alice")
+        client = Client()
+        await JWTGateMiddleware(plain, gate=own)(scope_of("http", token), client.receive, client.send)
+        before = own.tally.hits
+        response = await stream(own, token, ticking(asyncio.Event(), []))
+        assert own.tally.hits > before
+        own.revoke(sub="alice")
+        assert await response.end() == ENDED
+        response.task.cancel()
+
+
+@in_loop
+async def test_whole_response_is_left_alone(gate: Any) -> None:
+    """Nothing is listed for it, also while the request is under way."""
+    client = Client()
+    listed: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        gate.revoke(sub="alice")
+        listed.append(len(gate.view.live))
+        await send({"type": "http.response.body", "body": b"whole"})
+
+    await JWTGateMiddleware(app, gate=gate)(scope_of("http", gate.token_for("alice")), client.receive, client.send)
+    assert listed == [0] and client.last == {"type": "http.response.body", "body": b"whole"}
+
+
+@in_loop
+async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
+    """Also one whose application fails."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"1", "more_body": True})
+        assert len(gate.view.live) == 1
+        raise RuntimeError("a fault of the application")
+
+    response = await stream(gate, gate.token_for("alice"), app)
+    with pytest.raises(RuntimeError, match="a fault of the application"):
+        await response.task
+    assert len(gate.view.live) == 0
+
+
+# --- LIVE and WS_CLOSE
+
+
+@pytest.mark.parametrize(
+    ("live", "path", "closes"),
+    [
+        (("close",), "/feed/a", True),
+        (("ignore",), "/feed/a", False),
+        (("/feed/*=ignore",), "/feed/a", False),
+        (("/feed/*=ignore",), "/other", True),
+        (("ignore", "/feed/*=close"), "/feed/a", True),
+        (("ignore", "/feed/*=close"), "/other", False),
+        (("ignore", "/feed/*=close"), "/feed//a", True),
+        (("/feed/*=ignore",), "/feed/../other", True),
+        (("/feed/*=ignore", "/feed/a=close"), "/feed/a", True),
+    ],
+)
+def test_live_says_by_path_what_ends(live: tuple[str, ...], path: str, closes: bool) -> None:
+    """A path that not everybody reads alike ends, in doubt."""
+
+    async def story(gate: Any) -> None:
+        socket = await connect(gate, gate.token_for("alice"), path=path)
+        response = await stream(gate, gate.token_for("alice"), ticking(asyncio.Event(), []), path=path)
+        gate.revoke(sub="alice")
+        await settle()
+        assert (socket.client.last["type"] == "websocket.close") is closes
+        assert (response.client.last == ENDED) is closes
+        for each in (socket, response):
+            each.task.cancel()
+
+    with testing.gate(live=live, ws_close=3000) as gate:
+        asyncio.run(story(gate))
+
+
+def test_close_code_is_the_operators() -> None:
+    """``WS_CLOSE``."""
+
+    async def story(gate: Any) -> None:
+        socket = await connect(gate, gate.token_for("alice"))
+        gate.revoke(sub="alice")
+        await settle()
+        assert socket.client.last["code"] == 3000
+
+    with testing.gate(ws_close=3000) as gate:
+        asyncio.run(story(gate))
+
+
+@in_loop
+async def test_anonymous_connection_has_no_token_to_die(gate: Any) -> None:
+    """Nothing is listed for it."""
+    with testing.gate(mode="optional") as own:
+        socket = await connect(own, None)
+        own.revoke(everything=True)
+        await settle()
+        assert await socket.talks()
+        socket.task.cancel()
+
+
+# --- tokens among the subprotocols
+
+
+def offering(*subprotocols: str) -> dict[str, Any]:
+    """What a browser makes of ``new WebSocket(url, [...])``."""
+    line = (b"sec-websocket-protocol", ", ".join(subprotocols).encode())
+    return {"headers": [(b"host", b"app.example"), line], "subprotocols": list(subprotocols)}
+
+
+async def accepted_as(gate: Any, offered: list[str], chosen: str | None = None, shown: list[Any] | None = None) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if shown is not None:
+            shown.append(scope)
+        await receive()
+        await send({"type": "websocket.accept", **({} if chosen is None else {"subprotocol": chosen})})
+        await receive()
+
+    socket = await connect(gate, None, app, **offering(*offered))
+    socket.task.cancel()
+    return socket.client.last
+
+
+@in_loop
+async def test_token_comes_among_the_subprotocols_and_only_the_marker_goes_back(gate: Any) -> None:
+    """The application sees no token there, and cannot echo one."""
+    token, shown = gate.token_for("alice"), []
+    accept = await accepted_as(gate, ["bearer", token], shown=shown)
+    assert accept == {"type": "websocket.accept", "subprotocol": "bearer"}
+    (scope,) = shown
+    assert scope["jwtgate.token"].source == "subprotocol" and scope["user"].identity == "alice"
+    assert scope["subprotocols"] == ["bearer"]
+    assert token.encode() not in b" ".join(value for _, value in scope["headers"])
+    assert (await accepted_as(gate, ["bearer", token, "chat"], chosen="chat"))["subprotocol"] == "chat"
+    assert (await accepted_as(gate, ["chat", "bearer", token], chosen=token))["subprotocol"] == "bearer"
+
+
+@in_loop
+async def test_ruling_closes_a_socket_whose_token_came_so(gate: Any) -> None:
+    """As any other."""
+    socket = await connect(gate, None, **offering("bearer", gate.token_for("alice")))
+    assert socket.client.last == {"type": "websocket.accept", "subprotocol": "bearer"}
+    gate.revoke(sub="alice")
+    assert await socket.end() == CLOSED
+
+
+@pytest.mark.parametrize(
+    "offered",
+    [
+        ["bearer"], ["chat", "bearer"], ["bearer", "{alice}", "bearer", "{alice}"], ["{alice}"], ["Bearer", "{alice}"],
+        ["{alice}", "bearer"], ["bearer", "chat", "{alice}"], ["bearer", "a" * 9000], ["bearer", "a.b.c"],
+    ],
+)  # fmt: skip
+def test_what_could_be_read_in_two_ways_is_refused(gate: Any, offered: list[str]) -> None:
+    """Before accept, and whatever it was in the log it is a refusal."""
+
+    async def story() -> None:
+        token = gate.token_for("alice")
+        answer = await accepted_as(gate, [each.replace("{alice}", token) for each in offered])
+        assert answer == {"type": "websocket.close", "code": 1008, "reason": ""}
+
+    asyncio.run(story())
+
+
+@in_loop
+async def test_two_tokens_that_differ_are_refused(gate: Any) -> None:
+    """The same one twice is the header's."""
+    alice, bob = gate.token_for("alice"), gate.token_for("bob")
+    for header, subprotocol, is_good in ((alice, bob, False), (alice, alice, True)):
+        offered = offering("bearer", subprotocol)
+        offered["headers"].append((b"authorization", f"Bearer {header}".encode()))
+        shown: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any, shown: list[Any] = shown) -> None:
+            shown.append(scope["jwtgate.token"].source)
+
+        await connect(gate, None, app, **offered)
+        assert shown == (["header"] if is_good else [])
+
+
+@in_loop
+async def test_request_without_a_handshake_offers_nothing(gate: Any) -> None:
+    """The header means nothing there."""
+    client = Client()
+    scope = scope_of("http", None, headers=offering("bearer", gate.token_for("alice"))["headers"])
+    await JWTGateMiddleware(plain, gate=gate)(scope, client.receive, client.send)
+    assert client.sent[0]["status"] == 401
+
+
+# --- races
+
+
+def test_whoever_is_woken_finds_the_ruling(gate: Any) -> None:
+    """A decision that begins as soon as it is told could else vouch for what was just ruled on, and nobody would tell again."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    known: list[bool] = []
+    live = LiveConnection(token.encode(), "header", entry, lambda: known.append(any(gate.view.known(live.handles).rulings)))
+    gate.view.live.watch(live)
+    gate.revoke(sub="alice")
+    assert known and all(known)
+
+
+def test_reload_wakes_everybody_once_it_is_installed(gate: Any) -> None:
+    """The same for what only the snapshot says."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    known: list[bool] = []
+    live = LiveConnection(token.encode(), "header", entry, lambda: known.append(any(gate.view.known(live.handles).rulings)))
+    gate.view.live.watch(live)
+    followed, ruling = Followed(gate.view), Ruling(cut_at=2e9, until=2e9).encode()
+    followed.load({live.handles[-1]: ruling}, followed.epoch or "", followed.end or LogEnd(0, "", ""))
+    assert known == [True]
+
+
+def test_ruling_during_a_decision_makes_it_void(gate: Any) -> None:
+    """The verdict was of a moment before."""
+    token = gate.token_for("alice")
+    entry = asyncio.run(nonblocking.run(gate.decision.decide(token.encode(), "header"), gate.waiter))
+    live = LiveConnection(token.encode(), "header", entry, lambda: None)
+    gate.view.live.watch(live)
+    assert not gate.view.live.vouch(live, entry, entry.deadline, live.doubts - 1)
+    assert not gate.decision.vouches(live)
+    asyncio.run(nonblocking.run(gate.decision.again(live), gate.waiter))
+    assert gate.decision.vouches(live)
+    gate.view.live.doubt(live.handles[0])
+    assert not gate.decision.vouches(live)
