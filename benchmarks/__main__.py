@@ -41,6 +41,8 @@ ROWS = {
     "left-behind": "sessions:left_behind",
     "stores": "stores:stores",
     "unknown-kids": "unknown_kids:unknown_kids",
+    "live-closing": "live:closings",
+    "live-memory": "live:connections",
 }
 
 

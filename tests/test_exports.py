@@ -46,7 +46,7 @@ SURFACE = {
     "jwtgate.metrics.prometheus": ["GateCollector"],
     "jwtgate.frameworks.django": ["TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
     "jwtgate.frameworks.flask": ["JWTGate", "current_token", "token_required"],
-    "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require"],
+    "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require", "show_login"],
     "jwtgate.testing": ["FixtureGate", "FrozenClock", "StoreFaults", "gate"],
     "jwtgate.stores": ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"],
 }

@@ -145,10 +145,13 @@ def _set(future: asyncio.Future[Looked], answer: Looked | Exception) -> None:
         future.set_result(answer)
 
 
-async def run(plan: Plan[T], waiter: Waiter) -> T:
-    """Drives a plan to its decision; a plan without effects never leaves the loop's thread."""
+async def run(plan: Plan[T], waiter: Waiter, begun: Effect | None = None) -> T:
+    """Drives a plan to its decision; a plan without effects never leaves the loop's thread.
+
+    Args: begun: the effect at which the plan stands, if it has been begun.
+    """
     try:
-        effect = next(plan)
+        effect = next(plan) if begun is None else begun
         while True:
             try:
                 with waiter.performer.onlookers.around(effect):
