@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "channel": ("errors", "messages", "core", "runtime", "gate"),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
-    "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
+    "frameworks": ("errors", "messages", "checks", "settings", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
     "moving": (),
     "pytest_plugin": ("", "testing"),
@@ -70,6 +70,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 
 FOREIGN: dict[str, frozenset[str]] = {
     "frameworks.django": frozenset({"asgiref", "django"}),
+    "frameworks.django_app": frozenset({"django"}),
     "frameworks.flask": frozenset({"flask", "werkzeug"}),
     "frameworks.openapi": frozenset({"fastapi", "starlette"}),
     "frameworks.starlette": frozenset({"fastapi", "starlette"}),

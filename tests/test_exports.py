@@ -41,7 +41,7 @@ SURFACE = {
         "WrongIssuer",
         "WrongType",
     ],
-    "jwtgate.frameworks.django": ["TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
+    "jwtgate.frameworks.django": ["JWTGateConfig", "TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
     "jwtgate.frameworks.flask": ["JWTGate", "current_token", "token_required"],
     "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require", "show_login"],
     "jwtgate.testing": ["FixtureGate", "FrozenClock", "StoreFaults", "gate"],
