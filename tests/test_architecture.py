@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),
     "wsgi": ("errors", "messages", "core", "runtime", "gate"),
     "frameworks": ("errors", "messages", "checks", "settings", "gate", "wsgi"),
-    "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
+    "testing": ("errors", "core", "settings", "stores", "runtime", "gate", "wsgi"),
     "moving": (),
     "pytest_plugin": ("", "testing"),
     "cli": ("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "moving", "demo"),
@@ -109,6 +109,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.store": frozenset({"sqlalchemy"}),
     "stores.sql.tables": frozenset({"sqlalchemy"}),
     "stores.sql.workers": frozenset({"sqlalchemy"}),
+    "testing.django": frozenset({"django"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 
