@@ -40,6 +40,7 @@ ROWS = {
     "stolen": "sessions:stolen",
     "left-behind": "sessions:left_behind",
     "stores": "stores:stores",
+    "console": "console:pages",
     "unknown-kids": "unknown_kids:unknown_kids",
     "live-closing": "live:closings",
     "live-memory": "live:connections",

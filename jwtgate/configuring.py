@@ -25,6 +25,8 @@ from jwtgate.endpoints.call import Cookies, Rules
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.protected_resource import ProtectedResource
 from jwtgate.endpoints.routing import Endpoints
+from jwtgate.errors import SettingsError
+from jwtgate.pages import NotInstalled, Pages, Static
 from jwtgate.stores.contract import Durability
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def mounted(
     """
     if settings.endpoints is None:
         return None
+    pages = _pages() if settings.devices else None
     in_cookies = Cookies(
         find_refresh_token=rules.extraction.refresh_cookie_of,
         set=lambda pair: set_cookies(cookies, pair, clock.wall()),
@@ -92,8 +95,18 @@ def mounted(
         policies=rules.policies,
         has_events=any(policy.events_audience is not None for policy in rules.policies.values()),
         has_lists=settings.status_lists is not None,
+        draw=None if pages is None else lambda *page, **known: pages.draw(*page, now=clock.wall(), **known),
+        style=None if pages is None else Static.load("console.css").response,
     )
     return Endpoints(settings.endpoints, operations, known)
+
+
+def _pages() -> Pages:
+    """Raises: SettingsError: the extra is not installed."""
+    try:
+        return Pages()
+    except NotInstalled:
+        raise SettingsError("JWTGATE_DEVICES needs jinja2: pip install 'jwtgate[console]'") from None
 
 
 def policy_of_sessions(policies: Mapping[str | None, IssuerPolicy]) -> IssuerPolicy | None:

@@ -13,6 +13,7 @@ SURFACE = {
     "jwtgate.asgi": ["JWTGateMiddleware"],
     "jwtgate.wsgi": ["JWTGateMiddleware"],
     "jwtgate.checks": ["Check", "client_address", "fresh_login", "scope", "user_agent", "user_agent_digest"],
+    "jwtgate.console": ["Console"],
     "jwtgate.errors": [
         "BadSignature",
         "CredentialError",

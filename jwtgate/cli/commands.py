@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from jwtgate.cli.answering import USAGE, answering
+from jwtgate.cli.console import console
 from jwtgate.cli.doctor import doctor
 from jwtgate.cli.environment import env
 from jwtgate.cli.keys import list_keys, new, renew, retire, rotate
@@ -100,7 +101,7 @@ def demo(
     return show(once=once, idp=idp)
 
 
-for command in (demo, doctor, env, migrate, revoke, sessions, watch):
+for command in (console, demo, doctor, env, migrate, revoke, sessions, watch):
     app.command()(command)
 for command in (inspect, mint):
     tokens.command()(command)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_streams()
     missing = [name for name in MODULES if find_spec(name) is None]
     if missing:
-        extra = "demo" if given[:1] == ["demo"] else "cli"
+        extra = given[0] if given[:1] in (["demo"], ["console"]) else "cli"
         print(f"jwtgate needs {', '.join(missing)}:\n\n    pip install 'jwtgate[{extra}]'\n", file=sys.stderr)
         return USAGE
     if any(TOKEN.search(argument) for argument in given):  # before anything could repeat it in a complaint

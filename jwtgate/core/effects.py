@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from jwtgate.core.sessions.stored import Guard, KeptSession, SessionChange
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard, KeptSession, SessionChange
 from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:
@@ -89,9 +89,14 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class ListSessions:
-    """Ask the store for the live sessions of a user (digest of issuer and subject). Answer: ``Looked``."""
+    """Ask the store for the live sessions of a user (digest of issuer and subject). Answer: ``Looked``.
+
+    Args as of ``Store.sessions_of``.
+    """
 
     user: bytes
+    offset: int = 0
+    limit: int = MOST_LISTED
 
 
 @dataclass(frozen=True, slots=True)

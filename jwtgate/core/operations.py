@@ -52,6 +52,10 @@ class Operations(Protocol):
         """Live sessions, newest first; the thousand that end last."""
         ...
 
+    def session_page(self, sub: str, offset: int, limit: int) -> Plan[tuple[list[Session], bool]]:
+        """Some of the live sessions, newest first; and whether there are more."""
+        ...
+
     def session_named(self, sid: str) -> Plan[Session | None]:
         """The session of that name, if it is there and has not ended."""
         ...

@@ -15,16 +15,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
-from jwtgate.errors import StoreUnavailable
+from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.messages import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from jwtgate.audit import AuditEvent
     from jwtgate.core.history import Epoch, LogEnd, Worker, Written
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
 
-__all__ = ["Revoker"]
+__all__ = ["Pursuit", "Revoker", "noting"]
+
+T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.016
@@ -59,6 +61,31 @@ class _Wait:
     def is_over(self, now: float) -> bool:
         """Whether nobody can act on older knowledge of this partition."""
         return not self.missing and now >= self.settled_from
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """What one call wrote, and what has been seen of it since, for whoever looks again and again instead of waiting."""
+
+    waits: list[_Wait]
+    began: float
+
+
+def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) -> Plan[T]:
+    """The same plan; what it writes that workers must hear is noted, and what it writes again takes the place of before."""
+    effect = next(plan)
+    try:
+        while True:
+            try:
+                answer = yield effect
+            except JWTGateError as error:
+                effect = plan.throw(error)
+                continue
+            if isinstance(effect, Write) and effect.changes and answer is not None:
+                steps[effect.changes] = answer.parts
+            effect = plan.send(answer)
+    except StopIteration as decided:
+        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
 
 
 class Revoker:
@@ -122,12 +149,31 @@ class Revoker:
     def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
         now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
+        return self._waits(written.parts, now, most_seconds)
+
+    def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[_Wait]:
         waits: list[_Wait] = []
-        for part in written.parts:
+        for part in parts:
             wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, most_seconds)
             self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
+
+    def pursue(self, steps: Iterable[tuple[Written, ...]]) -> Pursuit:
+        """What was just written (``noting``), to be looked at ``again``. Of several steps all count."""
+        now = self.clock.boot()
+        return Pursuit(self._waits((part for step in steps for part in step), now, inf), now)
+
+    def again(self, pursuit: Pursuit) -> Plan[Receipt | None]:
+        """One look, and what can be proved by now; by the rules of ``revoke``, which it keeps as that does.
+
+        Returns: None: the history that it was written in is over; whether it stands is not known, and it is to be done again.
+        Raises: StoreUnavailable.
+        """
+        for wait in pursuit.waits:
+            if (yield from self._seen_again(wait)) is None:
+                return None
+        return self._receipt(pursuit.waits, pursuit.began)
 
     def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
         """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).
@@ -183,21 +229,28 @@ class Revoker:
         while True:
             patience = min(self._patience(state), state.most_seconds)
             try:
-                epoch, end, workers = yield Roster(state.written.partition)
+                now = yield from self._seen_again(state)
             except StoreUnavailable:
                 if self.clock.boot() - state.replied_at > patience:
                     raise
                 yield Pause(LONGEST_PAUSE_SECONDS)
                 continue
-            if not _is_kept(state.written, epoch, end):
+            if now is None:
                 return False
-            now = self.clock.boot()
-            state.settled_from = self._settled_from(state.written.partition, epoch, now)
-            self._look(state, workers, state.missing, now)
             if state.is_over(now) or now - state.replied_at > patience:
                 return True
             yield Pause(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
+
+    def _seen_again(self, state: _Wait) -> Generator[Effect, Any, float | None]:
+        """One look at who is still missing, and when; None: the epoch has changed."""
+        epoch, end, workers = yield Roster(state.written.partition)
+        if not _is_kept(state.written, epoch, end):
+            return None
+        now = self.clock.boot()
+        state.settled_from = self._settled_from(state.written.partition, epoch, now)
+        self._look(state, workers, state.missing, now)
+        return now
 
     def _patience(self, state: _Wait) -> float:
         """The longest finite reach, and a lease for slow answers. Unbounded reaches are not waited for."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jwtgate.core.policy import IssuerPolicy
     from jwtgate.endpoints.clients import Clients
     from jwtgate.endpoints.forms import Form
-    from jwtgate.messages import Credential, Request, Token, TokenPair
+    from jwtgate.messages import Credential, Request, Response, Token, TokenPair
 
 __all__ = ["Call", "Cookies", "Rules"]
 
@@ -50,6 +50,8 @@ class Rules:
         policies: of all issuers, as ``core.verification.select`` takes them.
         has_events: whether an issuer's security events are taken.
         has_lists: whether status lists are published.
+        draw: a page by its template's name, a status, headers, and what it is to show; None: there are no pages.
+        style: their style sheet.
     """
 
     policy: IssuerPolicy | None
@@ -64,6 +66,8 @@ class Rules:
     policies: Mapping[str | None, IssuerPolicy] = field(default_factory=lambda: MappingProxyType({}))
     has_events: bool = False
     has_lists: bool = False
+    draw: Callable[..., Response] | None = None
+    style: Response | None = None
 
     def is_own(self, token: Token) -> bool:
         """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""

@@ -15,7 +15,7 @@ from jwtgate.endpoints.refusals import BodyTooLarge, MalformedCall, NotAnEventTo
 if TYPE_CHECKING:
     from jwtgate.messages import Request
 
-__all__ = ["MAX_BODY_BYTES", "Form", "check_event_token", "declared_length", "read_form", "unescaped"]
+__all__ = ["MAX_BODY_BYTES", "Form", "check_event_token", "declared_length", "read_fields", "read_form", "unescaped"]
 
 MAX_BODY_BYTES = 16_384
 """A token of the default limit fits with all that may stand beside it; more is no form of ours."""
@@ -65,8 +65,13 @@ def read_form(request: Request, body: bytes, *, wanted: str | None = None) -> Fo
     if not body:
         return {}
     _check_media_type([value for name, value in request.headers if name == b"content-type" and value])
+    return read_fields(body, wanted=wanted)
+
+
+def read_fields(octets: bytes, *, wanted: str | None = None) -> Form:
+    """The fields of a form or of an address's query. Args: wanted: as for ``read_form``. Raises: MalformedCall."""
     form: Form = {}
-    for pair in body.split(b"&"):
+    for pair in octets.split(b"&"):
         if not pair:
             continue
         name, _, value = pair.partition(b"=")

@@ -14,6 +14,7 @@ from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import is_plain, is_preflight
 from jwtgate.endpoints.backchannel_logout import backchannel_logout
 from jwtgate.endpoints.call import Call
+from jwtgate.endpoints.devices import device_style, devices, end_device, ended
 from jwtgate.endpoints.events import receive_events
 from jwtgate.endpoints.forms import check_event_token, read_form
 from jwtgate.endpoints.introspection import introspect
@@ -50,14 +51,14 @@ class Row:
         plan: answers it.
         takes: what its body is; no other is read.
         needs: what must be configured, or the path is the application's: ``CLIENTS``, who then authenticate, an
-            ``EVENTS_AUDIENCE``, or ``STATUS_LISTS``.
+            ``EVENTS_AUDIENCE``, ``STATUS_LISTS``, or ``DEVICES``.
     """
 
     method: str
     path: str
     plan: Callable[[Call], Plan[Response]]
     takes: Literal["nothing", "form", "open form", "event token"] = "nothing"
-    needs: Literal["nothing", "clients", "events", "lists"] = "nothing"
+    needs: Literal["nothing", "clients", "events", "lists", "pages"] = "nothing"
 
 
 TABLE = (
@@ -72,6 +73,10 @@ TABLE = (
     Row("POST", "/backchannel-logout", backchannel_logout, "open form"),
     Row("POST", "/events", receive_events, "event token", needs="events"),
     Row("GET", ANY_LIST, status_list, needs="lists"),
+    Row("GET", "/devices", devices, needs="pages"),
+    Row("POST", "/devices/end", end_device, "form", needs="pages"),
+    Row("GET", "/devices/ended", ended, needs="pages"),
+    Row("GET", "/devices.css", device_style, needs="pages"),
 )
 """One method a path."""
 
@@ -136,6 +141,7 @@ class Endpoints:
         self._operations = operations
         self._rules = rules
         there = {"nothing": True, "clients": bool(rules.clients), "events": rules.has_events, "lists": rules.has_lists}
+        there["pages"] = rules.draw is not None
         self._rows = {row.path: row for row in TABLE if there[row.needs]}
 
     def find(self, request: Request) -> Endpoint | None:

@@ -25,7 +25,7 @@ from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
 from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
 from jwtgate.plans.hearing import HearingPlans
-from jwtgate.plans.ruling import RulingPlans
+from jwtgate.plans.overseeing import OverseeingPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ logger = logging.getLogger("jwtgate")
 READY_PAUSE_SECONDS = 0.005
 
 
-class Plans(HearingPlans, RulingPlans):
+class Plans(HearingPlans, OverseeingPlans):
     """Of one gate in one process. Keeps ``core.operations.Operations``, which endpoints ask."""
 
     def __init__(  # noqa: PLR0913 - what one process composes

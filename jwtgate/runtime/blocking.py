@@ -67,8 +67,8 @@ class Performer:
         match effect:
             case LookUp(digests, sids):
                 return self.look_up(digests, sids)
-            case ListSessions(user):
-                return self._looked("list_sessions", lambda: self.store.sessions_of(user))
+            case ListSessions(user, offset, limit):
+                return self._looked("list_sessions", lambda: self.store.sessions_of(user, offset, limit))
             case Mark() | Marks():
                 return self._mark(effect) if isinstance(effect, Mark) else self._marks(effect)
             case Write():

@@ -108,6 +108,8 @@ def _disagreements(values: Mapping[str, Any], mistaken: Collection[str]) -> Iter
             yield sentence(f"JWTGATE_{name.upper()}", "is set without JWTGATE_ISSUER or JWTGATE_ISSUERS", "with one of them")
     if values.get("resource_scopes") is not None and "resource" not in given:
         yield sentence("JWTGATE_RESOURCE_SCOPES", "is set without JWTGATE_RESOURCE", "both, or neither")
+    if values.get("devices") and "endpoints" not in given:
+        yield sentence("JWTGATE_DEVICES", "is set without JWTGATE_ENDPOINTS, so there is no place for it", "both, or neither")
     if values.get("clients") is not None and "endpoints" not in given:
         yield sentence("JWTGATE_CLIENTS", "is set without JWTGATE_ENDPOINTS, so nobody can call", "both, or neither")
 

@@ -193,6 +193,7 @@ class Settings:
         None, Whole(1, 1_000_000_000), "Requests per process after which a session's access token is replaced."
     )
     endpoints: str | None = _row(None, ENDPOINTS, "Mounts the endpoints under this path, for example /auth.")
+    devices: bool = _row(False, Flag(), "1: ENDPOINTS/devices is a page on which users see and end their sessions.")
     status_lists: str | None = _row(
         None, STATUS_LISTS, "Public URL of ENDPOINTS/status: issued tokens name a status list there."
     )

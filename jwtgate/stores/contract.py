@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from jwtgate.core.sessions.stored import MOST_LISTED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -198,8 +200,11 @@ class Store(Protocol):
         """What is ruled on these handles now, and what stands under these names of sessions."""
         ...
 
-    def sessions_of(self, user: bytes) -> Facts:
-        """The live sessions of a user, in ``Facts.sessions``: those that end last first, at most 1,000."""
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
+        """The live sessions of a user, in ``Facts.sessions``: those that end last first, always in the same order.
+
+        Args: offset: so many are passed over. limit: at most so many, and never more than 1,000.
+        """
         ...
 
     def write(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import JournalUnavailable, NotDurable
-from jwtgate.core.sessions.stored import KeptSession
+from jwtgate.core.sessions.stored import MOST_LISTED, KeptSession
 from jwtgate.stores.contract import Weakness
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class JournaledStore:
         """The store's."""
         return self.store.look_up(digests, sids)
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """The store's."""
-        return self.store.sessions_of(user)
+        return self.store.sessions_of(user, offset, limit)
 
     def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
         """The store's alone: what may be used once is soon over."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Marked, MarkPage, Renewal, Written
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
-from jwtgate.core.sessions.stored import Guard
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.memory_marks import Ends, MarkTable
@@ -67,11 +67,11 @@ class MemoryStore:
             sessions = tuple(self._sessions.find(sid, now, self._rulings) for sid in sids)
             return Facts(self._epoch, self._end, rulings, sessions, now)
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """A glance under the lock."""
         with self._changed:
             now = self._wall()
-            return Facts(self._epoch, self._end, (), self._sessions.of_user(user, now, self._rulings), now)
+            return Facts(self._epoch, self._end, (), self._sessions.of_user(user, now, self._rulings, offset, limit), now)
 
     def write(
         self,

@@ -58,11 +58,14 @@ class SessionTable:
             rulings=tuple(rulings.get(handle) for handle in row.handles),
         )
 
-    def of_user(self, user: bytes, now: float, rulings: Mapping[bytes, bytes]) -> tuple[StoredSession, ...]:
+    def of_user(
+        self, user: bytes, now: float, rulings: Mapping[bytes, bytes], offset: int = 0, limit: int = MOST_LISTED
+    ) -> tuple[StoredSession, ...]:
         """Live ones, those that end last first."""
-        found = [self.find(sid, now, rulings) for sid in self._users.get(user, ())]
-        live = [session for session in found if session is not None and session.record]
-        return tuple(sorted(live, key=lambda session: session.ends_at, reverse=True)[:MOST_LISTED])
+        rows = ((self._rows[sid], sid) for sid in self._users.get(user, ()))
+        live = sorted(((row.ends_at, sid) for row, sid in rows if row.record and row.ends_at > now), reverse=True)
+        found = (self.find(sid, now, rulings) for _, sid in live[offset : offset + min(limit, MOST_LISTED)])
+        return tuple(session for session in found if session is not None)
 
     def sids_of(self, user: bytes, now: float) -> frozenset[str]:
         """Names of the live ones."""

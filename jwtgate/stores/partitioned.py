@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core.history import Facts, NotDurable
 from jwtgate.core.partitioning import partition_of, partition_of_mark, partition_of_session, partition_of_user
 from jwtgate.core.rulings import UnreadableRuling, is_revoked
-from jwtgate.core.sessions.stored import Guard
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class PartitionedStore:
             homes=tuple(answers[partition_of_session(sid, len(self.parts))].epoch for sid in sids),
         )
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """One round trip, one for partition 0, and those for sessions at a provider."""
         index = partition_of_user(user, len(self.parts))
-        facts = self.parts[index].sessions_of(user)
+        facts = self.parts[index].sessions_of(user, offset, limit)
         listed = [session for session in facts.sessions if session is not None]
         answers, wanted = {index: facts}, _Wanted()
         if index:

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from jwtgate.core.sessions.stored import MOST_LISTED
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores.contract import UNANSWERED
 
@@ -92,9 +93,9 @@ class StrictStore:
         """See ``Store``, as for all below."""
         return self._safe().look_up(digests, sids)
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """Once it is safe."""
-        return self._safe().sessions_of(user)
+        return self._safe().sessions_of(user, offset, limit)
 
     def write(
         self,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli.commanding import COMMAND, environ, run
 
-from jwtgate.cli import answering, commands, entry, main
+from jwtgate.cli import answering, commands, console, entry, main
 from jwtgate.errors import BadSignature, SettingsError, StoreUnavailable
 from jwtgate.settings import variables
 
@@ -154,7 +154,8 @@ def test_modules_looked_for_are_those_of_the_extras():
     brought = {"jwtgate[cli]", "jwtgate[fastapi]", "jwtgate[jwks]"}
     assert {*commands.DEMO_MODULES, *brought} <= extra("demo") | extra("jwks") | extra("fastapi")
     assert extra("demo") <= {*commands.DEMO_MODULES, *brought}
-    assert "jwtgate[cli]" in extra("test")
+    assert {*console.MODULES, "jwtgate[cli]"} == extra("console")
+    assert {"jwtgate[cli]", "jwtgate[console]"} <= extra("test")
 
 
 @pytest.mark.parametrize("module", ["jwtgate", "jwtgate.cli", "jwtgate.__main__"])

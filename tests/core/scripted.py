@@ -44,7 +44,7 @@ from jwtgate.core.history import (
     Written,
 )
 from jwtgate.core.rulings import Ruling, supersede
-from jwtgate.core.sessions.stored import Guard
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.memory_marks import MarkTable
 from jwtgate.stores.memory_sessions import SessionTable
@@ -229,10 +229,11 @@ class ScriptedStore:
         sessions = tuple(server.sessions.find(sid, now, server.rulings) for sid in sids)
         return Facts(record.epoch, _end(server), tuple(server.rulings.get(digest) for digest in digests), sessions, now)
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         server, record = self.step()
         now = server.now()
-        return Facts(record.epoch, _end(server), (), server.sessions.of_user(user, now, server.rulings), now)
+        listed = server.sessions.of_user(user, now, server.rulings, offset, limit)
+        return Facts(record.epoch, _end(server), (), listed, now)
 
     def saw(self, sids: Sequence[str]) -> None:
         server, _ = self.step()
@@ -389,8 +390,8 @@ def perform(store: ScriptedStore, effect: Any) -> Any:
     match effect:
         case LookUp(digests, sids):
             return store.look_up(digests, sids)
-        case ListSessions(user):
-            return store.sessions_of(user)
+        case ListSessions(user, offset, limit):
+            return store.sessions_of(user, offset, limit)
         case Write(changes, now, sessions, guard):
             return store.write(changes, now, sessions, guard)
         case Mark(group, name, value, until, now):

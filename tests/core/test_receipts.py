@@ -12,7 +12,7 @@ from core.scripted import START, ScriptedClock, Time
 from jwtgate.core.effects import Pause, Roster, Write
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import Epoch, LogEnd, NotDurable, Worker, Written
-from jwtgate.core.receipts import Revoker
+from jwtgate.core.receipts import Revoker, noting
 from jwtgate.core.rulings import Change, Ruling, Toggle
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable
@@ -332,3 +332,79 @@ def test_pauses_grow_to_a_bound() -> None:
     assert pauses[0] == 0.001
     assert pauses == sorted(pauses)
     assert pauses[-1] == 0.016
+
+
+# --- looked at again and again
+
+
+class Pursuer:
+    """A process that has written, without waiting, and looks again."""
+
+    def __init__(self, *workers: Worker, own: str | None = None) -> None:
+        self.caller = Caller(own=own)
+        steps: dict[tuple[Change, ...], tuple[Written, ...]] = {}
+        plan = noting(self.caller.revoker.revoke(CHANGES, wait=False), steps)
+        assert next(plan) == Write(CHANGES, START)
+        with pytest.raises(StopIteration) as ended:
+            plan.send(written(*workers))
+        self.receipt = ended.value.value
+        self.pursuit = self.caller.revoker.pursue(steps.values())
+
+    def look(self, *workers: Worker, at: float, of: Epoch | None = None, end: LogEnd = END):
+        plan = self.caller.revoker.again(self.pursuit)
+        assert next(plan) == Roster()
+        self.caller.time.now = at
+        with pytest.raises(StopIteration) as ended:
+            plan.send((of or epoch(), end, workers))
+        return ended.value.value
+
+
+def test_receipt_fills_as_it_is_looked_at() -> None:
+    """By the very rules of one that is waited for (W2): acknowledged, deregistered, silent for a whole reach."""
+    pursuer = Pursuer(worker("a"), worker("b"), worker("c", reach=5.0), own="own")
+    assert (pursuer.receipt.workers, pursuer.receipt.effective_everywhere) == (0, False)
+    receipt = pursuer.look(worker("a", 7), worker("b"), worker("c"), at=0.1)
+    assert (receipt.workers, receipt.effective_everywhere) == (1, False)
+    assert {name for wait in pursuer.pursuit.waits for name in wait.missing} == {"b", "c"}
+    receipt = pursuer.look(worker("c"), worker("later"), at=0.2)
+    assert (receipt.workers, receipt.effective_everywhere) == (1, False)
+    assert receipt.effective_by == START + 5.0
+    receipt = pursuer.look(worker("c"), at=5.0)
+    assert (receipt.workers, receipt.effective_everywhere) == (1, True)
+
+
+def test_receipt_is_over_with_its_history() -> None:
+    """W3: another epoch, or a log that ends before what was written: nothing is proved, and it is to be done again."""
+    assert Pursuer(worker("a")).look(worker("a", 7), at=0.1, of=epoch("F")) is None
+    assert Pursuer(worker("a")).look(worker("a", 7), at=0.1, end=LogEnd(6, "l6", "6")) is None
+    assert Pursuer(worker("a")).look(worker("a", 7), at=0.1, end=LogEnd(7, "other", "7")) is None
+
+
+def test_epoch_that_has_not_settled_proves_nothing_yet() -> None:
+    """W3: somebody may still act on knowledge of the one before."""
+    pursuer = Pursuer()
+    receipt = pursuer.look(at=0.1, of=epoch(settled=False, reach=3.0))
+    assert not receipt.effective_everywhere
+    assert pursuer.look(at=3.2, of=epoch(settled=False, reach=3.0)).effective_everywhere
+
+
+def test_what_is_written_again_takes_the_place_of_before() -> None:
+    """A write that met a rewritten history is done again in the next epoch: the first is not looked at any more."""
+    caller, steps = Caller(), {}
+    plan = noting(caller.revoker.revoke(CHANGES, wait=False), steps)
+    next(plan)
+    assert plan.send(written(worker("a", 99))) == Roster()  # it had acknowledged what was not written yet
+    assert isinstance(plan.send((epoch("F"), END, ())), Write)
+    with pytest.raises(StopIteration):
+        plan.send(written(of=epoch("F")))
+    assert [step.epoch.name for parts in steps.values() for step in parts] == ["F"]
+
+
+def test_failure_passes_through_what_is_noted() -> None:
+    """W5: what the store did not take raises, and nothing is noted."""
+    steps: dict[tuple[Change, ...], tuple[Written, ...]] = {}
+    plan = noting(Caller().revoker.revoke(CHANGES, wait=False), steps)
+    next(plan)
+    with pytest.raises(StoreUnavailable):
+        plan.throw(StoreUnavailable("down"))
+    assert steps == {}

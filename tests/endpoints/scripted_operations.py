@@ -136,6 +136,11 @@ class ScriptedOperations:
         yield from self._ask("sessions_of", sub)
         return [session for session in SESSIONS.values() if session.subject == sub]
 
+    def session_page(self, sub: str, offset: int, limit: int) -> Any:
+        yield from self._ask("session_page", sub, offset, limit)
+        own = [session for session in SESSIONS.values() if session.subject == sub]
+        return own[offset : offset + limit], len(own) > offset + limit
+
     def session_named(self, sid: str) -> Any:
         yield from self._ask("session_named", sid)
         return SESSIONS.get(sid)

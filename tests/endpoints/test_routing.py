@@ -28,6 +28,7 @@ from jwtgate.core.challenge import answer
 from jwtgate.endpoints import refusals
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import TABLE
+from jwtgate.messages import Response
 
 METHODS = {
     "/refresh": "POST",
@@ -41,10 +42,16 @@ METHODS = {
     "/backchannel-logout": "POST",
     "/events": "POST",
     "/status/x": "GET",
+    "/devices": "GET",
+    "/devices/end": "POST",
+    "/devices/ended": "GET",
+    "/devices.css": "GET",
 }
 FOR_CLIENTS = ("/introspect", "/revoke")
 NEEDS = {**dict.fromkeys(FOR_CLIENTS, "clients"), "/events": "events", "/status/x": "lists"}
-ALL = {"has_events": True, "has_lists": True}
+NEEDS |= dict.fromkeys((path for path in METHODS if path.startswith("/devices")), "pages")
+PAGE = Response(200, (), b"")
+ALL = {"has_events": True, "has_lists": True, "draw": lambda *_, **__: PAGE, "style": PAGE}
 
 
 def find(method: str, path: str | None, *headers: tuple[str, str], raw_path: bytes | None = None, **more: Any) -> Any:

@@ -74,6 +74,7 @@ DEFAULTS = {
     "refresh_grace": 30,
     "rotate_after": None,
     "endpoints": None,
+    "devices": False,
     "status_lists": None,
     "status_ttl": 30,
     "clients": None,

@@ -196,6 +196,18 @@ def test_sessions_are_listed_by_user(store: Store) -> None:
     assert [session.record for session in facts.sessions if session] == [b"first", b"first"]
 
 
+def test_sessions_are_listed_in_pages(store: Store) -> None:
+    """Whatever ends at the same moment, each session stands on exactly one page, and past the last there is none."""
+    now = time.time()
+    ends = [now + seconds for seconds in (500, 400, 300, 300, 300, 200)]
+    put(store, *[new(f"sid-{number}", ends_at=ends_at) for number, ends_at in enumerate(ends)], new("d", user=OTHER_USER))
+    whole = listed(store)
+    assert (whole[:2], whole[-1], len(whole)) == (["sid-0", "sid-1"], "sid-5", 6)
+    pages = [store.sessions_of(USER, offset, 2) for offset in (0, 2, 4, 6, 10_000_000)]
+    assert [[each.sid for each in facts.sessions if each] for facts in pages] == [whole[:2], whole[2:4], whole[4:], [], []]
+    assert all(facts.epoch.name == pages[0].epoch.name for facts in pages)
+
+
 def test_session_is_not_ended_for_another_user(store: Store) -> None:
     """The list belongs to the user; the name alone decides what ends."""
     put(store, new())

@@ -14,7 +14,7 @@ Does no I/O: it yields ``LookUp``.
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import Clock, ListSessions, Looked, LookUp, Plan
@@ -131,6 +131,13 @@ class Standing:
         looked: Looked = yield ListSessions(self.user(sub))
         live, _ = self.sorted_out(looked.facts)
         return [each.session for each in live]
+
+    def page_of(self, sub: str, offset: int, limit: int) -> Plan[tuple[list[Session], bool]]:
+        """Some of them, newest first as far as those that end last are the newest; and whether there are more."""
+        looked: Looked = yield ListSessions(self.user(sub), offset, limit + 1)
+        listed = looked.facts.sessions
+        live, _ = self.sorted_out(replace(looked.facts, sessions=listed[:limit]))
+        return [each.session for each in live], len(listed) > limit
 
     def session_named(self, sid: str) -> Plan[Session | None]:
         """The session of that name, if it is there and has not ended; None also for a name that is none of ours."""

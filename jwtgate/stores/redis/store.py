@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from jwtgate.core.sessions.stored import Guard
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.cursors import place_of
 from jwtgate.stores.redis import answers, packing
@@ -99,9 +99,9 @@ class RedisStore:
         command = self._layout.call(LOOK_UP, len(sids), *sids, *[digest.hex() for digest in digests])
         return self._lines.ask(command, answers.facts, source=LOOK_UP.source, names_keys=not sids)
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """One script."""
-        command = self._layout.call(SESSIONS_OF, user.hex())
+        command = self._layout.call(SESSIONS_OF, user.hex(), offset, min(limit, MOST_LISTED))
         return self._lines.ask(command, answers.facts, source=SESSIONS_OF.source, names_keys=False)
 
     def write(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Double, bindparam, select, update
+from sqlalchemy import Double, Integer, bindparam, select, update
 
-from jwtgate.core.sessions.stored import MOST_LISTED, StoredSession
+from jwtgate.core.sessions.stored import StoredSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,17 +51,18 @@ class SessionRows:
             select(meta.c.epoch.label("of_epoch"), *sessions.c)
             .select_from(meta.outerjoin(sessions, is_live))
             .where(meta.c.id == 1)
-            .order_by(sessions.c.ends_at.desc())
-            .limit(MOST_LISTED)
+            .order_by(sessions.c.ends_at.desc(), sessions.c.sid.desc())
+            .offset(bindparam("offset", type_=Integer))
+            .limit(bindparam("limit", type_=Integer))
         )
 
     def named(self, line: Line, sids: Sequence[str]) -> tuple[str, list[Row]]:
         """The current epoch's name, and the rows of these sessions, live or not."""
         return _told(line.run(self._found, {"sids": [sid.encode() for sid in dict.fromkeys(sids)]}).all())
 
-    def of_user(self, line: Line, user: bytes) -> tuple[str, list[Row]]:
-        """The current epoch's name, and the rows of the live ones, those that end last first."""
-        return _told(line.run(self._of_user, {"of_user": user}).all())
+    def of_user(self, line: Line, user: bytes, offset: int, limit: int) -> tuple[str, list[Row]]:
+        """The current epoch's name, empty where there are none; and the rows of the live ones, those that end last first."""
+        return _told(line.run(self._of_user, {"of_user": user, "offset": offset, "limit": limit}).all())
 
     def stored(self, row: Row, rulings: Mapping[bytes, bytes], now: float) -> StoredSession | None:
         """What stands under a name, at this time."""

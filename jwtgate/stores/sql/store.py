@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, delete, select
 
 from jwtgate.core.history import Facts, Written
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
-from jwtgate.core.sessions.stored import Guard
+from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.skew import clock_told
 from jwtgate.stores.sql import schema
@@ -71,22 +71,30 @@ class SqlStore:
         """
         return self._lines.ask(lambda line: self._look(line, digests, sids=sids))
 
-    def sessions_of(self, user: bytes) -> Facts:
+    def sessions_of(self, user: bytes, offset: int = 0, limit: int = MOST_LISTED) -> Facts:
         """As ``look_up`` with sessions."""
-        return self._lines.ask(lambda line: self._look(line, (), user=user))
+        page = (user, offset, min(limit, MOST_LISTED))
+        return self._lines.ask(lambda line: self._look(line, (), page=page))
 
-    def _look(self, line: Line, digests: Sequence[bytes], *, sids: Sequence[str] = (), user: bytes | None = None) -> Facts:
+    def _look(
+        self,
+        line: Line,
+        digests: Sequence[bytes],
+        *,
+        sids: Sequence[str] = (),
+        page: tuple[bytes, int, int] | None = None,
+    ) -> Facts:
         for _ in range(ATTEMPTS):
             epoch: str = ""
             rows: list[Row] = []
-            if user is not None:
-                epoch, rows = self._sessions.of_user(line, user)
+            if page is not None:
+                epoch, rows = self._sessions.of_user(line, *page)
             elif sids:
                 epoch, rows = self._sessions.named(line, sids)
             wanted = {*digests, *(handle for row in rows for handle in handles_of(row))}
             state, rulings = self._judged(line, wanted)
             if state.is_known and epoch in ("", state.epoch.name):
-                return self._facts(state, rulings, digests, rows, None if user is not None else sids)
+                return self._facts(state, rulings, digests, rows, None if page is not None else sids)
             self._steps.acquaint(line)
         raise StoreUnavailable("the store's history was lost again and again")
 

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- ARGV[5]: the user. Returns what look_up does, with all of the user's live sessions, those that end last first.
-local MOST = 1000
+-- ARGV[5]: the user; ARGV[6] of its live sessions are passed over; ARGV[7]: at most so many. Returns what look_up does, with
+-- these sessions, those that end last first.
 local epoch, tail_text = current()
 local now = seconds(server_time())
 local sessions = {}
-for _, sid in ipairs(redis.call('ZRANGE', user_key(ARGV[5]), '+inf', '(' .. now, 'BYSCORE', 'REV', 'LIMIT', 0, MOST)) do
+for _, sid in ipairs(redis.call('ZRANGE', user_key(ARGV[5]), '+inf', '(' .. now, 'BYSCORE', 'REV', 'LIMIT', ARGV[6], ARGV[7])) do
   local session = find_session(sid)
   if session and session[2] then
     sessions[#sessions + 1] = session

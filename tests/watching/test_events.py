@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from jwtgate.cli.events import LOG_START, Event, Reader
-from jwtgate.cli.printing import moment
 from jwtgate.core.history import Entry, LogEnd
 from jwtgate.core.rulings import CutOff, Ruling, Toggle
+from jwtgate.watching.events import LOG_START, Event, Reader
+from jwtgate.wording import moment
 
 NOW = 1_800_000_000.0
 REVOKED = Ruling(toggle=Toggle(True, "e", 0, NOW - 5), until=NOW + 60)

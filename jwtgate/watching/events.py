@@ -6,12 +6,12 @@ what happened and goes on: entries trimmed unseen, a history rewritten, a new ep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.cli.printing import moment, until
 from jwtgate.core.history import LogEnd
 from jwtgate.core.rulings import Ruling, UnreadableRuling
+from jwtgate.wording import moment, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +36,7 @@ class Event:
         position: how far the log has been read.
         told: what else a program gets.
         words: what a person gets.
+        ruling: that an entry holds, if it can be read.
     """
 
     name: Name
@@ -43,6 +44,7 @@ class Event:
     position: int | None
     told: Mapping[str, object]
     words: str
+    ruling: Ruling | None = field(default=None, compare=False)
 
     def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
@@ -156,7 +158,7 @@ def _told(entry: Entry, now: float) -> Event:
         return Event("entry", now, entry.position, told, f"{moment(now)}  #{entry.position}  {digest}  not readable")
     at = _written_at(ruling, entry.position)
     words = f"{moment(now if at is None else at)}  #{entry.position}  {digest}  {'; '.join(_in_words(ruling))}"
-    return Event("entry", now, entry.position, {"at": at, "digest": digest, "ruling": _as_dict(ruling)}, words)
+    return Event("entry", now, entry.position, {"at": at, "digest": digest, "ruling": _as_dict(ruling)}, words, ruling)
 
 
 def _written_at(ruling: Ruling, position: int) -> float | None:

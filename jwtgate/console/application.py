@@ -1,0 +1,221 @@
+"""The console as an ASGI application, to be mounted behind the gate: who may enter, which page answers, what every page says.
+
+It admits nobody itself. Where no gate stands in front, it serves nothing; whoever the gate has admitted must have the scope.
+What goes wrong becomes a page that says what is the matter and what to do, without a word of the store, its address or the
+error's own text.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
+from jwtgate.console.lookout import Lookout
+from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
+from jwtgate.core.exemption import routed_path
+from jwtgate.core.history import NotDurable
+from jwtgate.endpoints.forms import read_form
+from jwtgate.endpoints.refusals import CallError
+from jwtgate.errors import InsufficientScope, JWTGateError, MissingToken, UnavailableError
+from jwtgate.gate import Gate
+from jwtgate.messages import Request, Response, Token
+from jwtgate.pages import Pages, Static
+from jwtgate.runtime import bodies
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from jwtgate.endpoints.forms import Form
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+
+__all__ = ["Console"]
+
+logger = logging.getLogger("jwtgate")
+
+SCOPE = "jwtgate:admin"
+STREAM = "feed/events"
+
+
+class Console:
+    """``app.mount("/ops", Console())``. One per application: it keeps the receipts that it shows."""
+
+    def __init__(self, *, scope: str = SCOPE, gate: Gate | None = None) -> None:
+        """Args: scope: that operators must have. gate: that is looked at; by default the one in front.
+
+        Raises: NotInstalled: the extra ``console`` is not.
+        """
+        self.scope = scope
+        self.gate = gate
+        self.pages = Pages()
+        self.static = {name: Static.load(name) for name in ("console.css", "console.js", "icon.svg")}
+        self.versions = {name: file.version for name, file in self.static.items()}
+        self.receipts = receipts.Receipts()
+        self._lookouts: WeakKeyDictionary[Gate, Lookout] = WeakKeyDictionary()
+        self.routes: dict[tuple[str, str], Callable[[Visit], Awaitable[Response]]] = {
+            ("GET", ""): lambda visit: overview.overview(visit, self._lookout(visit)),
+            ("GET", "subject"): subjects.subject,
+            ("GET", "session"): subjects.session,
+            ("GET", "confirm"): actions.confirm,
+            ("POST", "do"): lambda visit: actions.do(visit, self.receipts),
+            ("GET", "receipt"): lambda visit: receipts.receipt(visit, self.receipts),
+            ("GET", "rulings"): lambda visit: rulings.rulings(visit, self._lookout(visit)),
+            ("GET", "feed"): lambda visit: feed.feed(visit, self._lookout(visit)),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        else:
+            response = await self._answer(scope, receive, send)
+            if response is not None:
+                await _send(scope, response, send)
+
+    def _lookout(self, visit: Visit) -> Lookout:
+        """Of the gate that is looked at, as it is in this process."""
+        lookout = self._lookouts.get(visit.gate)
+        if lookout is None or lookout.follower is not visit.gate.follower:
+            lookout = self._lookouts[visit.gate] = Lookout(visit.gate)
+        return lookout
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """None: it was answered already, or the client is gone."""
+        root: str = scope.get("root_path", "")
+        path = routed_path(scope["path"], root)
+        if not path:
+            return _to(f"{root}/")
+        name = path[1:]
+        if name.startswith("static/") and scope["method"] in ("GET", "HEAD"):
+            file = self.static.get(name.removeprefix("static/"))
+            if file is not None:
+                return file.response
+        gate = scope.get("jwtgate.gate")
+        if not isinstance(gate, Gate):
+            logger.error("the console is served without a gate in front of it, and refuses everybody")
+            return self._outside(root, 503, "No gate in front", "The console is served only behind JWTGateMiddleware.")
+        token, credential = scope.get("jwtgate.token"), _credential(gate, scope)
+        if not isinstance(token, Token) or credential is None:
+            refusal = gate.answer(MissingToken("no token in the request"))
+            return self._outside(root, 401, "Log in first", "This page is for operators that are logged in.", refusal)
+        if self.scope not in token.scopes:
+            refusal = gate.answer(InsufficientScope(self.scope))
+            return self._outside(root, 403, "Not for you", f"This page needs the scope {self.scope}.", refusal)
+        data = self.gate or gate
+        visit = Visit(
+            data, token, self.pages, f"{root}/", name, {}, {}, form_token_of(credential), data.clock.wall(), self.versions
+        )
+        return await self._visit(visit, scope, receive, send)
+
+    async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        try:
+            is_stream = (scope["method"], visit.path) == ("GET", STREAM)
+            handler = None if is_stream else self._handler(method, visit.path)
+            visit = replace(visit, query=read_query(scope.get("query_string", b"")))
+            if method == "POST":
+                form = await _form(scope, receive)
+                if form is None:
+                    return None
+                visit = replace(visit, form=form)
+                visit.check_form()
+            visit.gate.start()
+            if handler is None:
+                await feed.stream(visit, self._lookout(visit), receive, send)
+                return None
+            return await handler(visit)
+        except Problem as problem:
+            return _problem(visit, problem)
+        except CallError as error:
+            return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
+        except NotDurable:
+            return _problem(visit, _NOT_DURABLE)
+        except UnavailableError as error:
+            logger.warning("the console could not answer: %s", error)
+            return _problem(visit, _unavailable(visit, method), (("retry-after", "1"),))
+        except JWTGateError as error:
+            logger.info("the console refused: %s (%s)", error.reason, error)
+            return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
+
+    def _handler(self, method: str, path: str) -> Callable[[Visit], Awaitable[Response]]:
+        handler = self.routes.get((method, path))
+        if handler is not None:
+            return handler
+        if any(known == path for _, known in self.routes):
+            raise Problem(405, "Not like this", "This address is reached by the links and buttons of the console.")
+        raise Problem(404, "No such page", "There is nothing at this address.")
+
+    def _outside(self, root: str, status: int, title: str, text: str, refusal: Response | None = None) -> Response:
+        """For who is not let in: no link, no name; the challenge is the gate's own."""
+        lines = () if refusal is None else refusal.headers
+        kept = tuple((name, value) for name, value in lines if name in ("www-authenticate", "dpop-nonce"))
+        files = {name: f"{root}/static/{name}?v={version}" for name, version in self.versions.items()}
+        return self.pages.draw("console/outside.html", status, kept, title=title, text=text, files=files)
+
+
+_NOT_DURABLE = Problem(
+    503,
+    "Written, but not safely",
+    "The ruling stands in the store. Fewer replicas or disks than JWTGATE_DURABILITY asks for are known to have it. "
+    "Repeat it when they are back.",
+)
+
+
+def _unavailable(visit: Visit, method: str) -> Problem:
+    """With the way to the same page, or to that of the same button."""
+    again = visit.url("confirm" if method == "POST" else visit.path, **visit.query)
+    done = "" if method == "GET" else " Whether anything was written is not known; to do it again does no harm."
+    text = f"What it holds is not lost. Try again in a moment.{done}"
+    return Problem(503, "The store does not answer", text, back=again.removeprefix(visit.base), back_to="Try again")
+
+
+def _problem(visit: Visit, problem: Problem, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    return visit.page("problem", problem.status, headers, problem=problem)
+
+
+def _credential(gate: Gate, scope: Scope) -> bytes | None:
+    """What the operator showed, as the gate found it."""
+    try:
+        found = gate.decision.rules.extraction.find(_request(scope))
+    except JWTGateError:
+        return None
+    return None if found is None else found.token
+
+
+async def _form(scope: Scope, receive: Receive) -> Form | None:
+    request = _request(scope)
+    body = await bodies.receive(request, receive)
+    return None if body is None else read_form(request, body)
+
+
+def _request(scope: Scope) -> Request:
+    headers = tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"])
+    return Request(scope["method"], None, None, headers)
+
+
+def _to(location: str) -> Response:
+    return Response(307, (("location", location), ("content-length", "0"), ("cache-control", "no-store")), b"")
+
+
+async def _send(scope: Scope, response: Response, send: Send) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Where the console is the whole application."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

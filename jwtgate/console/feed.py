@@ -1,0 +1,86 @@
+"""The change log as it grows, newest first: a page, and for who has scripts a stream of what is added (HTML §9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from jwtgate.pages import SECURITY
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from jwtgate.console.lookout import Lookout
+    from jwtgate.console.visiting import Visit
+    from jwtgate.messages import Response
+
+    Message = MutableMapping[str, Any]
+
+__all__ = ["feed", "stream"]
+
+SHOWN = 200
+LOOK_SECONDS = 0.25
+PING_SECONDS = 15.0
+"""So that proxies and the server notice who is gone."""
+
+FIRST_SECONDS = 1.0
+"""A page waits so long for the first look at the log."""
+
+
+async def feed(visit: Visit, lookout: Lookout) -> Response:
+    """The page."""
+    lookout.ask()
+    for _ in range(int(FIRST_SECONDS / 0.02)):
+        if lookout.has_caught_up or lookout.is_away:
+            break
+        await asyncio.sleep(0.02)
+    seen = list(lookout.events)[-SHOWN:][::-1]
+    return visit.page("feed", seen=seen, last=seen[0].serial if seen else 0, is_away=lookout.is_away, parts=len(lookout.parts))
+
+
+async def stream(
+    visit: Visit,
+    lookout: Lookout,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """Rows as they come, until the client is gone or the operator's token has expired."""
+    headers = (("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no"), *SECURITY)
+    lines = [(name.encode(), value.encode()) for name, value in headers]
+    await send({"type": "http.response.start", "status": 200, "headers": lines})
+    after = visit.query.get("after", "")
+    serial = int(after) if after.isascii() and after.isdecimal() and len(after) < 16 else 0
+    gone = asyncio.ensure_future(_gone(receive))
+    try:
+        silent = 0.0
+        while not gone.done() and not _has_expired(visit):
+            lookout.ask()
+            fresh = lookout.after(serial)
+            silent = 0.0 if fresh else silent + LOOK_SECONDS
+            if fresh or silent >= PING_SECONDS:
+                serial, silent = fresh[-1].serial if fresh else serial, 0.0
+                await send({"type": "http.response.body", "body": _rows(visit, lookout, fresh), "more_body": True})
+            await asyncio.wait({gone}, timeout=LOOK_SECONDS)
+        if not gone.done():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+
+
+def _rows(visit: Visit, lookout: Lookout, fresh: list[Any]) -> bytes:
+    """One event of the stream: all new rows, as the page has them; a comment where there are none."""
+    if not fresh:
+        return b": still here\n\n"
+    page = visit.page("feed_rows", seen=fresh[::-1], parts=len(lookout.parts)).body
+    data = b"".join(b"data: " + line + b"\n" for line in page.splitlines() if line.strip())
+    return b"id: %d\n%b\n" % (fresh[-1].serial, data)
+
+
+async def _gone(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _has_expired(visit: Visit) -> bool:
+    ends_at = visit.operator.expires_at
+    return ends_at is not None and visit.gate.clock.wall() >= ends_at
