@@ -45,8 +45,9 @@ SUBJECT = "alice"
 class World:
     """An application with the console at /ops, a login for everybody, and one more worker on the same store."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, **more: Any) -> None:
         settings = Settings(
+            **more,
             secret="a-secret-for-tests-of-the-console-in-a-browser",
             locations=("header", "cookie"),
             cookie="access_token",
@@ -201,7 +202,7 @@ def test_session_is_ended_by_hand(tab: Any, world: World, scripts: bool) -> None
     own.page.click(".do a")
     own.shoot("question")
     own.page.click("button:has-text('End the session')")
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     assert "2 of 2 workers acknowledged" in own.page.inner_text("main")
     own.shoot(f"receipt-{'scripts' if scripts else 'plain'}")
     own.page.click("text=Back to the subject")
@@ -225,8 +226,25 @@ def test_receipt_fills_by_itself(tab: Any, world: World, scripts: bool) -> None:
     assert silent.name in own.page.inner_text("main")
     own.shoot("receipt-filling")
     world.gate.store.forget(silent)
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     feed.close()
+
+
+def test_buttons_work_where_the_gate_wants_a_header(tab: Any, server: Server, browser: Any) -> None:
+    """Under CSRF=double-submit the script sends what a form cannot, and follows to the receipt."""
+    world = World(server.url, csrf="double-submit", prefix="submitted")
+    with world.served:
+        own = Tab(browser, world)
+        own.log_in("ops", "/ops/confirm?action=suspend")
+        own.go("confirm?action=suspend&sub=mallory")
+        own.page.click("button:has-text('Suspend')")
+        own.page.wait_for_selector(".headline.good")
+        own.go("confirm?action=everything")
+        own.page.fill("#typed", "something else")
+        own.page.click("button:has-text('Revoke everything')")
+        own.page.wait_for_selector("text=Nothing was done")
+        own.context.close()
+    world.close()
 
 
 def test_feed_grows_by_itself(tab: Any, world: World) -> None:
@@ -290,7 +308,7 @@ def test_store_that_goes_down_is_told_and_comes_back(tab: Any, world: World, ser
     assert world.gate.ready(20)
     own.go("confirm?action=suspend&sub=down")
     own.page.click("button:has-text('Suspend')")
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     own.complaints.clear()
 
 
