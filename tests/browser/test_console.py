@@ -35,10 +35,14 @@ from starlette.routing import Mount, Route
 
 from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.cli.console import hosts_of
 from jwtgate.console import Console
+from jwtgate.console.door import COOKIE, Door
 from jwtgate.core.history import Worker
 
-AXES = [("light", 1200), ("dark", 1200), ("light", 360), ("dark", 360)]
+AXES = [("light", 1200), ("dark", 360)]
+if "CONSOLE_SHOTS" in os.environ:
+    AXES += [("dark", 1200), ("light", 360)]
 SUBJECT = "alice"
 
 
@@ -310,6 +314,31 @@ def test_store_that_goes_down_is_told_and_comes_back(tab: Any, world: World, ser
     own.page.click("button:has-text('Suspend')")
     own.page.wait_for_selector(".headline.good")
     own.complaints.clear()
+
+
+def test_command_opens_by_its_link(browser: Any, world: World) -> None:
+    """The link leads on by itself, once; the cookie is kept from scripts, and whatever the link was clicked in."""
+    served = Served(None)
+    door = Door(world.gate, by="root on this machine", hosts=hosts_of("127.0.0.1", served.port))
+    served.app = door
+    with served:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.url(f"/enter?code={door.code}", host="127.0.0.1"))
+        page.wait_for_selector("h1:has-text('Overview')")
+        assert "root on this machine" in page.inner_text("header")
+        (cookie,) = context.cookies()
+        assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == (COOKIE, True, "Strict")
+        page.goto(served.url("/confirm?action=suspend&sub=by-command", host="127.0.0.1"))
+        page.click("button:has-text('Suspend')")
+        page.wait_for_selector(".headline.good")
+        context.close()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.url(f"/enter?code={door.code}", host="127.0.0.1"))
+        assert "does not open" in page.inner_text("main")
+        context.close()
+    door.close()
 
 
 # --- devices
