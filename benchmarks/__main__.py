@@ -21,6 +21,7 @@ RESULTS = Path(__file__).parent / "results" / "latest.md"
 ROWS = {
     "asgi-hit": "hits:asgi_hits",
     "wsgi-hit": "hits:wsgi_hits",
+    "metered-hit": "metered:metered_hits",
     "first-seen": "first_seen:first_seen",
     "throughput": "throughput:throughput",
     "propagation": "propagation:uvicorn_workers",
@@ -41,6 +42,8 @@ ROWS = {
     "stores": "stores:stores",
     "console": "console:pages",
     "unknown-kids": "unknown_kids:unknown_kids",
+    "live-closing": "live:closings",
+    "live-memory": "live:connections",
 }
 
 

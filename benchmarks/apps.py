@@ -24,6 +24,20 @@ def gated_asgi() -> Any:
     return ASGIMiddleware(peers.bare_asgi)
 
 
+def talking_asgi() -> Any:
+    """The same, and a WebSocket that listens, behind the gate."""
+
+    async def talk(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            await peers.bare_asgi(scope, receive, send)
+            return
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if message["type"] == "websocket.connect":
+                await send({"type": "websocket.accept"})
+
+    return ASGIMiddleware(talk)
+
+
 def bare_starlette() -> Any:
     """A Starlette application with one route."""
     from starlette.applications import Starlette

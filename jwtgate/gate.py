@@ -38,6 +38,7 @@ from jwtgate.runtime.fetching import Fetcher
 from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.key_desk import KeyDesk
+from jwtgate.runtime.onlookers import Onlookers, audited
 from jwtgate.runtime.rekeying import Rekeying
 from jwtgate.runtime.waking import Lines
 from jwtgate.sessions import AsyncSessions, Sessions
@@ -49,6 +50,7 @@ from jwtgate.stores.strict import insisted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from jwtgate.audit import Auditor
     from jwtgate.core.effects import Check, Clock, Plan, Provider, SubjectMapper
     from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
@@ -60,6 +62,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound="Check")
 P = TypeVar("P", bound="Provider")
 M = TypeVar("M", bound="SubjectMapper")
+A = TypeVar("A", bound="Auditor")
 
 logger = logging.getLogger("jwtgate")
 
@@ -70,11 +73,15 @@ _NOT_GIVEN: Any = object()
 class Gate:
     """Decides for one application in one process; see the interface of each method. Thread-safe."""
 
-    def __init__(self, settings: Settings, *, checks: Iterable[Check] = ()) -> None:
+    def __init__(self, settings: Settings, *, checks: Iterable[Check] = (), audit: Auditor | None = None) -> None:
         """Opens nothing and starts nothing yet: connections and the follower come with the first use, in each process.
 
-        Args: checks: of the application, see ``check``; ``jwtgate.checks`` has some ready.
-        Raises: SettingsError: ``STRICT=1`` and the store is unsafe. TypeError: something given as a check is none.
+        Args:
+            settings: of this gate.
+            checks: of the application, see ``check``; ``jwtgate.checks`` has some ready.
+            audit: is told what is changed, see ``audit``.
+
+        Raises: SettingsError: ``STRICT=1`` and the store is unsafe. TypeError: something given as a check or for audit is none.
         """
         if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
             raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
@@ -93,6 +100,9 @@ class Gate:
         self.checks = Checks()
         for check in checks:
             self.checks.add(checked(check), before=False)
+        self.onlookers = Onlookers()
+        if audit is not None:
+            self.audit(audit)
         self._compose()
         self.sessions = Sessions(lambda: self.plans, lambda plan: blocking.run(plan, self.performer))
         self.aio = AsyncGate(self)
@@ -128,6 +138,7 @@ class Gate:
         settings = self.settings
         self._lock = threading.Lock()
         self._has_warned = False
+        self.tally = Tally(self.onlookers.listeners)
         self.view = View(
             threading.Lock(),
             lease_seconds=settings.lease,
@@ -137,6 +148,7 @@ class Gate:
             wide_handles=frozenset(),  # the desk's
             session_seconds=settings.refresh_ttl,
             partitions=settings.partitions,
+            tally=self.tally,
         )
         self.health = Health(self.clock, settings.lease)
         configured = {issuer: policy.keys for issuer, policy in settings.policies.items()}
@@ -144,12 +156,18 @@ class Gate:
         self.fetcher = Fetcher(desk, self.clock)
         rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, desk, self.clock)
         self.follower = self._Follower(
-            self.parts, self.view, self.clock, self.health, self.reach_seconds, journal=self.journal, rekeying=rekeying
+            self.parts,
+            self.view,
+            self.clock,
+            self.health,
+            self.reach_seconds,
+            journal=self.journal,
+            rekeying=rekeying,
+            chores=self.onlookers.chores,
         )
-        self.performer = self._Performer(self.store, self.parts, self.clock, self.health)
+        self.performer = self._Performer(self.store, self.parts, self.clock, self.health, self.tally, self.onlookers)
         self.waiter = self._Waiter(self.performer)
         self.lines = Lines()
-        self.tally = Tally()
         self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
         follower = self.follower
         self.plans = Plans(
@@ -248,6 +266,19 @@ class Gate:
         """
         self._mapper = mapped(mapper)
         return mapper
+
+    def audit(self, auditor: A) -> A:
+        """Has the application told of logins, logouts, revocations and theft, once each is written; a decorator.
+
+        ``auditor(event)`` gets a ``jwtgate.audit.AuditEvent``, in the thread that asked the store: on asyncio one of the gate's
+        own, in the context of the call. It may wait, and whoever made the change waits with it. What it raises is logged and
+        changes nothing.
+
+        Args: auditor: a plain function.
+        Raises: TypeError: it cannot be called, or is a coroutine function.
+        """
+        self.onlookers.auditors.append(audited(auditor))
+        return auditor
 
     def start(self) -> None:
         """Starts follower and fetcher in this process if they are not at work; every decision that misses does.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sized
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jwtgate.channel.parts import Parts
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.lru import Admitted
     from jwtgate.core.sessions.renewal import Renewed
+    from jwtgate.messages import Credential
 
     OptExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -84,7 +87,21 @@ class JWTGateMiddleware:
             if entry is not None and entry.bond is not None:
                 start_response = _with_nonce(self.gate, start_response)
         self._dress(environ, entry)
-        return self.app(environ, start_response)
+        answered_with: Any = self.app(environ, start_response)
+        if entry is None or type(answered_with) is list or not self._is_watched(environ, answered_with):
+            return answered_with  # type: ignore[no-any-return]  # whatever the application gives
+        return Parts(self.gate, entry, answered_with, lambda: self._credential(environ))
+
+    def _is_watched(self, environ: WSGIEnvironment, answered_with: Iterable[bytes]) -> bool:
+        """Whether a response may come in parts, and ends when its token does. A file is the server's business."""
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        is_file = isinstance(file_wrapper, type) and isinstance(answered_with, file_wrapper)
+        if is_file or isinstance(answered_with, Sized):
+            return False
+        return self.gate.decision.rules.live_paths.closes(_path(environ), _raw_path(environ))
+
+    def _credential(self, environ: WSGIEnvironment) -> Credential | None:
+        return self.gate.decision.rules.extraction.find(_request(environ, self._read))
 
     def _hit(self, environ: WSGIEnvironment) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""

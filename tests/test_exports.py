@@ -42,14 +42,18 @@ SURFACE = {
         "WrongIssuer",
         "WrongType",
     ],
+    "jwtgate.audit": ["AuditEvent"],
+    "jwtgate.metrics.otel": ["instrument"],
+    "jwtgate.metrics.prometheus": ["GateCollector"],
     "jwtgate.frameworks.django": ["TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
     "jwtgate.frameworks.flask": ["JWTGate", "current_token", "token_required"],
-    "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require"],
+    "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require", "show_login"],
     "jwtgate.testing": ["FixtureGate", "FrozenClock", "StoreFaults", "gate"],
     "jwtgate.stores": ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"],
 }
 
 FRAMEWORKS = ["starlette", "werkzeug", "fastapi", "flask", "django"]
+EXPORTERS = ["prometheus_client", "opentelemetry"]
 DRIVERS = ["redis", "valkey", "hiredis", "sqlalchemy", "psycopg", "sqlite3", "environs", "marshmallow"]
 
 
@@ -72,7 +76,7 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import jwtgate", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate", [*FRAMEWORKS, *DRIVERS, *EXPORTERS]),
         ("import jwtgate; [getattr(jwtgate, name) for name in jwtgate.__all__]", [*FRAMEWORKS, *DRIVERS]),
         ("import jwtgate.pytest_plugin", [*FRAMEWORKS, *DRIVERS, "jwt", "cryptography"]),
         ("import jwtgate.testing", [*FRAMEWORKS, *DRIVERS, "pytest"]),
@@ -82,7 +86,10 @@ def loaded_by(statement: str) -> set[str]:
         ("import jwtgate.frameworks.flask", ["starlette", "fastapi", "django", *DRIVERS]),
         ("import jwtgate.frameworks.starlette", ["werkzeug", "flask", "django", *DRIVERS]),
         ("import jwtgate.wsgi", ["starlette", "fastapi", "flask", "django", *DRIVERS]),
-        ("import jwtgate; jwtgate.Gate(jwtgate.Settings(secret='s' * 32))", [*FRAMEWORKS, *DRIVERS]),
+        ("import jwtgate; jwtgate.Gate(jwtgate.Settings(secret='s' * 32))", [*FRAMEWORKS, *DRIVERS, *EXPORTERS]),
+        ("import jwtgate.metrics, jwtgate.audit", [*FRAMEWORKS, *DRIVERS, *EXPORTERS]),
+        ("import jwtgate.metrics.prometheus", [*FRAMEWORKS, *DRIVERS, "opentelemetry"]),
+        ("import jwtgate.metrics.otel", [*FRAMEWORKS, *DRIVERS, "prometheus_client"]),
     ],
 )
 def test_imports_load_nothing_that_was_not_asked_for(statement: str, absent: list[str]) -> None:

@@ -89,7 +89,7 @@ def test_both_faces_have_the_same_names_in_the_same_order() -> None:
     assert list(awaited) == [name for name in blocking if name in awaited]
     assert {name: blocking[name] for name in awaited} == awaited
     assert set(blocking) - set(awaited) == {
-        *("start", "answer", "reset_after_fork", "set_cookies", "clear_cookies", "check", "claims", "subjects"),
+        *("start", "answer", "reset_after_fork", "set_cookies", "clear_cookies", "check", "claims", "subjects", "audit"),
     }
     assert all(inspect.iscoroutinefunction(getattr(AsyncGate, name)) for name in awaited)
 

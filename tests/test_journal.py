@@ -10,14 +10,18 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+import jwt
 import pytest
 from conftest import required
+from holders import URL, Holder
 
-from jwtgate import Gate
+from jwtgate import Gate, Request
 from jwtgate.core.healing import NO_JOURNAL
 from jwtgate.core.history import NotDurable
+from jwtgate.core.possession_errors import InvalidProof
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.errors import GrantError, ReusedRefreshToken, Revoked, StoreUnavailable
+from jwtgate.runtime import blocking
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.journal import SqlJournal
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 LEASE = 0.3
+PROVIDER = "https://id.example"
 
 
 @pytest.fixture
@@ -133,6 +138,75 @@ def test_log_out_everywhere_holds_for_restored_sessions_and_not_for_the_next_log
     fresh.sessions.end_all("alice")
     with pytest.raises(GrantError):
         fresh.sessions.refresh(new.refresh_token)
+
+
+def logout_token(gate: Gate, at: float, **whom: str) -> str:
+    """Of a provider that signs with the secret of the gates."""
+    events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    times = {"iat": int(at), "exp": int(at) + 600, "jti": f"{at}"}
+    claims = {"iss": PROVIDER, "aud": "web", "events": events, **times, **whom}
+    return jwt.encode(claims, gate.settings.secret, "HS256", headers={"typ": "logout+jwt"})
+
+
+def told(gate: Gate, began: float, jti: str, **claims: str) -> str:
+    """An access token of that provider."""
+    made = {"iss": PROVIDER, "iat": int(began), "exp": int(began) + 7200, "jti": jti, "sub": "u1", **claims}
+    return jwt.encode(made, gate.settings.secret, "HS256")
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_what_a_provider_told_is_known_again(gates: Callable[..., Gate], own_server: Server, partitions: int) -> None:
+    """A cut-off by a time: what began by then is dead, sessions of ours that hang on it too, and what began since is not."""
+    make = partial(gates, issuer=PROVIDER, logout_audience="web", endpoints="/auth", partitions=partitions)
+    first, now = ready(make()), time.time()
+    hung = first.sessions.start("alice", upstream=(PROVIDER, None, "u1"))
+    free = first.sessions.start("bob", upstream=(PROVIDER, None, "u2"))
+    old, young = told(first, now - 60, "one"), told(first, now - 5, "two")
+    assert first.verify(old).subject == first.verify(young).subject == "u1"
+    for at in (now - 30, now - 40):  # the second says less
+        assert blocking.run(first.plans.hear_logout(logout_token(first, at, sub="u1")), first.performer) is not None
+    with pytest.raises(Revoked):
+        first.verify(old)
+    assert blocking.run(first.plans.hear_logout(logout_token(first, now, sub="u2")), first.performer) is not None
+    forget(own_server, first)
+    fresh = ready(make())
+    with pytest.raises(Revoked):
+        fresh.verify(old)
+    with pytest.raises(GrantError):
+        fresh.sessions.refresh(free.refresh_token)
+    assert fresh.verify(young).subject == "u1"
+    assert fresh.sessions.refresh(hung.refresh_token).session_id == hung.session_id, "it began since"
+
+
+def test_proof_that_was_shown_before_is_never_taken_again(gates: Callable[..., Gate], own_server: Server) -> None:
+    """What may be used once is in no journal: of a proof that may have been shown before the loss nobody knows, so it is 503."""
+    make = partial(gates, dpop="on", public_url=URL)
+    holder, first = Holder(), ready(make())
+    deadline = time.monotonic() + 10.0
+    while (answer := examined(first, request := proving(holder, first))) == "unavailable":
+        assert time.monotonic() < deadline, "its history is old enough by now"
+        time.sleep(0.1)
+    assert (answer, examined(first, request)) == ("admitted", "refused")
+    forget(own_server, first)
+    fresh = ready(make())
+    assert [examined(fresh, request) for _ in range(3)] == ["unavailable", "refused", "refused"]
+
+
+def proving(holder: Holder, gate: Gate) -> Request:
+    """A request with a new token and its proof, of a client whose clock is fast: such a one is soon taken in a new history."""
+    headers = holder.request(holder.bound(str(gate.settings.secret)), iat=int(time.time()) + 4)
+    return Request("GET", "/", b"/", tuple((name.encode(), value.encode()) for name, value in headers))
+
+
+def examined(gate: Gate, request: Request) -> str:
+    """Through the one decision."""
+    try:
+        blocking.run(gate.plans.examine(request), gate.performer)
+    except InvalidProof:
+        return "refused"
+    except StoreUnavailable:
+        return "unavailable"
+    return "admitted"
 
 
 def test_session_that_the_journal_does_not_know_has_ended(gates: Callable[..., Gate], own_server: Server) -> None:

@@ -78,19 +78,25 @@ def test_shell_is_clean_to_the_validator_on_both_sides(gate: Gate, row: Row) -> 
     assert not body or row.sent.method != "HEAD"
 
 
-def test_iterable_of_the_application_is_passed_through(gate: Gate) -> None:
-    """The very object: its ``close`` is the server's to call, and a file wrapper keeps its type."""
+def test_iterable_of_the_application_is_iterated_and_closed_as_the_server_does(gate: Gate) -> None:
+    """Nothing is read ahead, and its ``close`` is the server's to call."""
+    calls: list[str] = []
 
     class Parts:
         def __iter__(self) -> Any:
-            return iter([b"x"])
+            calls.append("iter")
+            yield b"x"
+            calls.append("end")
 
         def close(self) -> None:
-            pass
+            calls.append("close")
 
-    parts = Parts()
-    app = JWTGateMiddleware(lambda environ, start_response: parts, gate=gate)  # type: ignore[arg-type,return-value]
-    assert app(environ_of(Sent(headers=(BEARER,))), lambda *_: lambda data: None) is parts  # type: ignore[arg-type]
+    app = JWTGateMiddleware(lambda environ, start_response: Parts(), gate=gate)  # type: ignore[arg-type,return-value]
+    parts: Any = app(environ_of(Sent(headers=(BEARER,))), lambda *_: lambda data: None)  # type: ignore[arg-type]
+    assert calls == []
+    assert list(parts) == [b"x"]
+    parts.close()
+    assert calls == ["iter", "end", "close"]
 
 
 def test_start_response_is_the_servers_own(gate: Gate) -> None:

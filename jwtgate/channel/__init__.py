@@ -1,1 +1,1 @@
-"""What passes between an ASGI server and the application behind the gate."""
+"""What passes between a server and the application behind the gate, as long as it passes."""

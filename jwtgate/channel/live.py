@@ -23,6 +23,7 @@ from jwtgate.runtime import nonblocking
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from jwtgate.core.effects import Effect, Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
     from jwtgate.messages import Credential
@@ -84,29 +85,43 @@ class _Connection:
         if self._gate.decision.vouches(self._live):
             return True
         try:
-            await self._decide()
+            await nonblocking.run(self._gate.plans.again(self._live), self._gate.waiter)
+            self._set_alarm()
         except JWTGateError as error:
             self._end(error)
         return not self.is_over
 
-    async def look(self) -> None:
-        """Something happened that may have ended it. Where nobody knows, it stays as long as nothing passes."""
+    def look(self) -> None:
+        """Something happened that may have ended it. What memory says is done at once, else the store is asked beside."""
         if self.is_over or self._gate.decision.vouches(self._live):
             self._set_alarm()
             return
+        plan = self._gate.plans.again(self._live)
         try:
-            await self._decide()
-        except UnavailableError as error:
-            logger.debug("a live connection is silent until its token can be decided about: %s", error)
+            effect = next(plan)
+        except StopIteration:
+            self._set_alarm()
         except JWTGateError as error:
+            self._judge(error)
+        else:
+            self._line.run(self._look_on(plan, effect))
+
+    async def _look_on(self, plan: Plan[None], effect: Effect) -> None:
+        try:
+            await nonblocking.run(plan, self._gate.waiter, effect)
+            self._set_alarm()
+        except JWTGateError as error:
+            self._judge(error)
+
+    def _judge(self, error: JWTGateError) -> None:
+        """Where nobody knows, it stays as long as nothing passes."""
+        if isinstance(error, UnavailableError):
+            logger.debug("a live connection is silent until its token can be decided about: %s", error)
+        else:
             self._end(error)
 
     def _wake(self) -> None:
         self._line.put(self)
-
-    async def _decide(self) -> None:
-        await nonblocking.run(self._gate.plans.again(self._live), self._gate.waiter)
-        self._set_alarm()
 
     def _set_alarm(self) -> None:
         """At the deadline, on the loop's clock; whether it is over the gate's clock says."""
@@ -207,12 +222,15 @@ class Socket(_Connection):
     def _end(self, error: JWTGateError) -> None:
         if isinstance(error, UnavailableError):
             self._code = TRY_AGAIN_LATER
+        self._line.loop.call_later(FAREWELL_SECONDS, self._tell_reader)
         super()._end(error)
 
     async def _say(self, goodbye: Message) -> None:
         """Then the application is told: one that is told first may end before the close frame is on its way."""
-        farewell = asyncio.ensure_future(super()._say(goodbye))
-        await asyncio.wait({farewell}, timeout=FAREWELL_SECONDS)
+        await super()._say(goodbye)
+        self._tell_reader()
+
+    def _tell_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.cancel()

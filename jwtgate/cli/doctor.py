@@ -67,7 +67,8 @@ def _sum_up(examination: Examination) -> None:
     if any(OF_SERVER.match(finding.remedy) for finding in findings):
         say("CONFIG, ACL and DEL lines are for redis-cli, as a user who may do so.", "dim")
     if any(LASTING.match(finding.remedy) for finding in findings):
-        say("CONFIG REWRITE and ACL SAVE make them outlast a restart of the server.", "dim")
+        say("CONFIG REWRITE, and ACL SAVE where users have a file, make them outlast a restart.", "dim")
+        say("A server that was started without a configuration file wants them on its command line.", "dim")
     if not findings:
         say(f"Nothing found. {condition}.", "green")
         return

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from jwtgate.cli.answering import answering
+import typer
+
+from jwtgate.cli.answering import Misuse, answering
+from jwtgate.cli.moving import Origin, move
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import dump
 from jwtgate.settings import variables
@@ -18,8 +21,21 @@ __all__ = ["env"]
 
 
 @answering
-def env(*, as_json: Json = False) -> int:
-    """Show every variable, its default and meaning, and whether it is set here."""
+def env(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="With --from: their settings, or - for lines.")] = None,
+    *,
+    origin: Annotated[
+        Origin | None,
+        typer.Option("--from", help="Another package: its names beside ours, or, with FILE, its settings as ours."),
+    ] = None,
+    show_secrets: Annotated[bool, typer.Option("--show-secrets", help="With FILE: write keys, too.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Show every variable, its default and meaning, and whether it is set here; or move from another package."""
+    if origin is not None:
+        return move(origin.value, file, shows_secrets=show_secrets, as_json=as_json)
+    if file is not None or show_secrets:
+        raise Misuse("FILE and --show-secrets go with --from")
     if as_json:
         dump([{**asdict(variable), "set_by": _set_by(variable)} for variable in variables()])
         return 0

@@ -217,6 +217,15 @@ def _watch(store: Store, lease_seconds: float) -> _Watched:
     return _Watched(epoch, len(live if is_long else workers), len(workers) - len(live) if is_long else 0, behind, is_long)
 
 
+OTHER_KIND = {
+    "is no node of a cluster": "JWTGATE_STORE=redis://<host>:<port>",
+    "it is a node of a cluster": "JWTGATE_STORE=redis+cluster://<host>:<port>,<host>:<port>",
+    "is no Sentinel": "JWTGATE_STORE=redis://<host>:<port>  # or redis+sentinel:// with the port of a Sentinel, mostly 26379",
+    "knows no such service": "JWTGATE_STORE=redis+sentinel://<hosts>/<a name that SENTINEL MASTERS tells>",
+}
+"""What is said of a server that is there and is not what the URL calls it -> the line that mends it."""
+
+
 def _unusable(url: str, error: StoreUnavailable) -> Weakness:
     """One clear line that names the variable."""
     told, reason = f"JWTGATE_STORE, {mask_url(url)},", _reason(error)
@@ -234,6 +243,9 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
         )
     if "no database of this name" in reason:
         return Weakness(f"{told} does not let us in: {reason}.", f"JWTGATE_STORE={scheme}://<host>/<a database that is there>")
+    for words, remedy in OTHER_KIND.items():
+        if words in reason:
+            return Weakness(f"{told} is not what its URL says: {reason}.", remedy)
     if "is out of range" in str(error) or "Invalid Database" in str(error):
         return Weakness(f"{told} has no database of that number ({reason}).", f"JWTGATE_STORE={scheme}://<host>/0")
     return Weakness(f"{told} cannot be reached: {reason}.", "JWTGATE_STORE=<the URL of a store that is running>")
@@ -242,7 +254,7 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
 def _reason(error: StoreUnavailable) -> str:
     """Without the names of a library's classes."""
     text = str(error)
-    for prefix in ("the store failed: ", "the store (JWTGATE_STORE) failed: ", "JWTGATE_STORE: "):
+    for prefix in ("the store (JWTGATE_STORE) failed: ", "JWTGATE_STORE: "):
         text = text.removeprefix(prefix)
     text = text.strip().rstrip(".")
     kind, colon, rest = text.partition(": ")

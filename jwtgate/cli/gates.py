@@ -67,11 +67,14 @@ def opened(errand: str = "", *, is_audited: bool = True) -> Generator[Visitor]:
     if errand and settings.store == "memory://":
         raise Misuse(f"JWTGATE_STORE is memory://, the memory of one process: there is nothing to {errand} from another one.")
     gate = Visitor(settings if is_audited else replace(settings, strict=False))
-    logger = logging.getLogger("jwtgate")
-    level = logger.level
+    logger, audit = logging.getLogger("jwtgate"), logging.getLogger("jwtgate.audit")
+    levels = logger.level, audit.level
+    if audit.hasHandlers():  # whoever keeps a log of it, as by sitecustomize, keeps one of this command, too
+        audit.setLevel(audit.getEffectiveLevel())
     logger.setLevel(logging.ERROR)  # a store that does not answer is told once, by the command
     try:
         yield gate
     finally:
         gate.close()
-        logger.setLevel(level)
+        logger.setLevel(levels[0])
+        audit.setLevel(levels[1])

@@ -102,7 +102,7 @@ def retire(
         if not handles:
             handles = _handles_in_use(gate, kid, policy)
         try:
-            receipt = blocking.run(gate.plans.retire(handles, wait=True), gate.performer)
+            receipt = blocking.run(gate.plans.retire(handles, wait=True, key_id=kid, issuer=policy.issuer), gate.performer)
         except StoreUnavailable as error:
             error.add_note("Whether the ruling was written is not known; workers that read the file turn to it. Ask again.")
             raise

@@ -8,13 +8,14 @@ every rule is written once and tested without a network.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from jwtgate.core.sessions.stored import MOST_LISTED, Guard, KeptSession, SessionChange
 from jwtgate.messages import Request, Session, Token
 
 if TYPE_CHECKING:
+    from jwtgate.audit import AuditEvent
     from jwtgate.core.history import Facts, Repair, Worker
     from jwtgate.core.rulings import Change
 
@@ -108,12 +109,16 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Write rulings and sessions. Answer: ``Written``; None: the guard, or what a session was to hold, does not hold."""
+    """Write rulings and sessions. Answer: ``Written``; None: the guard, or what a session was to hold, does not hold.
+
+    ``events``: what is told of it once it is written, or nobody knows whether it is.
+    """
 
     changes: tuple[Change, ...]
     now: float
     sessions: tuple[SessionChange, ...] = ()
     guard: Guard = Guard()
+    events: tuple[AuditEvent, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ _ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|/ |\A(?!/)")
 for what is not UTF-8; segments that end in a dot or a space (dot segments, and names from which Windows cuts the end), or
 begin with a space, which some trim; not absolute."""
 
-_ODD_RAW_PATH = re.compile(rb"%(?:00|2[ef]|5c)|\\|(?<!:)//|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
-"""What decoding, or a server that tidies paths, hides: encoded NUL, dot, slash, backslash; dot and empty segments.
+_ODD_RAW_PATH = re.compile(rb"%(?:00|2[ef]|5c)|[\\\x80-\xff]|(?<!:)//|/\.\.?(?:[/;]|\Z)", re.IGNORECASE)
+"""What decoding, or a server that tidies paths, hides: encoded NUL, dot, slash, backslash; dot and empty segments; bytes that
+no URI has, which servers decode each in its own way (RFC 3986 §2).
 ``://`` is the absolute form of a request target (RFC 9112 §3.2.2)."""
 
 

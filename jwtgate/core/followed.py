@@ -95,6 +95,11 @@ class Followed:
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
             view.sum_up()
 
+    def count_lapse(self, sent_at: float, now: float) -> None:
+        """Before a grant at boot time ``now``: whether it ends a lapse, and no fence. Takes no lock."""
+        if -inf < self.part.lease_until <= now < sent_at + self.view.lease_seconds:
+            self.view.tally.lapses += 1
+
     def fence(self) -> None:
         """Stops trusting memory at once: history may be lost or has a gap. What is known goes on refusing."""
         with self.view.lock:

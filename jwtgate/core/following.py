@@ -123,8 +123,16 @@ class Following(Healing):
 
     def _fence(self, condition: str) -> None:
         self.followed.fence()
+        if self._loaded:
+            self.view.tally.count_fence(self._reason(condition))
         self._loaded = False
         self.condition = condition
+
+    def _reason(self, condition: str) -> str:
+        """Of a fence, as metrics have it."""
+        if condition in {"gap", "fork"}:
+            return condition
+        return "other_lease" if self.epoch is not None and self.epoch.lease_seconds != self.lease else "history_lost"
 
     # --- renewal
 
@@ -233,6 +241,7 @@ class Following(Healing):
             if not self._is_same_history(after):
                 return
             if self._may_grant(before, after, len(entries)):
+                followed.count_lapse(sent_at, self.clock.boot())
                 followed.grant(sent_at)
                 self.condition = "following"
             before = after

@@ -83,10 +83,12 @@ class Decision(Continuing):
         """
         rules = self.rules
         if not is_endpoint and (is_preflight(request) or rules.exemption.matches(request.path, request.raw_path)):
+            self.tally.anonymous += 1
             return None
         credential = rules.extraction.find(request)
         if credential is None:
             if rules.is_optional:
+                self.tally.anonymous += 1
                 return None
             raise MissingToken("no token in the request")
         if credential.source == "cookie" and rules.csrf != "off":
@@ -104,6 +106,7 @@ class Decision(Continuing):
         except JWTGateError as error:
             error.is_dpop = credential.is_dpop
             raise
+        self.tally.admitted += 1
         return entry
 
     def decide(self, token: bytes, source: Source | None, *, is_told_only: bool = False) -> Plan[Admitted]:
@@ -121,6 +124,7 @@ class Decision(Continuing):
         if entry.bond is not self._carefree and not is_told_only:
             self._possession.check_form(entry.bond, source, is_dpop=False, has_request=False)
         yield from ask(unasked, entry.token, None)
+        self.tally.admitted += 1
         return entry
 
     def again(self, live: LiveConnection) -> Plan[None]:
@@ -147,5 +151,6 @@ class Decision(Continuing):
         before, after = (tuple(self.checks.before), tuple(self.checks.after)) if is_checked else ((), ())
         entry = self._remembered(token, source)
         if entry is not None:
+            self.tally.planned_hits += 1
             return entry, before + after
         return (yield from self._judged(token, source, before, request, is_dpop=is_dpop)), after

@@ -103,6 +103,7 @@ class Healing(ABC):
             is_done = yield from self._restore_journal(snapshot, epoch.name)
         if is_done:
             self._restored_in = epoch.name
+            self.view.tally.healings += 1
 
     def _write_back(
         self, known: Iterable[tuple[bytes, bytes]], snapshot: dict[bytes, bytes], epoch: str

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import Clock, Looked, LookUp, Pause, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.history import NotDurable
@@ -96,7 +97,9 @@ class Hearing:
         statement = yield from self._known(logout_token, token)
         claims, now = statement.claims, self.clock.wall()
         changes = self.targets.ended(statement.policy, claims.get("sid"), claims.get("sub"), statement.issued_at, now)
-        return (yield from self._ruled(statement, changes, began))
+        event = AuditEvent("provider_logout", "sub" if claims.get("sid") is None else "sid", actor=statement.policy.issuer)
+        event = replace(event, issuer=statement.policy.issuer, subject=claims.get("sub"), session_id=claims.get("sid"))
+        return (yield from self._ruled(statement, changes, (event,), began))
 
     def events(self, token: bytes) -> Plan[Receipt | None]:
         """Does what the events of a security event token ask. None: heard before, or nothing that anything follows from.
@@ -106,6 +109,7 @@ class Hearing:
         began = self.clock.boot()
         statement = yield from self._known(event_token, token)
         changes: list[Change] = []
+        told: list[AuditEvent] = []
         for identifier, payload in statement.events.items():
             if _is_ending(identifier, payload):
                 at = _time_of(payload, statement)
@@ -113,9 +117,10 @@ class Hearing:
                 whom = yield from named(_subject(statement, payload), asked)
                 try:
                     changes += self._ended(identifier, whom, at)
+                    told += (_event(identifier, each, statement) for each in whom)
                 except ValueError as error:  # nobody but the application could name it: in no token it would be read
                     raise UnavailableError("the application's mapper of subjects names what no token can carry") from error
-        return (yield from self._ruled(statement, tuple(changes), began)) if changes else None
+        return (yield from self._ruled(statement, tuple(changes), tuple(told), began)) if changes else None
 
     def _known(self, read: Callable[..., Statement], token: bytes) -> Plan[Statement]:
         """Genuine, as far as the keys of now tell; new ones that are being fetched are waited for a little.
@@ -144,17 +149,19 @@ class Hearing:
                 changes += self.targets.ended(each.policy, each.sid, each.sub, at, now)
         return changes
 
-    def _ruled(self, statement: Statement, changes: tuple[Change, ...], began: float) -> Plan[Receipt | None]:
+    def _ruled(
+        self, statement: Statement, changes: tuple[Change, ...], events: tuple[AuditEvent, ...], began: float
+    ) -> Plan[Receipt | None]:
         changes = _each_once(changes)
         heard = self._heard(statement, changes)
         if (yield from self._was_heard(statement, heard)) and (not self.is_journaled or heard.digest in self._kept):
             return None
         left = max(0.0, ANSWER_SECONDS - (self.clock.boot() - began))
         try:
-            receipt = yield from self.revoker.revoke((*changes, heard), wait=True, wait_seconds=left)
+            receipt = yield from self.revoker.revoke((*changes, heard), events=events, wait=True, wait_seconds=left)
         except NotDurable:  # it stands, but not as firmly as was asked for: told again it is written again
             with suppress(StoreUnavailable):
-                yield from self.revoker.revoke((replace(heard, revoked=False),), wait=False)
+                yield from self.revoker.revoke((replace(heard, revoked=False),), events=(), wait=False)
             raise
         self._kept[heard.digest] = None
         while len(self._kept) > MOST_KEPT:
@@ -181,6 +188,21 @@ class Hearing:
         except StoreUnavailable:
             return False
         return _tells(looked.facts.rulings)
+
+
+def _event(event: str, whom: Named, statement: Statement) -> AuditEvent:
+    """What is told of a security event. A credential is the user's, whatever session it was changed in."""
+    is_of_user = event == CREDENTIAL_CHANGE and whom.sub is not None
+    sid, jti = (None, None) if is_of_user else (whom.sid, whom.jti)
+    return AuditEvent(
+        "security_event",
+        "jti" if jti is not None else "sid" if sid is not None else "sub",
+        issuer=whom.policy.issuer,
+        subject=whom.sub,
+        session_id=sid,
+        token_id=jti,
+        actor=statement.policy.issuer,
+    )
 
 
 def _tells(rulings: Iterable[bytes | None]) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "NotDurable",
     "Renewal",
     "Repair",
+    "StoreBusy",
     "Watch",
     "Worker",
     "Written",
@@ -206,6 +207,11 @@ class NotDurable(StoreUnavailable):
     def __init__(self, written: Written, text: str) -> None:
         super().__init__(text)
         self.written = written
+
+
+class StoreBusy(StoreUnavailable):
+    """In good order something took too long, such as waiting for a lock. Nothing was written, and who only looks may well be
+    answered."""
 
 
 class JournalUnavailable(StoreUnavailable):

@@ -212,6 +212,7 @@ class Judging(Recollection):
                 raise error
             finally:
                 del error  # else frame and error hold each other, and the request, until the collector comes
+        self.tally.planned_hits += 1
         return entry
 
     def _refuse_what_is_known(self, error: StoreUnavailable, case: Case) -> None:

@@ -63,15 +63,20 @@ class LiveConnection:
 
 
 class LiveConnections:
-    """Of one process, indexed by handle. What takes the lock says so; all else is called under it."""
+    """Of one process, indexed by handle. What takes the lock says so; all else is called under it.
 
-    __slots__ = ("_all", "_index", "_lock")
+    Attributes:
+        opened: how many there ever were.
+    """
+
+    __slots__ = ("_all", "_index", "_lock", "opened")
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
         """Args: lock: the view's."""
         self._lock = lock
         self._all: set[LiveConnection] = set()
         self._index: dict[bytes, LiveConnection | set[LiveConnection]] = {}
+        self.opened = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -79,6 +84,7 @@ class LiveConnections:
     def watch(self, live: LiveConnection) -> None:
         """Lists a connection, which no decision has vouched for yet; takes the lock."""
         with self._lock:
+            self.opened += 1
             self._add(live)
 
     def unwatch(self, live: LiveConnection) -> None:

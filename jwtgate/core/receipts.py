@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
 from jwtgate.errors import JWTGateError, StoreUnavailable
@@ -25,6 +26,7 @@ from jwtgate.messages import Receipt
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from jwtgate.audit import AuditEvent
     from jwtgate.core.history import Epoch, LogEnd, Worker, Written
     from jwtgate.core.known import Part
     from jwtgate.core.rulings import Change
@@ -101,6 +103,7 @@ class Revoker:
         self,
         changes: tuple[Change, ...],
         *,
+        events: tuple[AuditEvent, ...],
         wait: bool,
         sessions: tuple[SessionChange, ...] = (),
         wait_seconds: float = inf,
@@ -109,6 +112,7 @@ class Revoker:
 
         Args:
             changes: all of one step.
+            events: what they are to whoever keeps an audit log; no ruling of a user's comes about unsaid.
             wait: until all is known that can be.
             sessions: that end in the same step.
             wait_seconds: at the most; then the receipt says what is known by then.
@@ -118,7 +122,8 @@ class Revoker:
         began = self.clock.boot()
         while True:
             known = tuple(map(_furthest, self.view.parts))
-            written = yield from self._write(changes, sessions)
+            written = yield from self._write(changes, sessions, events)
+            events = written_again(events)
             waits = self._begin(written, changes, wait_seconds)
             astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
             if astray is not None:
@@ -127,11 +132,15 @@ class Revoker:
             if not wait:
                 return self._receipt(waits, began)
             if (yield from self._all_over(waits)):
-                return self._receipt(waits, began)
+                receipt = self._receipt(waits, began)
+                self.view.tally.count_wait(receipt.waited_seconds, is_everywhere=receipt.effective_everywhere)
+                return receipt
 
-    def _write(self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...]) -> Generator[Effect, Any, Written]:
+    def _write(
+        self, changes: tuple[Change, ...], sessions: tuple[SessionChange, ...], events: tuple[AuditEvent, ...]
+    ) -> Generator[Effect, Any, Written]:
         try:
-            written: Written = yield Write(changes, self.clock.wall(), sessions)
+            written: Written = yield Write(changes, self.clock.wall(), sessions, events=events)
         except NotDurable as error:  # it stands, so it must be known here
             self.view.learn(error.written, (change.digest for change in changes))
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.issuance import salt_in_force
@@ -201,6 +202,20 @@ class Targets:
         end = expires_from(parsed.claims, policy)
         until = now + policy.max_ttl_seconds if end is None else end
         return Change(handles_of(parsed, policy)[0], revoked=True, until=until + policy.leeway_seconds + MARGIN_SECONDS)
+
+    def token_event(self, token: str) -> AuditEvent:
+        """What is told of a token that ``token`` has taken."""
+        parsed = parse(token.encode("utf-8", "replace"), self.max_token_bytes)
+        policy, _ = select(parsed, self.policies)
+        claims = parsed.claims
+        return AuditEvent(
+            "revocation",
+            "token",
+            issuer=policy.issuer,
+            subject=claims.get("sub"),
+            session_id=claims.get("sid"),
+            token_id=claims.get("jti"),
+        )
 
     def _until(self, policy: IssuerPolicy, now: float, expires_at: object) -> float:
         end: float = now + max(policy.max_ttl_seconds, self.session_seconds)

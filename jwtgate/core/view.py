@@ -34,6 +34,7 @@ from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.seen import SeenSessions
+from jwtgate.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -62,6 +63,7 @@ class View:
         wide_handles: frozenset[bytes],
         session_seconds: float = 0.0,
         partitions: int = 1,
+        tally: Tally | None = None,
     ) -> None:
         """Args: wide_handles: digests of the issuer-wide handles and of all keys' that verify: a ruling on one of them clears
         the admitted tokens, and only under a key whose handle is there is anything remembered.
@@ -69,13 +71,11 @@ class View:
         session_seconds: the longest life of a session: a ruling that the store lost is remembered for one.
         """
         self.lock = lock
-        self.lease_seconds = lease_seconds
-        self.grace_seconds = grace_seconds
+        self.lease_seconds, self.grace_seconds = lease_seconds, grace_seconds
         self.rulings_limit = rulings_limit
         self.wide_handles = wide_handles
         self.session_seconds = session_seconds
-        self.lease_until = -inf
-        self.grace_until = -inf
+        self.lease_until = self.grace_until = -inf
         self.rulings = Rulings()
         self.admitted = AdmittedTokens(admitted_limit)
         self.live = LiveConnections(lock)
@@ -84,6 +84,7 @@ class View:
         self._to_purge: Iterator[tuple[bytes, bytes]] | None = None
         self.parts = tuple(Part(index) for index in range(partitions))
         self.lives = 0
+        self.tally = Tally() if tally is None else tally
 
     @property
     def is_complete(self) -> bool:

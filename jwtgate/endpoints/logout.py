@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
+from jwtgate.core.acting import acting
 from jwtgate.endpoints.answers import as_json, receipt_members
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import CrossSiteRequest, GrantError, InvalidToken, MissingToken
@@ -57,9 +58,10 @@ def logout(call: Call) -> Plan[Response]:
 def _end(call: Call, token: Token) -> Plan[Receipt]:
     """The token's session; the token alone where it has none that is ours to end."""
     if token.session_id is not None and call.rules.is_own(token):
-        return (yield from call.operations.end_session(token.session_id, wait=True))
+        return (yield from acting(token.subject, call.operations.end_session(token.session_id, wait=True)))
     shown = call.rules.find_credential(call.request)
-    return (yield from call.operations.revoke_token("" if shown is None else shown.token.decode("latin-1"), wait=True))
+    text = "" if shown is None else shown.token.decode("latin-1")
+    return (yield from acting(token.subject, call.operations.revoke_token(text, wait=True)))
 
 
 def _may_be_our_page(call: Call) -> bool:
@@ -86,5 +88,5 @@ def logout_all(call: Call) -> Plan[Response]:
         raise MalformedCall("keep_current is neither true nor false")
     token, sub = yield from call.token_of_subject(is_checked=False)
     keep = token.session_id if wanted else None
-    receipt = yield from call.operations.end_all(sub, keep, wait=True)
+    receipt = yield from acting(sub, call.operations.end_all(sub, keep, wait=True))
     return as_json(receipt_members(receipt), call.rules.cleared() if keep is None else ())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jwtgate.core.acting import acting
 from jwtgate.endpoints.answers import as_json, receipt_members
 from jwtgate.endpoints.refusals import NoSuchSession
 
@@ -47,5 +48,5 @@ def end_own_session(call: Call) -> Plan[Response]:
     session = yield from call.operations.session_named(call.sid)  # not by the list, which may be longer than it tells
     if session is None or session.subject != sub:
         raise NoSuchSession("not one of the caller's")
-    receipt = yield from call.operations.end_session(call.sid, wait=True)
+    receipt = yield from acting(sub, call.operations.end_session(call.sid, wait=True))
     return as_json(receipt_members(receipt), call.rules.cleared() if call.sid == token.session_id else ())

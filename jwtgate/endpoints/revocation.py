@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jwtgate.core.acting import acting
 from jwtgate.core.parsing import parse
 from jwtgate.core.policy import client_of
 from jwtgate.endpoints.answers import empty
@@ -31,12 +32,12 @@ def revoke(call: Call) -> Plan[Response]:
     if call.rules.is_refresh_token(token):
         # Asked before its session is: all of ours are issued to one client, and a used one still ends its session.
         _check_client(caller, call.rules.client_id)
-        yield from call.operations.end_by_refresh_token(token, wait=True)
+        yield from acting(caller, call.operations.end_by_refresh_token(token, wait=True))
         return empty()
     try:
         # Not verified yet, so what it names can refuse this call and do nothing else.
         _check_client(caller, client_of(parse(token.encode(), call.rules.max_token_bytes).claims, call.rules.policies))
-        yield from call.operations.revoke_token(token, wait=True)
+        yield from acting(caller, call.operations.revoke_token(token, wait=True))
     except InvalidToken:
         pass
     return empty()

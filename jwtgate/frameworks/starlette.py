@@ -8,7 +8,7 @@ Starlette's ``@requires`` work without it. In OpenAPI the dependencies are a sec
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketState
@@ -16,16 +16,17 @@ from starlette.websockets import WebSocket, WebSocketState
 from jwtgate.checks import scope
 from jwtgate.errors import JWTGateError
 from jwtgate.frameworks.admission import Admission, admission_of
-from jwtgate.frameworks.openapi import BearerScheme, signature_under
+from jwtgate.frameworks.openapi import BearerScheme, add_login, signature_under
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from fastapi.security import SecurityScopes
     from starlette.applications import Starlette
     from starlette.requests import HTTPConnection
 
     from jwtgate.messages import Token
 
-__all__ = ["admitted", "admitted_or_anonymous", "render_errors", "require"]
+__all__ = ["admitted", "admitted_or_anonymous", "render_errors", "require", "show_login"]
 
 LINE = "app.add_middleware(JWTGateMiddleware), of jwtgate.asgi"
 
@@ -100,6 +101,27 @@ def render_errors(app: Starlette) -> None:
         module do not need it.
     """
     app.add_exception_handler(JWTGateError, _render)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - Starlette takes None for a WebSocket, and does not say so
+
+
+def show_login(app: FastAPI, token_url: str) -> None:
+    """*Authorize* in FastAPI's ``/docs`` asks for user name and password, too (OpenAPI 3.1 §4.8.29), and logs in with them.
+
+    Every operation is shown as asking for a token, as the middleware does; one on an exempt path takes
+    ``openapi_extra={"security": []}``. The login, ``/docs`` and ``/openapi.json`` must be exempt.
+
+    Args:
+        app: FastAPI's.
+        token_url: the path of your login, which takes the form fields ``username`` and ``password`` (RFC 6749 §4.3.2,
+            ``OAuth2PasswordRequestForm``) and answers ``pair.as_dict()``.
+    """
+    tell = app.openapi
+
+    def tell_login() -> dict[str, Any]:
+        told = tell()
+        add_login(told, token_url)
+        return told
+
+    app.openapi = tell_login  # type: ignore[method-assign] # the way FastAPI documents it
 
 
 def _of(connection: HTTPConnection) -> Admission:

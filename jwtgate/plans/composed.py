@@ -172,7 +172,7 @@ class Plans(HearingPlans, OverseeingPlans):
             if request is not None:
                 cross_site.check(request, mode=rules.csrf, origins=rules.origins)
             try:
-                return (yield from rotation.refresh(refresh_token, check))
+                pair = yield from rotation.refresh(refresh_token, check)
             except (TypeError, ValueError) as error:  # the application's claims; no client can do anything about them
                 logger.exception("a session's claims of today cannot stand in a token, so it is not refreshed")
                 raise UnavailableError("a session's claims of today cannot stand in a token") from error
@@ -182,6 +182,8 @@ class Plans(HearingPlans, OverseeingPlans):
             except GrantError as error:
                 logger.info("a refresh token was refused: %s (%s)", error, error.reason)
                 raise
+            self.tally.refreshes += 1
+            return pair
 
         return self._ours(plan(), is_counted=True)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.keys import once_known
 from jwtgate.errors import JWTGateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jwtgate.audit import Kind
     from jwtgate.core.effects import Clock, Plan
     from jwtgate.core.receipts import Revoker
     from jwtgate.core.revocation import Targets
@@ -50,8 +53,8 @@ class RulingPlans:
             if sid is not None and policy is not None:
                 return (yield from self.endings.by_sid(policy, changes[0], sid, is_end_known=False, wait=wait))
             if sub is not None and policy is not None and not target["access_only"]:
-                return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
-            return (yield from self.revoker.revoke(changes, wait=wait))
+                return (yield from self.endings.by_subject(policy, changes, sub, wait=wait, kind="revocation"))
+            return (yield from self.revoker.revoke(changes, events=(self._revocation(target),), wait=wait))
 
         return self._ours(plan())
 
@@ -60,38 +63,68 @@ class RulingPlans:
 
         def plan() -> Plan[Receipt]:
             change = yield from once_known(lambda: self.targets.token(token, self.clock.wall()), self.clock)
-            return (yield from self.revoker.revoke((change,), wait=wait))
+            return (yield from self.revoker.revoke((change,), events=(self.targets.token_event(token),), wait=wait))
 
         return self._ours(plan())
 
-    def retire(self, handles: tuple[bytes, ...], *, wait: bool) -> Plan[Receipt]:
-        """Keys, by their handles."""
-        return self._write(lambda: self.targets.keys(handles), wait=wait)
+    def _revocation(self, target: dict[str, Any]) -> AuditEvent:
+        """What is told of a revocation that names no session and no subject's sessions."""
+        if target["token"] is not None:
+            return self.targets.token_event(target["token"])
+        issuer = self.targets.policy(target["issuer"]).issuer
+        if target["claim"] is not None:
+            return AuditEvent("revocation", "claim", issuer=issuer, claim=target["claim"])
+        if target["sub"] is not None:
+            return AuditEvent("revocation", "access_tokens", issuer=issuer, subject=target["sub"])
+        if target["jti"] is not None:
+            return AuditEvent("revocation", "jti", issuer=issuer, token_id=target["jti"])
+        return AuditEvent("revocation", "everything", issuer=issuer)
+
+    def retire(
+        self, handles: tuple[bytes, ...], *, wait: bool, key_id: str | None = None, issuer: str | None = None
+    ) -> Plan[Receipt]:
+        """Keys, by their handles. Args: key_id, issuer: for who is told of it."""
+        event = AuditEvent("key_retirement", "key", issuer=issuer, key_id=key_id)
+        return self._write(lambda: (self.targets.keys(handles), event), wait=wait)
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.suspend``."""
-        return self._write(lambda: self.targets.suspended(sub, issuer), wait=wait)
+        return self._write(lambda: (self.targets.suspended(sub, issuer), self._of("suspension", sub, issuer)), wait=wait)
 
     def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.reinstate``."""
-        return self._write(lambda: self.targets.reinstated(sub, issuer, self.clock.wall()), wait=wait)
+
+        def changes() -> tuple[tuple[Change, ...], AuditEvent]:
+            return self.targets.reinstated(sub, issuer, self.clock.wall()), self._of("reinstatement", sub, issuer)
+
+        return self._write(changes, wait=wait)
 
     def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.require_version``."""
-        return self._write(lambda: self.targets.versioned(sub, version, issuer, self.clock.wall()), wait=wait)
+
+        def changes() -> tuple[tuple[Change, ...], AuditEvent]:
+            event = replace(self._of("version_requirement", sub, issuer), version=version)
+            return self.targets.versioned(sub, version, issuer, self.clock.wall()), event
+
+        return self._write(changes, wait=wait)
 
     def renew_key(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.renew_key``."""
         self.freshen()
 
         def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke((yield from self.targets.renewed_key(sub, issuer)), wait=wait))
+            changes = yield from self.targets.renewed_key(sub, issuer)
+            return (yield from self.revoker.revoke(changes, events=(self._of("key_renewal", sub, issuer),), wait=wait))
 
         return self._ours(plan())
 
-    def _write(self, changes: Callable[[], tuple[Change, ...]], *, wait: bool) -> Plan[Receipt]:
+    def _of(self, kind: Kind, sub: str, issuer: str | None) -> AuditEvent:
+        return AuditEvent(kind, "sub", issuer=self.targets.policy(issuer).issuer, subject=sub)
+
+    def _write(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
         def plan() -> Plan[Receipt]:
-            return (yield from self.revoker.revoke(changes(), wait=wait))
+            written, event = changes()
+            return (yield from self.revoker.revoke(written, events=(event,), wait=wait))
 
         return self._ours(plan())
 

@@ -33,11 +33,12 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.view import View
     from jwtgate.runtime.health import Health
+    from jwtgate.runtime.onlookers import Chore
     from jwtgate.runtime.rekeying import Rekeying
     from jwtgate.stores.contract import Feed, Journal, Store, Weakness
 
@@ -64,9 +65,10 @@ class Follower:
         *,
         journal: Journal | None = None,
         rekeying: Rekeying | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:
         """Args: parts: the partitions of the store, as many as the view has. journal: what is put back after lost history;
-        the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too.
+        the feeds of the store are ``Restorable`` then. rekeying: looks after the keys, too. chores: see ``Onlookers``.
         """
         self.parts = parts
         self.journal = journal
@@ -75,6 +77,7 @@ class Follower:
         self.health = health
         self.reach_seconds = reach_seconds
         self.rekeying = rekeying
+        self.chores = chores
         self.told: set[Weakness] = set()
         self._runs: tuple[Run, ...] = ()
 
@@ -131,6 +134,7 @@ class Run:
         self.health = follower.health
         self.reach_seconds = follower.reach_seconds
         self.rekeying = follower.rekeying if followed.index == 0 else None
+        self.chores = follower.chores if followed.index == 0 else ()
         self.told = follower.told
         self.following = self._planned()
         self.stopping = threading.Event()
@@ -163,6 +167,7 @@ class Run:
                 self._perform_all()
             except Exception:
                 self.followed.fence()
+                self.followed.view.tally.count_fence("fault")
                 logger.exception("the follower failed and starts over")
                 self._close_feed()
                 self.stopping.wait(RESTART_SECONDS)
@@ -178,6 +183,8 @@ class Run:
         except StoreUnavailable as error:
             logger.debug("not deregistered, receipts wait one reach for this process: %s", error)
         self._close_feed()
+        for chore in self.chores:
+            chore.leave()
 
     def _perform_all(self) -> None:
         for _ in self.steps():
@@ -192,6 +199,8 @@ class Run:
             self._say(self.following.condition)
             if self.rekeying is not None:
                 self.rekeying.look()
+            for chore in self.chores:
+                chore.look()
             try:
                 answer = self._perform(effect)
             except JournalUnavailable as error:  # the feed is as good as before

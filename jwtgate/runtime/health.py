@@ -11,6 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Literal
 
+from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Health:
         self.lease_seconds = lease_seconds
         self.state: StoreState = "up"
         self._followed: dict[int, StoreState] = {}
+        self._is_busy = False
         self._lock = threading.Lock()
         self._followed_at = float("-inf")
         self._probed_at = float("-inf")
@@ -52,8 +54,15 @@ class Health:
         raise StoreUnavailable("the store failed a moment ago and is not asked again yet")
 
     def failed(self, error: StoreUnavailable, *, of_follower: int | None = None) -> None:
-        """A call failed: opens the circuit. Args: of_follower: the partition whose follower called."""
+        """A call failed: opens the circuit, unless it was a follower who found others writing: look-ups write nothing, and the
+        first of them that fails opens it.
+
+        Args: of_follower: the partition whose follower called.
+        """
         if of_follower is not None:
+            if isinstance(error, StoreBusy):
+                self._say_busy(error)
+                return
             self._followed_at = self.clock.boot()
             self._followed[of_follower] = "down"
         self._move("down", "the store does not answer: %s", error)
@@ -63,6 +72,7 @@ class Health:
         now = self.clock.boot()
         state: StoreState = "up" if is_healed else "healing"
         if of_follower is not None:
+            self._is_busy = False
             self._followed_at = now
             self._followed[of_follower] = state
             state = max(self._followed.values(), key=("up", "healing", "down").index)
@@ -72,6 +82,12 @@ class Health:
             self._move("up", "the store answers")
         elif state == "healing":
             self._move("healing", "the store's history is new: requests are refused until it is healed")
+
+    def _say_busy(self, error: StoreBusy) -> None:
+        """Once, until a follower is through again."""
+        if not self._is_busy:
+            self._is_busy = True
+            logger.warning("the store takes no renewal for now, so requests ask it one by one: %s", error)
 
     def _move(self, state: StoreState, text: str, *values: object) -> None:
         if state == self.state:

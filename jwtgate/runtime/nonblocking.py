@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 from inspect import iscoroutinefunction
 from itertools import islice
@@ -63,7 +64,8 @@ class Waiter:
         if isinstance(effect, AskClaims | AskSubject):
             return await self._ask(effect)
         if not isinstance(effect, LookUp):
-            return await asyncio.wrap_future(self._submit(_line_of(effect), self.performer.perform, effect))
+            perform = copy_context().run  # whoever is told of a write finds the request's own
+            return await asyncio.wrap_future(self._submit(_line_of(effect), perform, self.performer.perform, effect))
         self.performer.health.check()
         future: asyncio.Future[Looked] = loop.create_future()
         self._asked.append((effect, future, loop))
@@ -143,13 +145,17 @@ def _set(future: asyncio.Future[Looked], answer: Looked | Exception) -> None:
         future.set_result(answer)
 
 
-async def run(plan: Plan[T], waiter: Waiter) -> T:
-    """Drives a plan to its decision; a plan without effects never leaves the loop's thread."""
+async def run(plan: Plan[T], waiter: Waiter, begun: Effect | None = None) -> T:
+    """Drives a plan to its decision; a plan without effects never leaves the loop's thread.
+
+    Args: begun: the effect at which the plan stands, if it has been begun.
+    """
     try:
-        effect = next(plan)
+        effect = next(plan) if begun is None else begun
         while True:
             try:
-                answer = await waiter.perform(effect)
+                with waiter.performer.onlookers.around(effect):
+                    answer = await waiter.perform(effect)
             except JWTGateError as error:
                 effect = plan.throw(error)
             else:

@@ -128,7 +128,7 @@ class FixtureGate(Gate):
         """Is what ``other`` is, for whoever holds that one, until the stack is closed.
 
         An application that was built from the environment before the test began, as modules are when they are imported, has
-        its gate already. What it gave that one to be asked (checks, claims, subjects) is asked by this one.
+        its gate already. What it gave that one to be asked (checks, claims, subjects, audit) is asked by this one.
         """
         if not isinstance(other, FixtureGate):  # those of an earlier test are over
             for check in other.checks.before:
@@ -137,6 +137,7 @@ class FixtureGate(Gate):
                 self.check(check)
             self._provider = self._provider or other._provider  # noqa: SLF001 - one Gate to another
             self._mapper = self._mapper or other._mapper  # noqa: SLF001
+            self.onlookers.auditors += other.onlookers.auditors
         own, stack = other.__dict__, ExitStack()
         stack.callback(setattr, other, "__dict__", own)
         other.__dict__ = self.__dict__

@@ -230,6 +230,15 @@ def test_store_that_does_not_let_us_in_is_one_problem(
     assert "w0rd" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.parametrize(("scheme", "path"), [("redis+cluster", ""), ("redis+sentinel", "/service")])
+def test_server_of_another_kind_is_one_problem(sound: Server, good: dict[str, str], scheme: str, path: str) -> None:
+    """It runs: what mends it is another URL, and no server that were to be started."""
+    status, (finding,) = findings(**good, STORE=f"{scheme}://127.0.0.1:{sound.port}{path}")
+    assert (status, finding["about"]) == (1, "JWTGATE_STORE")
+    assert "is not what its URL says" in finding["problem"]
+    assert finding["remedy"].startswith("JWTGATE_STORE=redis://<host>:<port>")
+
+
 @pytest.mark.parametrize("url", ["mongodb://h", "redis://", "redis://h/x", "redis://h?socket_timeout=9"])
 def test_store_that_is_no_store_is_one_problem(good: dict[str, str], url: str) -> None:
     """Before anything is connected."""

@@ -303,4 +303,4 @@ def test_confirmed_everything_goes_to_the_store() -> None:
     """Which is not there, in this test."""
     status, said = on_a_terminal(b"y\n")
     assert status == 1
-    assert "the store failed" in said
+    assert "the store (JWTGATE_STORE) failed" in said

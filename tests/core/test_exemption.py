@@ -141,6 +141,8 @@ def test_path_that_could_be_read_in_two_ways_is_never_exempt(path: str) -> None:
         b"/public//a",
         b"/public\\a",
         b"http://host//public/a",
+        b"/public/\xff",
+        b"/public/\xc3\xa9",
         b"/x/../public/a?y",
     ],
 )

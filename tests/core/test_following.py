@@ -238,6 +238,7 @@ def test_gap_fences_and_loads_anew() -> None:
     follower.server.trim(1)
     follower.step()
     assert (follower.is_live, follower.following.condition) == (False, "gap")
+    assert follower.view.tally.fences == {"gap": 1}
     follower.taken.clear()
     follower.live()
     assert follower.kinds()[:3] == ["Renew", "Pause", "OpenPages"]
@@ -286,10 +287,12 @@ def test_fork_opens_a_new_epoch() -> None:
     follower.server.cut_tail(1)
     assert follower.to(Lose) == Lose(epoch)
     assert not follower.is_live
+    assert follower.view.tally.fences == {"fork": 1}
     follower.step()
     assert follower.store.workers()[0].name != epoch
     follower.live()
     assert b"a" * 16 in follower.server.rulings
+    assert (follower.view.tally.healings, follower.view.tally.fences) == (1, {"fork": 1})
 
 
 # --- other histories ----------------------------------------------------------------------------------------------------
@@ -488,6 +491,7 @@ def test_changed_lease_fences_a_live_follower() -> None:
     follower.after(Read)
     follower.after(Renew)
     assert not follower.is_live
+    assert follower.view.tally.fences == {"other_lease": 1}
 
 
 # --- when the store fails -----------------------------------------------------------------------------------------------
@@ -505,9 +509,11 @@ def test_failure_lets_the_lease_lapse_by_itself() -> None:
     follower.store.is_down = False
     follower.write(b"a" * 16)
     follower.taken.clear()
+    assert follower.view.tally.lapses == 0
     follower.live()
     assert not {"OpenPages", "NextPage"} & set(follower.kinds())
     assert b"a" * 16 in follower.view.rulings
+    assert (follower.view.tally.lapses, follower.view.tally.fences) == (1, {})
 
 
 @pytest.mark.parametrize(("drawn", "seconds"), [(0.0, 0.05), (0.5, 0.15), (0.999999, 0.25)])

@@ -298,7 +298,7 @@ def test_forged_ones_cost_no_call_to_the_store(world: HearingWorld, forged: byte
 def test_key_that_was_retired_speaks_for_nobody(world: HearingWorld) -> None:
     """Whoever has stolen it may not log anybody out."""
     key = world.policies[PROVIDER].keys.keys[0]
-    world.run(world.revoker.revoke(world.targets.keys((key.handle,)), wait=False))
+    world.run(world.revoker.revoke(world.targets.keys((key.handle,)), events=(), wait=False))
     with pytest.raises(UnknownKey):
         world.logout(logout())
     world.view.rulings.clear()
@@ -440,14 +440,14 @@ def test_link_to_a_session_that_has_ended_starts_nothing(world: HearingWorld) ->
 def test_subject_suspended_at_the_provider_is_so_here(world: HearingWorld) -> None:
     """And lifted with it: the session lives on."""
     pair = linked(world)
-    world.run(world.revoker.revoke(world.targets.suspended("u1", PROVIDER), wait=False))
+    world.run(world.revoker.revoke(world.targets.suspended("u1", PROVIDER), events=(), wait=False))
     assert not world.is_live(pair.access_token)
     with pytest.raises(SubjectSuspended):
         world.refresh(pair)
     with pytest.raises(SubjectSuspended):
         linked(world, "s3")
     assert len(world.list()) == 1
-    world.run(world.revoker.revoke(world.targets.reinstated("u1", PROVIDER, world.clock.wall()), wait=False))
+    world.run(world.revoker.revoke(world.targets.reinstated("u1", PROVIDER, world.clock.wall()), events=(), wait=False))
     assert world.is_live(pair.access_token) and world.refresh(pair)
 
 

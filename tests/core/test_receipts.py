@@ -47,7 +47,7 @@ class Caller:
         self.revoker = Revoker(self.view, self.clock, reach, lambda _: own)
 
     def begin(self, *, wait: bool = True) -> None:
-        self.plan = self.revoker.revoke(CHANGES, wait=wait)
+        self.plan = self.revoker.revoke(CHANGES, events=(), wait=wait)
         self.receipt = None
         self.effect = next(self.plan)
 

@@ -464,7 +464,7 @@ class World:
         def failed(error: JWTGateError) -> None:
             operation.error, operation.ended_at, operation.is_claimed = error, self.time.now, False
 
-        plan = process.revoker.revoke(changes, wait=wait)
+        plan = process.revoker.revoke(changes, events=(), wait=wait)
         Actor(self, process, plan, done=done, failed=failed, operation=operation).start()
         return operation
 

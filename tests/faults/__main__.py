@@ -26,7 +26,7 @@ sys.path[:] = [folder for folder in sys.path if folder != str(Path(__file__).par
 
 from faults.cached import measure as measure_cached
 from faults.healing import measure as measure_healing
-from faults.report import REPORT, write
+from faults.report import REPORT, again, write
 from faults.run import FAULTS, MIX, run, why_not
 from faults.stores import STORES
 
@@ -92,6 +92,7 @@ def perform(task: Task, out: Path, lock: Lock) -> None:
         worst = max((each["recovered"] or 0.0 for each in row["injections"]), default=0.0)
         print(
             f"{row['store']:12} {row['fault']:34} seed {row['seed']:2} {row['per_second']:6.0f}/s {row['revocations']:5} revocations "
+            f"({row['told']} told) {row['proofs']} proofs, {row['shown_again']} shown again, "
             f"slowest {row['slowest']:.3f} s, recovered in {worst:.2f} s, {row['violation_count']} violations",
             flush=True,
         )
@@ -117,6 +118,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, help="runs side by side")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"results file, added to; {RESULTS} by default")
     parser.add_argument("--report", action="store_true", help="only make the report of what is there")
+    parser.add_argument(
+        "--again", action="store_true", help="only print a section on what is there, for the report that stands"
+    )
     parser.add_argument("--plan", action="store_true", help="only say what would be run")
     parser.add_argument("--cached", action="store_true", help="only measure the hot path through a dead store")
     parser.add_argument("--healing", action="store_true", help="only measure how 200,000 rulings are healed by 8 workers")
@@ -155,6 +159,9 @@ def main() -> int:
                 lines.write(json.dumps(row) + "\n")
             print(json.dumps(row, indent=2))
             return 0
+    if options.again:
+        print(again(rows(options.out)))
+        return 0
     if not options.report:
         known = {(row.get("store"), row.get("fault"), row.get("seed"), row.get("seconds")) for row in rows(options.out)}
         todo = [task for task in tasks(options) if task not in known or options.seed is not None]

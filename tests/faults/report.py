@@ -62,6 +62,34 @@ def write(found: list[dict[str, Any]], command: str) -> None:
     REPORT.write_text("\n".join(parts))
 
 
+AGAIN_COLUMNS = ("store", "fault", "runs", "requests", "revocations", "told", "proofs", "shown again", "after receipt", "after call",
+    "slowest", "recovered", "503 in calm", "violations")  # fmt: skip
+
+
+def again(found: list[dict[str, Any]]) -> str:
+    """A section for the report that stands, of runs that were made since: one line for each store and fault."""
+    runs = [row for row in found if "fault" in row]
+    by_pair: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in runs:
+        by_pair[row["store"], row["fault"]].append(row)
+    lines = [_totals(runs), "| " + " | ".join(AGAIN_COLUMNS) + " |", "|" + "---|" * len(AGAIN_COLUMNS)]
+    for (store, fault), rows in by_pair.items():
+        total = lambda name, rows=rows: f"{sum(row[name] for row in rows):,}"  # noqa: E731
+        recovered = [each["recovered"] for row in rows for each in row["injections"]]
+        never = sum(each is None for each in recovered)
+        worst = f"{max((each for each in recovered if each is not None), default=0):.2f} s"
+        cells = [
+            *(store, fault, str(len(rows)), total("requests"), total("revocations")),
+            *(total("told"), total("proofs"), total("shown_again")),
+            *(_worst(row[name] for row in rows) for name in ("latest_after_receipt", "latest_after_call")),
+            f"{max(row['slowest'] for row in rows) * 1000:.0f} ms",
+            worst + (f", never {never}" if never else ""),
+            *(total("calm_503"), total("violation_count")),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join((*lines, "", _violations(runs)))
+
+
 def _head(runs: list[dict[str, Any]], command: str) -> str:
     versions = ", ".join(sorted({f"{row['store']} {row['version']}" for row in runs}))
     seconds = sum(row["requests"] / row["per_second"] for row in runs if row["per_second"])
@@ -85,9 +113,20 @@ def _totals(runs: list[dict[str, Any]]) -> str:
     return (
         f"**{len(runs)} runs, {len({row['fault'] for row in runs})} faults, {total('requests'):,} requests, {total('revocations'):,} "
         f"revocations acknowledged ({total('everywhere'):,} everywhere; {total('raised'):,} more raised), "
-        f"{total('tested_kills'):,} tokens admitted before and shown again after their receipt. Worst after a receipt: {latest}. "
+        f"{total('tested_kills'):,} tokens admitted before and shown again after their receipt"
+        f"{_used(runs)}. Worst after a receipt: {latest}. "
         f"Violations: {total('violation_count'):,}.** The slowest run had {min((row['per_second'] for row in runs), default=0):,.0f} requests/s. "
         f"The machine let a worker stand still for up to {away * 1000:,.0f} ms without any fault.\n"
+    )
+
+
+def _used(runs: list[dict[str, Any]]) -> str:
+    """Of runs that had them."""
+    told, proofs, shown = (sum(row.get(name, 0) for row in runs) for name in ("told", "proofs", "shown_again"))
+    return (
+        f"; {told:,} of the revocations a provider told of; {proofs:,} proofs of possession, shown {shown:,} times more"
+        if proofs
+        else ""
     )
 
 

@@ -14,6 +14,7 @@ from faults.faults import FAULTS, LeftOut
 from faults.recovery import recovered_at
 from faults.scene import Scene
 from faults.stores import STORES, WHY_NOT
+from processes.revoker import TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,15 @@ class Row:
 
     doubtful: int = 0
     """Requests refused for a cut-off that came before the token, within a minute of it and after lost history."""
+
+    told: int = 0
+    """Of the revocations, those that a provider told of: rulings by a time."""
+
+    proofs: int = 0
+    """Proofs of possession admitted, once each."""
+
+    shown_again: int = 0
+    """Requests with a proof that had been admitted before."""
 
     injections: list[Injection] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -193,10 +203,12 @@ def judge(scene: Scene, row: Row, since: float) -> None:
     row.per_second = row.requests / (max(each.end for each in decisions) - since) if decisions else 0.0
     row.verdicts = dict(found.verdicts)
     row.tested_kills, row.slowest, row.doubtful = found.tested_kills, found.slowest, found.doubtful
+    row.proofs, row.shown_again = found.proofs, found.shown_again
     row.latest_after_receipt = _finite(found.latest_after_receipt)
     row.latest_after_call = _finite(found.latest_after_call)
     calls = [call for call in world.calls() if call["kind"] != "reinstate"]
     row.revocations = sum("at" in call for call in calls)
+    row.told = sum("at" in call for call in calls if call["kind"] in TOLD)
     row.everywhere = sum(bool(call.get("everywhere")) for call in calls)
     row.raised = sum("error" in call for call in calls)
     stopped = [(each.began, each.ended) for each in row.injections]

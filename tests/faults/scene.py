@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from processes.proving import SETTINGS
 from processes.proxy import Proxy
 from processes.world import START_SECONDS, World, wait_until
 
@@ -18,8 +19,10 @@ REQUESTS_PER_SECOND = 1200.0
 
 REVOCATIONS_PER_SECOND = 24.0
 REVOKERS = 2
-OF_WORKERS = {"fresh_seconds": 4.0, "swept_latest": 300}
-OF_REVOKERS = {"lanes": 6, "everything_seconds": 7.0, "session_share": 0.2}
+OF_WORKERS = {"fresh_seconds": 4.0, "swept_latest": 300, "shows_proofs": True}
+OF_REVOKERS = {"lanes": 6, "everything_seconds": 7.0, "session_share": 0.2, "proofs_per_second": 3.0}
+TOLD_BY = {"issuer": "https://id.example", "logout_audience": "web", "endpoints": "/auth"}
+"""A provider tells of logouts, too: rulings by its time, not by position."""
 
 
 class Scene:
@@ -46,6 +49,8 @@ class Scene:
             rate=REVOCATIONS_PER_SECOND,
             workers={**OF_WORKERS, "rate": REQUESTS_PER_SECOND / WORKERS},
             revokers={**OF_REVOKERS, "ripe_seconds": ripe},
+            **SETTINGS,
+            **TOLD_BY,
         )
         self._started = 0
         try:

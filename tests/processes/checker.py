@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +91,12 @@ class Findings:
     slowest: float = 0.0
     """Longest that a request took, without what its process was not running for."""
 
+    proofs: int = 0
+    """Proofs of possession that were admitted; each was shown by every worker, twice."""
+
+    shown_again: int = 0
+    """Requests that showed one after it was admitted."""
+
 
 def check(
     decisions: Iterable[Decision],
@@ -141,6 +147,35 @@ def check(
         _note_duration(found, decision, patience, (absences or {}).get(decision.process, ()))
     found.tested_kills = len(admitted & shown_after)
     return found
+
+
+def check_once(
+    found: Findings,
+    shown: Sequence[Mapping[str, Any]],
+    *,
+    since: float = 0.0,
+    patience: float = inf,
+    absences: Mapping[str, Sequence[Absence]] | None = None,
+) -> None:
+    """(g) no proof of possession is admitted a second time, in any process; (c, d) as of ``check``."""
+    admitted: dict[str, Mapping[str, Any]] = {}
+    for each in sorted(shown, key=lambda each: float(each["end"])):
+        before = admitted.get(each["id"])
+        is_due = each["end"] >= since
+        if each["status"] == 200:
+            admitted.setdefault(each["id"], each)
+        if not is_due:
+            continue
+        if before is not None:
+            found.shown_again += 1
+        elif each["status"] == 200:
+            found.proofs += 1
+        if before is not None and each["status"] == 200:
+            found.violations.append(f"(g) shown again and admitted again: {each} after {before}")
+        if each["status"] not in (200, 401, 503):
+            found.violations.append(f"(c) neither admitted nor refused nor unavailable: {each}")
+        request = Decision(each["start"], each["end"], each["id"], "other", each["process"])
+        _note_duration(found, request, patience, (absences or {}).get(each["process"], ()))
 
 
 def _note_admission(found: Findings, decision: Decision, kills: list[Revocation]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,14 @@ def stop_following(gate: Gate) -> None:
     threading.Thread(target=stop, daemon=True).start()
 
 
+def take_twice(gate: Gate) -> None:
+    """Whatever may be used once it takes for new."""
+    mark = gate.store.mark
+    gate.store.mark = lambda *what: replace(mark(*what), is_new=True)  # type: ignore[method-assign]
+
+
 CRIPPLES: dict[str, Callable[[Gate], None]] = {
     "trust for ever": trust_for_ever,
     "stop following": stop_following,
+    "take twice": take_twice,
 }

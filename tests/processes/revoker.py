@@ -12,6 +12,7 @@ import random
 import sys
 import threading
 import time
+import uuid
 from collections import deque
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -19,15 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
+from processes.proving import Prover
 
 from jwtgate import Gate, Settings
 from jwtgate.errors import JWTGateError, UnavailableError
+from jwtgate.runtime import blocking
 
 if TYPE_CHECKING:
-    from jwtgate.messages import TokenPair
+    from jwtgate.messages import Receipt, TokenPair
 
 KINDS = ("jti", "sid", "sub", "tenant", "client_id", "token", "suspend", "version")
 CUTTING = ("sub", "tenant", "client_id")
+TOLD = ("told", "told with sid")
+"""By a provider: what its subject had by a time is dead, or of that what names no session. Where our settings hear one."""
+
 RIPE_SECONDS = 0.15
 """Long enough for every worker to have admitted a token before it is revoked."""
 
@@ -99,7 +105,7 @@ class Lane(threading.Thread):
         """A new victim, and the oldest ripe one dies."""
         if random.random() < self.revoker.session_share:
             self.step_of_sessions()
-        kind = random.choice(KINDS)
+        kind = random.choice(self.revoker.kinds)
         victim = self.publish(self.handles(kind))
         now = time.monotonic()
         if victim is not None:
@@ -127,6 +133,9 @@ class Lane(threading.Thread):
             self.suspended.append((time.monotonic(), handles["sub"], self.call("suspend", handles["sub"])))
         elif kind == "token":
             self.call("token", victim["id"], token=victim["token"])
+        elif kind in TOLD:
+            self.call(kind, handles["sub"], cut_at=victim["iat"])
+            self.publish({**handles, "jti": ""})
         else:
             self.call(kind, handles[kind])
             if kind in CUTTING:
@@ -228,11 +237,12 @@ class Lane(threading.Thread):
         self.revoker.append("tokens", victim)
         return victim
 
-    def call(self, kind: str, value: str, *, version: int = 0, token: str = "", lifts: int = -1) -> int:
+    def call(self, kind: str, value: str, *, version: int = 0, token: str = "", lifts: int = -1, cut_at: int = 0) -> int:
         """One revocation; what it was told goes into the record, whatever it was."""
         gate, wait = self.gate, random.random() < 0.5
         number = self.revoker.next_number()
         record: dict[str, Any] = {"number": number, "kind": kind, "value": value, "version": version, "lifts": lifts}
+        record["cut_at"] = cut_at
         self.revoker.append("rulings", {**record, "began": time.monotonic(), "wait": wait})
         try:
             match kind:
@@ -250,6 +260,8 @@ class Lane(threading.Thread):
                     receipt = gate.revoke(token=token, wait=wait)
                 case "session":
                     receipt = gate.sessions.end(value, wait=wait)
+                case "told" | "told with sid":
+                    receipt = self.hear(value, f"ended-{number}" if kind == "told with sid" else None, cut_at)
                 case _:
                     receipt = gate.revoke(**{kind: value}, wait=wait)  # type: ignore[arg-type]
         except JWTGateError as error:
@@ -267,6 +279,17 @@ class Lane(threading.Thread):
         self.revoker.append("rulings", {"number": number, "returned": returned, "wall": wall, **told})
         return number
 
+    def hear(self, sub: str, sid: str | None, cut_at: int) -> Receipt:
+        """A logout token of a provider who signs with our secret; it waits for its receipt as long as a provider does."""
+        whom = {"sub": sub} if sid is None else {"sub": sub, "sid": sid}
+        events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+        claims = {"iss": self.revoker.issuer, "aud": self.revoker.audience, "iat": cut_at, "exp": int(time.time()) + 120}
+        claims |= {"jti": str(uuid.uuid4()), "events": events, **whom}
+        token = jwt.encode(claims, self.revoker.secret, "HS256", headers={"typ": "logout+jwt"})
+        receipt = blocking.run(self.gate.plans.hear_logout(token), self.gate.performer)
+        assert receipt is not None, "it was told once"
+        return receipt
+
 
 class Revoker:
     """What its lanes share."""
@@ -276,6 +299,10 @@ class Revoker:
         self.name = configuration["name"]
         self.gate = Gate(Settings(**configuration["settings"]))
         self.secret = configuration["settings"]["secret"]
+        self.issuer = configuration["settings"].get("issuer")
+        self.audience = configuration["settings"].get("logout_audience")
+        self.kinds = KINDS if self.audience is None else (*KINDS, *TOLD)
+        self.proofs_per_second = configuration.get("proofs_per_second", 0.0)
         self.lanes = configuration.get("lanes", LANES)
         self.pause_seconds = self.lanes / configuration["rate"]
         self.ripe_seconds = configuration.get("ripe_seconds", RIPE_SECONDS)
@@ -323,6 +350,8 @@ class Revoker:
             Lane(f"{self.name}.{index}", self, revokes_everything=index == 0 and self.name.endswith("0"))
             for index in range(self.lanes)
         ]
+        if self.proofs_per_second:
+            Prover(self, self.proofs_per_second).start()
         for lane in lanes:
             lane.start()
         for lane in lanes:

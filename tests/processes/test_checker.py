@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from processes.checker import Absence, Decision, Revocation, check
+from processes.checker import Absence, Decision, Findings, Revocation, check, check_once
 
 KILLED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.0, returned=11.0, is_everywhere=True)
 PROMISED = Revocation(began=10.0, killed=frozenset({"a"}), dead_from=11.9, returned=11.0)
@@ -109,3 +111,36 @@ def test_checker_counts_only_kills_that_were_put_to_the_test() -> None:
     """A token never admitted, or never shown again, proves nothing."""
     history = [Decision(9.0, 9.1, "b", "admitted"), Decision(12.0, 12.1, "a", "refused")]
     assert check(history, [KILLED]).tested_kills == 0
+
+
+def shown(status: int, start: float, *, proof: str = "a", process: str = "one", seconds: float = 0.01) -> dict[str, Any]:
+    """One request with a proof of possession."""
+    return {"id": proof, "start": start, "end": start + seconds, "status": status, "process": process}
+
+
+def once(*requests: dict[str, Any], **options: Any) -> Findings:
+    """What is found of them."""
+    found = Findings()
+    check_once(found, requests, **options)
+    return found
+
+
+def test_checker_accepts_a_proof_that_is_taken_once() -> None:
+    """By whichever process, and before or after some could not tell."""
+    found = once(shown(503, 1.0), shown(200, 2.0, process="two"), shown(401, 2.0), shown(503, 3.0), shown(200, 2.0, proof="b"))
+    assert (found.violations, found.proofs, found.shown_again) == ([], 2, 2)
+
+
+def test_checker_finds_a_proof_that_is_taken_twice() -> None:
+    """(g) also where the first time is long over; not again in a stretch that comes after both."""
+    requests = (shown(200, 1.0), shown(200, 9.0, process="two"))
+    assert [text[:3] for text in once(*requests).violations] == ["(g)"]
+    assert [text[:3] for text in once(*requests, since=5.0).violations] == ["(g)"]
+    assert once(*requests, since=10.0).violations == []
+
+
+def test_checker_holds_proofs_to_answers_and_patience() -> None:
+    """(c, d) as all requests are."""
+    slow = shown(503, 1.0, seconds=0.6)
+    assert [text[:3] for text in once(shown(500, 1.0), slow, patience=0.5).violations] == ["(c)", "(d)"]
+    assert once(slow, patience=0.5, absences={"one": [Absence(1.0, 1.5, 0.4)]}).slowest == pytest.approx(0.2)

@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import jwt
 import pytest
-from conftest import emptied_url
+from conftest import GROUPS, SERVERS, SQL_SERVERS, emptied_url
 from keymaking import make_pairs
 from processes.world import wait_until
 from servers import Server, valkey_binary
@@ -110,7 +110,7 @@ def within_ttl(gate: Gate, token: str, wanted: str) -> None:
     assert time.monotonic() - began < TTL + 8.0
 
 
-@pytest.fixture(params=["valkey", "redis", "sqlite"])
+@pytest.fixture(params=[*SERVERS, "sqlite", *GROUPS, *SQL_SERVERS])
 def publisher(request: pytest.FixtureRequest) -> Iterator[Publisher]:
     """On a real store."""
     with Publisher(emptied_url(request.param, request)) as made:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from processes.cripples import CRIPPLES
+from processes.proving import Shower
 
 from jwtgate import Gate, Settings
 from jwtgate.runtime.clock import boot
@@ -147,6 +148,7 @@ class Worker:
         self.rate = configuration.get("rate", 0.0) / self.LANES
         self.tokens = Tokens(self.folder / "tokens", configuration.get("fresh_seconds", FRESH_SECONDS))
         self.swept_latest = configuration.get("swept_latest", SWEPT_LATEST)
+        self.shows_proofs = configuration.get("shows_proofs", False)
         self.ends_at = float("inf")
         self.children: list[int] = []
         self.must_fork = False
@@ -159,6 +161,10 @@ class Worker:
 
     def run(self) -> None:
         """Lanes until the end, or until ``must_fork``."""
+        raise NotImplementedError
+
+    def shown(self, token: bytes, proof: str, name: str, loop: asyncio.AbstractEventLoop) -> int:
+        """The status of a request that shows a proof with its token. Args: loop: of the calling thread."""
         raise NotImplementedError
 
     def _begin(self) -> None:
@@ -217,6 +223,8 @@ class Worker:
     def live(self) -> None:
         """Until the end; forks between two requests of its main thread, with the follower and its pool at work."""
         signal.signal(signal.SIGUSR1, self._on_signal)
+        if self.shows_proofs:  # a forked child does not: its parent has shown them
+            Shower(self).start()
         while not self.is_stopping:
             self.run()
             if self.must_fork and not self.is_stopping:
@@ -272,6 +280,13 @@ class AsgiWorker(Worker):
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _decide(self, token: bytes, name: str) -> int:
+        return OF_STATUS.get(await self._status((b"authorization", b"Bearer " + token), name=name), OTHER)
+
+    def shown(self, token: bytes, proof: str, name: str, loop: asyncio.AbstractEventLoop) -> int:
+        headers = ((b"authorization", b"DPoP " + token), (b"dpop", proof.encode()))
+        return loop.run_until_complete(self._status(*headers, name=name))
+
+    async def _status(self, *headers: tuple[bytes, bytes], name: str) -> int:
         statuses: list[int] = []
 
         async def send(message: Any) -> None:
@@ -281,14 +296,13 @@ class AsgiWorker(Worker):
         async def receive() -> Any:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        headers = [(b"authorization", b"Bearer " + token)]
-        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": headers, "wanted": name}
+        scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "headers": list(headers), "wanted": name}
         try:
             await self.app(scope, receive, send)
         except Exception as error:
             print(f"worker: {error!r}", file=sys.stderr, flush=True)
-            return OTHER
-        return OF_STATUS.get(statuses[0], OTHER) if len(statuses) == 1 else OTHER
+            return 0
+        return statuses[0] if len(statuses) == 1 else 0
 
     async def _served(self, scope: Any, receive: Any, send: Any) -> None:
         is_own = scope["jwtgate.token"].claims["tid"] == scope["wanted"]
@@ -336,23 +350,24 @@ class WsgiWorker(Worker):
             time.sleep(PAUSE_SECONDS)
 
     def _decide(self, token: bytes, name: str) -> int:
+        return OF_STATUS.get(self._status(name, HTTP_AUTHORIZATION="Bearer " + token.decode()), OTHER)
+
+    def shown(self, token: bytes, proof: str, name: str, loop: asyncio.AbstractEventLoop) -> int:
+        return self._status(name, HTTP_AUTHORIZATION="DPoP " + token.decode(), HTTP_DPOP=proof)
+
+    def _status(self, name: str, **headers: str) -> int:
         statuses: list[int] = []
 
         def start_response(status: str, headers: Any, exc_info: Any = None) -> Any:
             statuses.append(int(status[:3]))
 
-        environ = {
-            "REQUEST_METHOD": "GET",
-            "PATH_INFO": "/",
-            "HTTP_AUTHORIZATION": "Bearer " + token.decode(),
-            "wanted": name,
-        }
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wanted": name, **headers}
         try:
             self.app(environ, start_response)  # type: ignore[arg-type]
         except Exception as error:
             print(f"worker: {error!r}", file=sys.stderr, flush=True)
-            return OTHER
-        return OF_STATUS.get(statuses[0], OTHER) if len(statuses) == 1 else OTHER
+            return 0
+        return statuses[0] if len(statuses) == 1 else 0
 
     def _served(self, environ: Any, start_response: Any) -> list[bytes]:
         is_own = environ["jwtgate.token"].claims["tid"] == environ["wanted"]

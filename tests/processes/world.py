@@ -15,7 +15,9 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from processes.checker import VERDICTS, Absence, Decision, Findings, Revocation, check
+from processes.checker import VERDICTS, Absence, Decision, Findings, Revocation, check, check_once
+from processes.proving import shown_in
+from processes.revoker import TOLD
 from processes.worker import IDLE, RECORD
 
 import jwtgate
@@ -289,6 +291,7 @@ class World:
         revocations = self.revocations(loses_history=loses_history, troubled=troubled)
         found = check(decisions, revocations, patience=patience, absences=self.absences())
         found.violations += self.refused_refreshes(since, loses_history=loses_history)
+        check_once(found, shown_in(self.folder), since=since, patience=patience, absences=self.absences())
         return found
 
 
@@ -325,7 +328,9 @@ class _Ledger:
         killed, touched, doubtful = set(), set(), set()
         until = call.get("returned", inf) if "at" in call else call.get("returned", inf) + LATE_SECONDS
         for token in self._about(call):
-            if self._is_before(call, token):
+            if call["kind"] in TOLD:  # by its time alone, whatever becomes of the history: nothing is ambiguous
+                killed |= {token["id"]} if token["iat"] <= call["cut_at"] else set()
+            elif self._is_before(call, token):
                 killed.add(token["id"])
             elif token["began"] <= until or self._is_ambiguous(call, token):
                 touched.add(token["id"])
@@ -355,9 +360,9 @@ class _Ledger:
         kind, value = call["kind"], call["value"]
         if kind == "everything":
             return self.tokens
-        if kind in ("suspend", "version"):
+        if kind in ("suspend", "version", *TOLD):
             named = self.by_handle.get(("sub", value), [])
-            return [token for token in named if kind == "suspend" or token["ver"] < call["version"]]
+            return [token for token in named if kind != "version" or token["ver"] < call["version"]]
         return self.by_handle.get(("sid" if kind == "session" else kind, value), [])
 
     def _is_before(self, call: dict[str, Any], token: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import emptied_url
 from processes.gates import heal, started
 from servers import WATCH, Server, binary_of
 from topologies import wait_for
@@ -170,3 +171,13 @@ def test_old_server_is_named_as_too_old() -> None:
         with pytest.raises(NotDurable, match=r"ruling stands.*Redis 7\.2"):
             revoke(store)
         store.close()
+
+
+@pytest.mark.parametrize("name", ["sentinel", "cluster"])
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_replicas_of_groups_are_counted(request: pytest.FixtureRequest, name: str, partitions: int) -> None:
+    """On the connection to whichever server the keys stand at; of several partitions the least count is told."""
+    url = emptied_url(name, request)
+    with started(url, durability="replicas:1", partitions=partitions, lease=0.3) as gate:
+        receipt = gate.revoke(sub="alice", wait=True)
+        assert receipt.effective_everywhere and (receipt.replicas or 0) >= 1

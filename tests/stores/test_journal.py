@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from servers import free_port
 from sqlalchemy import create_engine, text
 
 from jwtgate.core.history import JournalUnavailable
@@ -99,9 +100,10 @@ def test_the_later_ruling_stands_in_whatever_order_they_arrive(journal: SqlJourn
 
 def test_parts_of_rulings_combine_by_the_strictest(journal: SqlJournal) -> None:
     """As two histories do."""
-    journal.record([(A, Ruling(not_before=CutOff("e", 3, 10.0), until=50.0 + LATER).encode())], [])
-    journal.record([(A, Ruling(not_before=CutOff("e", 1, 5.0), min_version=4, until=LATER).encode())], [])
-    assert Ruling.decode(rulings_of(journal)[A]) == Ruling(None, CutOff("e", 3, 10.0), 4, 50.0 + LATER)
+    journal.record([(A, Ruling(not_before=CutOff("e", 3, 10.0), until=50.0 + LATER, cut_at=7.0).encode())], [])
+    journal.record([(A, Ruling(not_before=CutOff("e", 1, 5.0), min_version=4, until=LATER, cut_at=9.0).encode())], [])
+    journal.record([(A, Ruling(until=LATER, cut_at=8.0).encode())], [])
+    assert Ruling.decode(rulings_of(journal)[A]) == Ruling(None, CutOff("e", 3, 10.0), 4, 50.0 + LATER, 9.0)
 
 
 def test_two_rulings_on_one_handle_in_one_write_both_count(journal: SqlJournal) -> None:
@@ -223,6 +225,11 @@ def test_a_database_that_does_not_answer_is_said_without_its_password(tmp_path: 
         journal.record([(A, revoked(1))], [])
     with pytest.raises(JournalUnavailable):
         journal.check()
+    journal.close()
+    journal = opened(f"postgresql+psycopg://user:s3cr3t@127.0.0.1:{free_port()}/database")
+    with pytest.raises(JournalUnavailable, match=r"^the journal \(JWTGATE_JOURNAL\) failed") as caught:
+        journal.record([(A, revoked(1))], [])
+    assert "s3cr3t" not in str(caught.value)
     journal.close()
 
 

@@ -199,6 +199,10 @@ def test_primary_with_replicas_must_notice_that_it_is_cut_off(good: Server, clie
         assert told(good.url) == []
         remedy = f"JWTGATE_STORE=<the same URL with 127.0.0.1:{good.port}, its primary>"
         assert ("problem", "role", remedy) in told(other.url)
+        there = Elsewhere(good.url)
+        [(_, shut)] = there.audit("rediss://10.0.0.1")
+        assert "masterauth on each replica" in shut, "one that cannot log in any more is lost at its next reconnection"
+        there.lines.close()
         other.kill()
         wait_for(lambda: client.info("replication")["connected_slaves"] == 0)
         assert [about for _, about, _ in told(good.url)] == ["min-replicas-to-write"], "and now it takes no writes"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 from servers import WATCH
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, text
 
 from jwtgate.core.history import Renewal, Worker
 from jwtgate.core.rulings import Change
@@ -136,7 +136,8 @@ def test_later_write_waits_for_the_earlier_position(sql_store: SqlStore, other: 
 def test_no_reader_sees_a_hole_under_many_writers(database_url: str) -> None:
     """Writers in several stores, read all the while: every read goes on where the last one ended, link by link."""
     stores = [opened(database_url) for _ in range(3)]
-    end = stores[0].look_up([]).end
+    facts = stores[0].look_up([])
+    end, epoch = facts.end, facts.epoch.name
     is_over = threading.Event()
 
     def write(store: SqlStore) -> None:
@@ -160,6 +161,7 @@ def test_no_reader_sees_a_hole_under_many_writers(database_url: str) -> None:
     for thread in threads:
         thread.join()
     assert position > 10
+    assert {store.look_up([]).epoch.name for store in stores} == {epoch}, "no answer that came late is taken for an older copy"
     feed.close()
     for store in stores:
         store.close()
@@ -296,6 +298,49 @@ def test_layout_1_gets_a_table_of_marks(sql_store: SqlStore, database_url: str) 
             assert newer.look_up([]).epoch.name == epoch
     finally:
         newer.close()
+
+
+def test_older_rows_are_another_history_to_who_has_seen_more(sql_store: SqlStore, other: SqlStore, database_url: str) -> None:
+    """H1: an older dump loaded into the running database, with the same epoch record. No question waits for a follower to
+    notice: neither what was revoked nor what was used since is taken for unknown."""
+    revoke(sql_store, B)
+    other.look_up([])
+    rows, now = table_rows(database_url), time.time()
+    epoch = sql_store.look_up([]).epoch.name
+    assert sql_store.mark("group", b"name", b"", now + 60, now).is_new
+    revoke(sql_store, A)
+    other.look_up([])
+    put_back(database_url, rows)
+    marked = sql_store.mark("group", b"name", b"", now + 60, now)
+    assert marked.epoch.name != epoch and not marked.epoch.is_healed
+    assert marked.since >= marked.epoch.birth >= now, "so nobody is told that it was not used before"
+    assert other.look_up([]).epoch.name == marked.epoch.name
+    put_back(database_url, rows)
+    facts = other.look_up([A, B])
+    assert facts.epoch.name not in (epoch, marked.epoch.name), "an epoch that is over does not begin again"
+    assert not facts.epoch.is_healed and facts.rulings[1] is not None
+
+
+def table_rows(url: str) -> dict[str, list[dict[str, object]]]:
+    """All there is, as a dump has it."""
+    engine, tables = create_engine(url), MetaData()
+    tables.reflect(engine)
+    with engine.connect() as connection:
+        rows = {each.name: [dict(row) for row in connection.execute(each.select()).mappings()] for each in tables.sorted_tables}
+    engine.dispose()
+    return rows
+
+
+def put_back(url: str, rows: dict[str, list[dict[str, object]]]) -> None:
+    """In one transaction, as a restore may."""
+    engine, tables = create_engine(url), MetaData()
+    tables.reflect(engine)
+    with engine.begin() as connection:
+        for each in tables.sorted_tables:
+            connection.execute(each.delete())
+            if rows[each.name]:
+                connection.execute(each.insert(), rows[each.name])
+    engine.dispose()
 
 
 def test_emptied_tables_are_another_history(sql_store: SqlStore, database_url: str) -> None:

@@ -15,13 +15,12 @@ from servers import WATCH
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from jwtgate.core.history import Worker
+from jwtgate.core.history import StoreBusy, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
-from jwtgate.stores.sql.engine import Busy
 from jwtgate.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ def test_refusal_closes_no_other_connection(store: SqlStore, url: str) -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     assert inner.wait(10)
-    with Locked(url), pytest.raises(Busy):
+    with Locked(url), pytest.raises(StoreBusy):
         store._lines.ask(lambda line: store._write(line, [Change(B, revoked=True)], time.time(), (), _nothing()), seconds=5.0)
     outer.set()
     thread.join()

@@ -51,7 +51,7 @@ def unchanged(answer: Any) -> Any:
 
 
 def test_unreachable_server_is_unavailable_in_time() -> None:
-    """A refused connection raises at once, from every method."""
+    """A refused connection raises at once, from every method, and names the variable."""
     store = open_store(f"redis://127.0.0.1:{free_port()}", prefix="jwtgate", watch=WATCH)
     feed = store.feed()
     steps: list[Callable[[], Any]] = [
@@ -64,7 +64,7 @@ def test_unreachable_server_is_unavailable_in_time() -> None:
     ]
     began = time.monotonic()
     for step in steps:
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(StoreUnavailable, match="JWTGATE_STORE") as caught:
             step()
         assert caught.value.__cause__ is not None
     assert time.monotonic() - began < TIMEOUT_SECONDS * len(steps)

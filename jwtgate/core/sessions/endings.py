@@ -10,8 +10,9 @@ Whether a store that does not answer a question is asked to write all the same: 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan
 from jwtgate.core.rulings import MARGIN_SECONDS, Change
 from jwtgate.core.sessions.refresh_tokens import RefreshToken, is_session_id
@@ -49,32 +50,44 @@ class Endings:
         an operator who names a ``sid`` may mean tokens that nobody here has made.
         """
         standing = self.standing
+        event = AuditEvent("logout" if is_end_known else "revocation", "sid", issuer=policy.issuer, session_id=sid)
         if standing is None or policy is not standing.policy or not is_session_id(sid):
-            return (yield from self.revoker.revoke((change,), wait=wait))
+            return (yield from self.revoker.revoke((change,), events=(event,), wait=wait))
         try:
             looked: Looked = yield LookUp((), (sid,))
             record, now = standing.read(looked.facts.sessions[0]), looked.facts.at
         except StoreUnavailable:
             record, now = None, 0.0
         if record is None:
-            return (yield from self.revoker.revoke((change,), wait=wait))
+            return (yield from self.revoker.revoke((change,), events=(event,), wait=wait))
         if is_end_known:
             change = replace(change, until=standing.remembered_until(record, now))
-        ended = SessionChange(sid, standing.user(record.subject))
-        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
+        event, ended = replace(event, subject=record.subject), SessionChange(sid, standing.user(record.subject))
+        return (yield from self.revoker.revoke((change,), events=(event,), wait=wait, sessions=(ended,)))
 
-    def by_subject(self, policy: IssuerPolicy, changes: tuple[Change, ...], sub: str, *, wait: bool) -> Plan[Receipt]:
-        """Cut-offs on a subject's tokens and sessions. Those that are not on the list are dead by the ruling alone."""
-        standing = self.standing
+    def by_subject(
+        self,
+        policy: IssuerPolicy,
+        changes: tuple[Change, ...],
+        sub: str,
+        *,
+        wait: bool,
+        kind: Literal["logout", "revocation"] = "logout",
+    ) -> Plan[Receipt]:
+        """Cut-offs on a subject's tokens and sessions. Those that are not on the list are dead by the ruling alone.
+
+        Args: kind: of the event that is told.
+        """
+        standing, events = self.standing, (AuditEvent(kind, "sub", issuer=policy.issuer, subject=sub),)
         if standing is None or policy is not standing.policy:
-            return (yield from self.revoker.revoke(changes, wait=wait))
+            return (yield from self.revoker.revoke(changes, events=events, wait=wait))
         try:
             looked: Looked = yield ListSessions(standing.user(sub))
             listed = looked.facts.sessions
         except StoreUnavailable:
             listed = ()
         ended = tuple(SessionChange(each.sid, standing.user(sub)) for each in listed if each is not None)
-        return (yield from self.revoker.revoke(changes, wait=wait, sessions=ended))
+        return (yield from self.revoker.revoke(changes, events=events, wait=wait, sessions=ended))
 
     def all_but(self, sub: str, keep: str, *, wait: bool) -> Plan[Receipt]:
         """Each session of a subject but one. One that begins meanwhile began after the call: it lives."""
@@ -92,7 +105,8 @@ class Endings:
                 for each in going
             )
             ended = tuple(SessionChange(sid, user) for sid in (*dead, *(each.stored.sid for each in going)))
-            receipt = yield from self.revoker.revoke(changes, wait=wait and is_last, sessions=ended)
+            events = tuple(self._logout(each.stored.sid, sub) for each in going)
+            receipt = yield from self.revoker.revoke(changes, events=events, wait=wait and is_last, sessions=ended)
             if is_last:
                 return receipt
         raise StoreUnavailable("the subject's sessions grew faster than they could be ended")
@@ -107,8 +121,8 @@ class Endings:
             return (yield from self._ended_again(refresh_token, wait=wait)) if self.is_journaled else None
         until = standing.remembered_until(live.record, live.facts.at)
         change = Change(live.stored.handles[0], revoked=True, until=until)
-        ended = SessionChange(shown.sid, live.stored.handles[1])
-        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(ended,)))
+        ended, events = SessionChange(shown.sid, live.stored.handles[1]), (self._logout(shown.sid, live.record.subject),)
+        return (yield from self.revoker.revoke((change,), events=events, wait=wait, sessions=(ended,)))
 
     def _ended_again(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
         """What ended it may have reached the store alone, and a journal would put the session back: it is written again."""
@@ -123,7 +137,11 @@ class Endings:
             return None
         until = looked.facts.at + policy.max_ttl_seconds + policy.leeway_seconds + MARGIN_SECONDS
         change = Change(standing.sid_handle(sid), revoked=True, until=until)
-        return (yield from self.revoker.revoke((change,), wait=wait, sessions=(SessionChange(sid, NOBODY),)))
+        ended, events = SessionChange(sid, NOBODY), (self._logout(sid, None),)
+        return (yield from self.revoker.revoke((change,), events=events, wait=wait, sessions=(ended,)))
+
+    def _logout(self, sid: str, sub: str | None) -> AuditEvent:
+        return AuditEvent("logout", "sid", issuer=self._standing().policy.issuer, subject=sub, session_id=sid)
 
     def _standing(self) -> Standing:
         if self.standing is None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import is_utf8, scope_text, suspends
 from jwtgate.core.partitioning import partition_of_session, partition_of_user
@@ -127,7 +128,7 @@ class Login:
             ends_at=record.ends_at(now),
             seen_at=now,
         )
-        written = yield from self._put(put, link)
+        written = yield from self._put(put, sub, link)
         payload = yield from self.issuer.listed(policy, payload, written.stamp)
         access_token = self.issuer.sign(policy, payload, written.stamp)
         return pair_of(access_token, replace(refresh_token, epoch=written.epoch.name), payload)
@@ -164,7 +165,7 @@ class Login:
         end = min(self.clock.wall() + math.ceil(seconds), ends_at)
         return self.issuer.payload(self.standing.policy, record.subject, {**claims, "sid": sid}, end)
 
-    def _put(self, put: SessionChange, link: Link | None) -> Plan[Written]:
+    def _put(self, put: SessionChange, sub: str, link: Link | None) -> Plan[Written]:
         """Creates it; where ``MAX_SESSIONS`` is reached the oldest end in the same step."""
         subjects: tuple[bytes, ...] = (put.handles[SUBJECT_PLACE],)
         if link is not None and "sub" in link.handles:
@@ -174,13 +175,15 @@ class Login:
         for _ in range(ATTEMPTS):
             changes: tuple[Change, ...] = ()
             sessions: tuple[SessionChange, ...] = (put,)
+            dead: list[str] = []
             guard = Guard(not_revoked=barred)
             if self.rules.most is not None:
                 looked: Looked = yield ListSessions(put.user)
                 if self.rules.is_journaled and not looked.facts.epoch.is_healed:  # it may put back those that are to go
                     raise StoreUnavailable("the store's history is healing")
-                changes, sessions, guard = self._with_room(put, guard, looked.facts, self.rules.most)
-            written: Written | None = yield Write(changes, self.clock.wall(), sessions, guard)
+                changes, sessions, guard, dead = self._with_room(put, guard, looked.facts, self.rules.most)
+            events = tuple(self._event(each, put, sub) for each in sessions if each.sid not in dead)
+            written: Written | None = yield Write(changes, self.clock.wall(), sessions, guard, events)
             if written is not None:
                 self.view.learn(written, (change.digest for change in changes))
                 if put in sessions:
@@ -195,8 +198,8 @@ class Login:
 
     def _with_room(
         self, put: SessionChange, guard: Guard, facts: Facts, most: int
-    ) -> tuple[tuple[Change, ...], tuple[SessionChange, ...], Guard]:
-        """The write that ends the dead and the oldest and puts the new one, if the list is still what it was.
+    ) -> tuple[tuple[Change, ...], tuple[SessionChange, ...], Guard, list[str]]:
+        """The write that ends the dead and the oldest and puts the new one, if the list is still what it was; and the dead.
 
         Where the list is longer than can be told, only ends: the next look sees the rest.
         """
@@ -213,8 +216,12 @@ class Login:
         ends = tuple(SessionChange(sid, put.user) for sid in (*dead, *(each.stored.sid for each in excess)))
         listed = frozenset(each.sid for each in facts.sessions if each is not None)
         if len(listed) >= MOST_LISTED:
-            return changes, ends, guard
-        return changes, (*ends, put), replace(guard, user=put.user, sids=listed)
+            return changes, ends, guard, dead
+        return changes, (*ends, put), replace(guard, user=put.user, sids=listed), dead
+
+    def _event(self, session: SessionChange, put: SessionChange, sub: str) -> AuditEvent:
+        kind: Literal["login", "session_evicted"] = "login" if session is put else "session_evicted"
+        return AuditEvent(kind, "sid", issuer=self.standing.policy.issuer, subject=sub, session_id=session.sid)
 
 
 def pair_of(access_token: str, refresh_token: RefreshToken, payload: Mapping[str, Any]) -> TokenPair:

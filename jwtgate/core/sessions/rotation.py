@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
+from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
 from jwtgate.core.issuance import scope_text
 from jwtgate.core.judgement import is_dead, readable
@@ -259,7 +260,9 @@ class Rotation:
         stored = live.stored
         until = self.standing.remembered_until(live.record, live.facts.at)
         changes = (Change(stored.handles[0], revoked=True, until=until),)
-        yield from self.revoker.revoke(changes, wait=False, sessions=(SessionChange(stored.sid, stored.handles[1]),))
+        ended, subject, issuer = SessionChange(stored.sid, stored.handles[1]), live.record.subject, self.standing.policy.issuer
+        theft = AuditEvent("refresh_token_reuse", "sid", issuer=issuer, subject=subject, session_id=stored.sid)
+        yield from self.revoker.revoke(changes, events=(theft,), wait=False, sessions=(ended,))
 
 
 def _handles_so_far(live: Live, policy: IssuerPolicy) -> frozenset[bytes]:

@@ -190,7 +190,8 @@ class Auditing:
                 "hint",
                 about="busy-reply-threshold",
             )
-        yield from Exposure(self.ask, self.dial).open_doors(settings)
+        has_replicas = int(info.get("connected_slaves", 0)) > 0
+        yield from Exposure(self.ask, self.dial).open_doors(settings, has_replicas=has_replicas)
 
     def _unconfigurable(self, cause: ResponseError) -> Weakness:
         """A managed server has no CONFIG; its console has."""

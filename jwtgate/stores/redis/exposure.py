@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exposure"]
 
+OF_REPLICAS = "  # first CONFIG SET masteruser and masterauth on each replica, and auth-pass on Sentinels: all log in like that"
+"""A replica that cannot log in is lost at its next reconnection, unnoticed until then; ``min-replicas-to-write`` misses it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
@@ -34,8 +37,9 @@ class Exposure:
     ask: Ask
     dial: Dial
 
-    def open_doors(self, settings: Mapping[str, str]) -> Iterator[Weakness]:
+    def open_doors(self, settings: Mapping[str, str], *, has_replicas: bool) -> Iterator[Weakness]:
         """Whoever reaches the server can lift every ruling; without a password that is everybody on the network."""
+        others = OF_REPLICAS if has_replicas else ""
         bound = settings.get("bind", "127.0.0.1").split()
         is_open = settings.get("protected-mode") == "no" and (not bound or not all(map(_is_loopback, bound)))
         if not (is_open or self._is_remote):
@@ -43,13 +47,13 @@ class Exposure:
         if not self.dial.arguments.get("password"):
             yield Weakness(
                 "The server asks for no password and listens on the network: whoever reaches it can lift any revocation.",
-                "CONFIG SET requirepass <a long random password, then to stand in JWTGATE_STORE>",
+                f"CONFIG SET requirepass <a long random password, then to stand in JWTGATE_STORE>{others}",
                 about="requirepass",
             )
         elif self._is_default_open():
             yield Weakness(
                 "The user default needs no password, and the server listens on the network: our own password guards nothing.",
-                "ACL SETUSER default off",
+                f"ACL SETUSER default off{others}",
                 about="ACL",
             )
 

@@ -74,7 +74,10 @@ class Place(Protocol):
         ...
 
 
-def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = "the store failed") -> StoreUnavailable:
+FAILED = "the store (JWTGATE_STORE) failed"
+
+
+def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = FAILED) -> StoreUnavailable:
     """Some servers quote a refused command, AUTH with its password included."""
     link: BaseException | None = error
     while link is not None and secrets:

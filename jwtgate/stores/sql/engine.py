@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
 
-__all__ = ["Busy", "Line", "Lines", "NotPrepared"]
+__all__ = ["Line", "Lines", "NotPrepared"]
 
 MAX_LINES = 8
 """Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
@@ -43,10 +44,6 @@ T = TypeVar("T")
 
 class NotPrepared(StoreUnavailable):
     """What ``prepare`` had made was taken away. Nothing was written."""
-
-
-class Busy(StoreUnavailable):
-    """In good order something took too long, such as waiting for a lock. Nothing was written."""
 
 
 class Line:
@@ -268,7 +265,7 @@ class Lines:
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         """The first line of what the server said: more may quote rows."""
         if isinstance(error, PoolTimeoutError):
-            return Busy(f"all {MAX_LINES} connections to the store are busy")
+            return StoreBusy(f"all {MAX_LINES} connections to the store are busy")
         said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         link: BaseException | None = error
         while link is not None:
@@ -278,7 +275,7 @@ class Lines:
         if explained is not None:
             return StoreUnavailable(self._without_secrets(f"JWTGATE_STORE: {explained}"))
         words = str(said).partition("\n")[0]
-        kind = Busy if self.dialect.is_busy(said) else StoreUnavailable
+        kind = StoreBusy if self.dialect.is_busy(said) else StoreUnavailable
         return kind(self._without_secrets(f"the store (JWTGATE_STORE) failed: {type(said).__name__}: {words}"))
 
     def _without_secrets(self, part: Any) -> Any:

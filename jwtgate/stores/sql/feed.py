@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import bindparam, select
 
-from jwtgate.core.history import Entry, Renewal
+from jwtgate.core.history import Entry, Renewal, StoreBusy
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.sql.engine import Busy
 from jwtgate.stores.sql.purging import Purging
 from jwtgate.stores.sql.steps import cursor_of
 
@@ -206,7 +205,7 @@ class SqlFeed:
             some = wanted[:SEEN_PER_STEP]
             try:
                 self._lines.ask(lambda line, some=some: self._saw(line, some))  # type: ignore[misc]
-            except Busy:
+            except StoreBusy:
                 break
             del wanted[:SEEN_PER_STEP]
         self._untold = wanted

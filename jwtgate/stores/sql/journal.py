@@ -278,7 +278,8 @@ def _create(line: Line, table: Table) -> None:
 def _as_journal(error: StoreUnavailable) -> JournalUnavailable:
     if isinstance(error, JournalUnavailable):
         return error
-    words = str(error).replace("JWTGATE_STORE", "JWTGATE_JOURNAL").replace("the store failed", "the journal failed")
+    words = str(error).replace("the store (JWTGATE_STORE)", "the journal (JWTGATE_JOURNAL)")
+    words = words.replace("JWTGATE_STORE", "JWTGATE_JOURNAL")
     return JournalUnavailable(words)
 
 

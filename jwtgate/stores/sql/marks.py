@@ -53,14 +53,13 @@ class MarkRows:
             with line.together():
                 line.put(self._first, given)
                 line.put(self._again, given)
-                row = self.steps.first_of(line.run(self._told, key).all())
-            state = self.steps.state_of([row])
+                rows, state = self.steps.told(line, self._told, key)
             if not abs(state.at - now) <= MAX_SKEW_SECONDS:
                 raise StoreUnavailable(
                     f"the clocks of the store and the caller are over 60 s apart: {state.at:.3f} and {now:.3f}"
                 )
             if state.is_known:
-                return Marked(row.by is not None and bytes(row.by) == by, state.epoch, state.at, state.epoch.birth)
+                return Marked(rows[0].by is not None and bytes(rows[0].by) == by, state.epoch, state.at, state.epoch.birth)
             self.steps.acquaint(line)
         raise StoreUnavailable("the store's history was lost again and again")
 
@@ -98,7 +97,7 @@ class MarkRows:
     def page(self, line: Line, group: str, after: str | None, limit: int) -> MarkPage:
         """See ``Store.marks``. Two statements."""
         for _ in range(ATTEMPTS):
-            state = self.steps.state_of(line.run(select(*self.steps.heading).where(self.steps.tables.meta.c.id == 1)).all())
+            _, state = self.steps.told(line, select(*self.steps.heading).where(self.steps.tables.meta.c.id == 1))
             if state.is_known:
                 rows = self._rows(line, group, after, limit + 1, state.at)
                 return MarkPage(state.epoch, rows[:limit], told(rows[:limit]) if len(rows) > limit else None)

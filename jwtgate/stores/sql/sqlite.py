@@ -1,8 +1,8 @@
 """SQLite: one file for the processes of one machine.
 
 The identity (H1) is the file's device and inode: a backup moved into the file's place is another history, and each operation
-looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, a look-up alone
-cannot see; followers can, by position and link (H2). A writer that is stopped while it writes keeps all others from writing
+looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, only processes see
+that had seen more (``progress``). A writer that is stopped while it writes keeps all others from writing
 until it goes on; reading goes on meanwhile (WAL).
 
 SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, LargeBinary, func, literal
 from sqlalchemy.dialects.sqlite import insert
 
+from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
-from jwtgate.stores.sql.engine import Busy
 from jwtgate.stores.sql.sqlite_patience import PatientConnection
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SQLite:
         """There is no way between; but SQLite gives its lock to whoever asks first after it is free, so we take turns."""
         turn = self._turn
         if not turn.acquire(timeout=TIMEOUT_SECONDS):
-            raise Busy("others of this process were writing all the time")
+            raise StoreBusy("others of this process were writing all the time")
         try:
             yield
         finally:

@@ -21,12 +21,13 @@ from sqlalchemy import BigInteger, bindparam, case, func, select, update
 
 from jwtgate.core.history import Epoch, LogEnd
 from jwtgate.stores.sql.engine import NotPrepared
+from jwtgate.stores.sql.progress import Progress
 from jwtgate.stores.sql.schema import refuse_newer
 from jwtgate.stores.sql.tables import FOREVER
 from jwtgate.stores.sql.workers import columns_of_workers, fields_of, spelt, worker_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable
 
     from jwtgate.core.history import Watch, Worker
     from jwtgate.stores.sql.dialects import Dialect, Row, Statement
@@ -47,7 +48,7 @@ class State:
     """What one statement saw.
 
     Attributes:
-        is_known: the epoch is of this server's present life (H1).
+        is_known: the epoch is of this server's present life, and not before what was seen of it (H1).
         at: the store's clock.
         workers: of this epoch, where they were asked for.
         first_until: when the first ruling may be forgotten, where that was asked for.
@@ -69,12 +70,13 @@ def cursor_of(position: int) -> str:
 
 
 class Steps:
-    """Of one prefix on one kind of database. Without state: every line may use it."""
+    """Of one prefix on one kind of database. Every line may use it."""
 
     def __init__(self, tables: Tables, dialect: Dialect, watch: Watch) -> None:
         self.tables = tables
         self.dialect = dialect
         self.watch = watch
+        self.progress = Progress()
         self.begin = dialect.begin(tables)
 
     # --- reading
@@ -121,23 +123,28 @@ class Steps:
         """Epoch, end and workers, of one statement and so of one moment. Args: digests: ``with_ends``, their rulings."""
         is_few = 0 < len(digests) <= FEW_DIGESTS
         told = self._members_and_rulings if is_few else self._members_and_ends if with_ends else self._members
-        rows = line.run(told, {"digests": sorted(digests)} if is_few else None).all()
-        first = self.first_of(rows)
+        rows, state = self.told(line, told, {"digests": sorted(digests)} if is_few else None)
         workers = {row.name: worker_of(row) for row in rows if row.name is not None}
         known = {bytes(row.digest): bytes(row.ruling) for row in rows if row.digest is not None} if is_few else None
-        ends = first.first_until if with_ends else None
-        return replace(_state(first), workers=tuple(workers.values()), first_until=ends, rulings=known)
+        ends = rows[0].first_until if with_ends else None
+        return replace(state, workers=tuple(workers.values()), first_until=ends, rulings=known)
 
-    def state_of(self, rows: Sequence[Row]) -> State:
-        """The same of any statement that begins with ``heading``, without workers."""
-        return _state(self.first_of(rows))
+    def told(self, line: Line, statement: Statement, parameters: Any = None) -> tuple[list[Row], State]:
+        """What a statement finds that begins with ``heading``, and the state without workers.
 
-    def first_of(self, rows: Sequence[Row]) -> Row:
-        """Raises: NotPrepared: the row of ``meta`` is gone; StoreUnavailable: it is of a layout that nobody knows here."""
+        Raises: NotPrepared: the row of ``meta`` is gone; StoreUnavailable: it is of a layout that nobody knows here.
+        """
+        seen = self.progress.seen
+        rows: list[Row] = line.run(statement, parameters).all()
         if not rows:
             raise NotPrepared("the store was emptied")
         refuse_newer(rows[0].version)
-        return rows[0]
+        state = _state(rows[0])
+        if seen is not None and seen.is_after(state.epoch.name, state.end):
+            return rows, replace(state, is_known=False)
+        if state.is_known:
+            self.progress.note(state.epoch.name, state.end)
+        return rows, state
 
     # --- writing
 

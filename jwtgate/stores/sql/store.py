@@ -1,8 +1,9 @@
 """An SQL database as a store. Every step is one transaction, or one statement (H1, W1).
 
-How late commits are kept in order stands in ``steps``. What a bare look-up cannot find, and followers do by position and link
-(H2, ``Feed.lose``): a backup that was restored into the same running server or the same file, where the database itself keeps
-no trace of it (each dialect's module says what it finds). What nobody finds: single tables restored or emptied by hand.
+How late commits are kept in order stands in ``steps``. A backup that was restored into the same running server or the same
+file, where the database itself keeps no trace of it (each dialect's module says what it finds), is found by whoever has seen
+more: by any of its questions (``progress``), and by its follower's reading (H2, ``Feed.lose``). What nobody finds: one that
+lacks no ruling, but marks or sessions; single tables restored or emptied by hand.
 """
 
 from __future__ import annotations
@@ -110,10 +111,9 @@ class SqlStore:
     def _judged(self, line: Line, digests: set[bytes]) -> tuple[State, dict[bytes, bytes]]:
         """The position, and what is ruled at that position."""
         if not digests:
-            return self._steps.state_of(line.run(self._glanced).all()), {}
-        rows = line.run(self._looked, {"digests": list(digests)}).all()
-        rulings = {bytes(row.digest): bytes(row.ruling) for row in rows if row.digest is not None}
-        return self._steps.state_of(rows), rulings
+            return self._steps.told(line, self._glanced)[1], {}
+        rows, state = self._steps.told(line, self._looked, {"digests": list(digests)})
+        return state, {bytes(row.digest): bytes(row.ruling) for row in rows if row.digest is not None}
 
     def _facts(
         self,
@@ -153,7 +153,10 @@ class SqlStore:
         guard: Guard | None = None,
     ) -> Written | None:
         """W1. Never retried: where the answer to the commit is lost, nobody knows whether it was done."""
-        return self._lines.ask(lambda line: self._write(line, changes, now, sessions, guard or Guard()))
+        written = self._lines.ask(lambda line: self._write(line, changes, now, sessions, guard or Guard()))
+        if written is not None:
+            self._steps.progress.note(written.epoch.name, written.end)
+        return written
 
     def _write(
         self, line: Line, changes: Sequence[Change], now: float, sessions: Sequence[SessionChange], guard: Guard

@@ -172,18 +172,18 @@ class World:
         if given["sub"] is not None and not given["access_only"]:
             plan = self.endings.by_subject(self.standing.policy, changes, given["sub"], wait=False)
         else:
-            plan = self.revoker.revoke(changes, wait=False)
+            plan = self.revoker.revoke(changes, events=(), wait=False)
         receipt: Receipt = self.run(plan)
         return receipt
 
     def suspend(self, sub: str = "alice") -> None:
-        self.run(self.revoker.revoke(self.targets.suspended(sub, None), wait=False))
+        self.run(self.revoker.revoke(self.targets.suspended(sub, None), events=(), wait=False))
 
     def reinstate(self, sub: str = "alice") -> None:
-        self.run(self.revoker.revoke(self.targets.reinstated(sub, None, self.clock.wall()), wait=False))
+        self.run(self.revoker.revoke(self.targets.reinstated(sub, None, self.clock.wall()), events=(), wait=False))
 
     def require_version(self, version: int, sub: str = "alice") -> None:
-        self.run(self.revoker.revoke(self.targets.versioned(sub, version, None, self.clock.wall()), wait=False))
+        self.run(self.revoker.revoke(self.targets.versioned(sub, version, None, self.clock.wall()), events=(), wait=False))
 
     def record(self, pair: TokenPair) -> Record:
         stored = self.store.look_up((), (pair.session_id,)).sessions[0]

@@ -1,0 +1,44 @@
+"""Who acts: names the one whom a call came from in all the events of a plan that does what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jwtgate.core.effects import Effect, Plan, Write
+from jwtgate.errors import JWTGateError
+
+if TYPE_CHECKING:
+    from jwtgate.audit import AuditEvent
+
+__all__ = ["acting", "written_again"]
+
+T = TypeVar("T")
+
+
+def acting(actor: str | None, plan: Plan[T]) -> Plan[T]:
+    """The same plan. Args: actor: see ``AuditEvent``."""
+    try:
+        effect: Effect = next(plan)
+        while True:
+            try:
+                answer: Any = yield _named(effect, actor)
+            except JWTGateError as error:
+                effect = plan.throw(error)
+            else:
+                effect = plan.send(answer)
+    except StopIteration as decided:
+        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
+    finally:
+        plan.close()
+
+
+def _named(effect: Effect, actor: str | None) -> Effect:
+    if not isinstance(effect, Write) or not effect.events:
+        return effect
+    return replace(effect, events=tuple(replace(event, actor=actor) for event in effect.events))
+
+
+def written_again(events: tuple[AuditEvent, ...]) -> tuple[AuditEvent, ...]:
+    """What they are once the same write is made a second time."""
+    return tuple(replace(event, outcome="repeated") for event in events)
