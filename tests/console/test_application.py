@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from jwtgate import Gate
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.audit import AuditEvent
 from jwtgate.console import Console
 from jwtgate.console import feed as feeds
 from jwtgate.console.door import Door
@@ -166,6 +167,17 @@ def test_impossible_times_are_no_error() -> None:
     """A record may hold any number."""
     assert (utc(1e300), iso(1e300)) == ("no date at all", "")
     assert utc(0.0) == "1970-01-01 00:00:00 UTC"
+
+
+def test_audit_names_the_operator() -> None:
+    """Whoever pressed the button is who did it."""
+    with console(by="olga") as operator:
+        told: list[AuditEvent] = []
+        operator.gate.audit(told.append)
+        sid = operator.gate.sessions.start("alice").session_id
+        operator.does("end", sid=sid)
+        operator.does("suspend", sub="alice")
+        assert [(event.kind, event.actor) for event in told] == [("login", None), ("logout", "olga"), ("suspension", "olga")]
 
 
 # --- the stream and the lookout
