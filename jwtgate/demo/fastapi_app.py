@@ -8,9 +8,11 @@ from starlette.authentication import requires
 
 from jwtgate import Receipt, token_of
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.demo.chat import Chat
 
 app = FastAPI()
 app.add_middleware(JWTGateMiddleware)
+app.include_router(Chat.from_env().router)
 
 
 @app.get("/")

@@ -16,7 +16,7 @@ import httpx
 
 from jwtgate.demo.lines import Answer
 from jwtgate.demo.provider import CALLBACK
-from jwtgate.demo.servers import CLIENT
+from jwtgate.demo.commands import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
