@@ -93,7 +93,7 @@ class Chat:
         if text is None or not 0 < len(text) <= MOST_CHARACTERS:
             return f"Not sent: a message has at most {MOST_CHARACTERS} characters."
         try:
-            await self.relay.say({"kind": "message", "from": device, "text": text, "worker": os.getpid()})
+            await self.relay.say({"kind": "message", "from": device, "text": text})
         except Away:
             return "Not sent: the store does not answer."
         return None

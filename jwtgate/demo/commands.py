@@ -6,8 +6,16 @@ import secrets
 import sys
 
 __all__ = [
-    *("API", "CLIENT", "LOGOUT_PATH", "WORKERS", "application_settings", "common_settings", "console_command"),
-    *("gunicorn_command", "provider_command", "uvicorn_command"),
+    "API",
+    "CLIENT",
+    "LOGOUT_PATH",
+    "WORKERS",
+    "application_settings",
+    "common_settings",
+    "console_command",
+    "gunicorn_command",
+    "provider_command",
+    "uvicorn_command",
 ]
 
 WORKERS = 2

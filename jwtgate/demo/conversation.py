@@ -12,13 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.demo.talking import Talker, listening
+from jwtgate.demo.talking import listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jwtgate.demo.lines import Line
     from jwtgate.demo.screen import Screen
+    from jwtgate.demo.talking import Talker
 
 __all__ = ["Conversation"]
 
@@ -52,11 +53,11 @@ class Device:
 class Conversation:
     """Plays it. ``faults`` has what went against the promise."""
 
-    def __init__(self, lines: Sequence[Line], ender: Line, port: int, screen: Screen) -> None:
-        """Args: lines: one to each worker of the chat. ender: who is asked to end the session. port: of the chat."""
+    def __init__(self, lines: Sequence[Line], ender: Line, call: Callable[[str], Talker], screen: Screen) -> None:
+        """Args: lines: one to each worker of the chat. ender: who is asked to end the session. call: opens a socket."""
         self.lines = lines
         self.ender = ender
-        self.port = port
+        self.call = call
         self.screen = screen
         self.faults: list[str] = []
 
@@ -68,7 +69,8 @@ class Conversation:
             with listening(both):
                 heard = self._say(laptop, "hello", both)
                 workers = " and ".join(str(line.worker) for line in self.lines)
-                self.screen.say(f"[bold]The chat[/]: {len(both)} WebSockets of two devices, to {workers}; {heard}")
+                opened = f"[bold]The chat[/]: {len(both)} WebSockets of two devices, to {workers}"
+                self.screen.say(f"{opened}; what the laptop says is {heard}")
                 began_at = self._end(phone, laptop)
                 closed = _in_words(phone, began_at)
                 self._expect(f"closed the phone's sockets with {CLOSED}, but: {closed}", _has_ended(phone))
@@ -77,7 +79,7 @@ class Conversation:
                 self._expect("kept the laptop's sockets open", is_kept)
                 self._expect("kept from the phone what was said after its end", not phone.have_heard("still here"))
                 kept = "still open" if is_kept else f"only {laptop.still_open} of {len(laptop.sockets)} still open"
-                self.screen.say(f"  chat, phone, ended at {self.ender.worker}: {closed}; laptop: {kept}, {heard}\n")
+                self.screen.say(f"  chat, phone, ended at {self.ender.worker}: {closed}; laptop: {kept}, and {heard}\n")
 
     def _log_in(self, name: str, undo: ExitStack) -> Device:
         """With its sockets, at least one to each worker."""
@@ -85,9 +87,10 @@ class Conversation:
         if not answer.is_admitted:
             raise http.client.HTTPException(f"the login of the {name.lower()} was answered with {answer.status}")
         pair: dict[str, Any] = json.loads(answer.body)
-        wanted, sockets = {line.worker.pid for line in self.lines}, list[Talker]()
+        wanted = {line.worker.pid for line in self.lines}
+        sockets: list[Talker] = []
         while not wanted <= {socket.worker for socket in sockets} and len(sockets) < MOST_SOCKETS:
-            sockets.append(Talker(self.port, pair["access_token"]))
+            sockets.append(self.call(pair["access_token"]))
             undo.callback(sockets[-1].close)
         self._expect(f"opened a socket of the {name.lower()} to each worker", len(sockets) < MOST_SOCKETS)
         return Device(name, pair["session_id"], pair["access_token"], sockets)
@@ -98,7 +101,7 @@ class Conversation:
         _await(lambda: all(socket.has_heard(text) for socket in hearers))
         heard = sum(socket.has_heard(text) for socket in hearers)
         self._expect(f"let all hear the {device.name.lower()} ({heard} of {len(hearers)} did)", heard == len(hearers))
-        return f"what the {device.name.lower()} says is heard by {heard} of {len(hearers)}"
+        return f"heard by {heard} of {len(hearers)}"
 
     def _end(self, device: Device, other: Device) -> float:
         """By the other device's token. Returns: when it was asked for."""

@@ -12,7 +12,8 @@ from jwtgate.demo.chat import Chat
 
 app = FastAPI()
 app.add_middleware(JWTGateMiddleware)
-app.include_router(Chat.from_env().router)
+if "DEMO_CHAT" in os.environ:
+    app.include_router(Chat.from_env().router)
 
 
 @app.get("/")

@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.demo.commands import LOGOUT_PATH
 from jwtgate.demo.play import Play
 from jwtgate.demo.rotation import Rotation
 from jwtgate.demo.rounds import Cast
-from jwtgate.demo.commands import LOGOUT_PATH
 from jwtgate.demo.visiting import Visitor
 
 if TYPE_CHECKING:

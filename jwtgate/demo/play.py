@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from jwtgate.demo.commands import WORKERS
 from jwtgate.demo.lines import open_lines
 from jwtgate.demo.processes import ServerError
 from jwtgate.demo.rounds import Crew, Round
-from jwtgate.demo.commands import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,10 +84,6 @@ class Play(ABC):
         with screen.waiting("Waiting until all admit (an empty store is watched for two leases)"):
             self._await_live(token)
         screen.say("Ready: " + ", ".join(str(worker) for worker in lines) + "\n")
-        self.open_doors()
-
-    def open_doors(self) -> None:
-        """What can be looked at from now on, if anything. Raises: ServerError."""
 
     def _await_live(self, token: str) -> None:
         deadline = time.monotonic() + LIVE_SECONDS

@@ -1,4 +1,4 @@
-"""What one says, all hear, whichever worker they are connected to: one channel of the store's server, one subscription a worker.
+"""What one says, all hear, whichever worker they are at: one channel of the store's server, one subscription a worker.
 
 Nothing is kept, and nobody is decided about: what passes to whom is the gate's business.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 __all__ = ["Away", "Relay"]
 
@@ -70,7 +70,7 @@ class Relay:
         """To all, at every worker. Raises: Away."""
         try:
             async with self._client(TIMEOUT_SECONDS) as client:
-                await client.publish(CHANNEL, json.dumps(message))
+                await client.publish(CHANNEL, json.dumps(message))  # pyright: ignore[reportUnknownMemberType] - untyped there
         except (RedisError, OSError) as error:
             raise Away from error
 
@@ -83,13 +83,14 @@ class Relay:
         is_away = False
         while True:
             try:
-                async with self._client(None) as client, client.pubsub() as heard:
+                async with self._client(None) as client, client.pubsub() as heard:  # pyright: ignore[reportUnknownMemberType] - untyped there
                     await heard.subscribe(CHANNEL)
                     if is_away:
                         await ready()  # until then whatever is sent ends its connection
                         is_away = False
                         self._tell({"kind": "store", "is_up": True})
-                    async for each in heard.listen():
+                    messages = cast("AsyncIterator[dict[str, Any]]", heard.listen())  # pyright: ignore[reportUnknownMemberType] - likewise
+                    async for each in messages:
                         if each["type"] == "subscribe":
                             self._is_subscribed.set()
                         if each["type"] == "message":
@@ -104,4 +105,6 @@ class Relay:
     def _client(self, timeout_seconds: float | None) -> Redis:
         """Tries once: who is away is told of."""
         retry = Retry(NoBackoff(), 0)
-        return Redis.from_url(self._url, socket_timeout=timeout_seconds, socket_connect_timeout=TIMEOUT_SECONDS, retry=retry)
+        return Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped there
+            self._url, retry=retry, socket_timeout=timeout_seconds, socket_connect_timeout=TIMEOUT_SECONDS
+        )

@@ -98,11 +98,12 @@ class Servers:
 
     def _app(self, name: str, port: int, command: list[str], devices_port: int) -> App:
         links = {
+            "DEMO_CHAT": "1",
             "DEMO_CONSOLE": f"http://127.0.0.1:{self._console_port}/subject?sub=alice",
             "DEMO_DEVICES": f"http://127.0.0.1:{devices_port}/enter",
         }
-        own = {"JWTGATE_EXEMPT": "/worker"} if self.issuer else application_settings(name)
-        return App(name, port, self._server(name, command, {**own, **links}))
+        own = {"JWTGATE_EXEMPT": "/worker"} if self.issuer else {**application_settings(name), **links}
+        return App(name, port, self._server(name, command, own))
 
     def __enter__(self) -> Self:
         return self

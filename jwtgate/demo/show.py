@@ -15,6 +15,7 @@ from jwtgate.demo.processes import ServerError
 from jwtgate.demo.rounds import Cast
 from jwtgate.demo.screen import Screen
 from jwtgate.demo.servers import Servers
+from jwtgate.demo.talking import Talker
 from jwtgate.demo.tokens import Mint, token_id_of
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ class _Show(Play):
         return self.mint.issue("newcomer")
 
     def perform(self) -> None:
+        self._open_doors()
         self.play_rounds(self._rounds())
         self._play_conversation()
         self._play_outage()
 
-    def open_doors(self) -> None:
+    def _open_doors(self) -> None:
+        """What can be looked at from now on, where the demo stays up."""
         if self.servers.has_console:
             with self.screen.waiting("Starting the console"):
                 self.servers.start_console()
@@ -115,7 +118,7 @@ class _Show(Play):
         first, second = self.servers.apps
         lines = [line for line in self.crew.probes if line.worker.app == first.name]
         ender = next(line for line in self.crew.probes if line.worker.app == second.name)
-        conversation = Conversation(lines, ender, first.port, self.screen)
+        conversation = Conversation(lines, ender, partial(Talker, first.port), self.screen)
         conversation.play()
         self.faults += [f"the chat: {fault}" for fault in conversation.faults]
 

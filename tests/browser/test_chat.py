@@ -137,3 +137,113 @@ def test_device_that_is_ended_is_closed_and_the_other_goes_on(tab: Any, scheme: 
     own.page.wait_for_selector("#phone[data-state=open]")
     own.say("phone", "Back.")
     own.await_heard("Back.", "phone", "laptop")
+
+
+def test_device_ends_itself_and_is_used_by_keyboard_alone(tab: Any) -> None:
+    """The focus goes to what can be done next, and back to where one writes."""
+    own = tab()
+    own.page.keyboard.press("Tab")
+    assert own.page.evaluate("document.activeElement.className") == "skip"
+    own.page.focus("#phone-text")
+    own.page.keyboard.type("by keyboard")
+    own.page.keyboard.press("Enter")
+    own.await_heard("by keyboard", "phone", "laptop")
+    assert own.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    own.page.keyboard.press("Tab")
+    own.page.keyboard.press("Tab")
+    own.page.keyboard.press("Enter")
+    assert "4401" in own.await_closed("phone")
+    assert own.page.evaluate("document.activeElement.textContent") == "Log in again"
+    own.page.keyboard.press("Enter")
+    own.page.wait_for_selector("#phone[data-state=open]")
+    assert own.page.evaluate("document.activeElement.id") == "phone-text"
+
+
+def test_token_is_renewed_and_the_socket_kept(tab: Any, browser: Any) -> None:
+    """In the background; the page says so, and both go on."""
+    own = tab()
+    own.page.clock.install()
+    own.page.reload()
+    own.await_open()
+    own.page.clock.fast_forward(30_000)
+    own.page.wait_for_selector("#phone .renewal:has-text('socket kept')")
+    own.page.wait_for_selector("#laptop .renewal:has-text('socket kept')")
+    own.say("phone", "with a new token")
+    own.await_heard("with a new token", "phone", "laptop")
+    own.shoot("renewed")
+
+
+def test_device_that_is_ended_in_the_console_or_at_your_devices_is_closed(tab: Any, servers: Servers) -> None:
+    """Each in a tab of its own, by the links of the page and of the terminal."""
+    own = tab()
+    console = own.context.new_page()
+    console.goto(servers.console_link)
+    with own.context.expect_page() as opened:
+        own.page.click("nav >> text=Console")
+    console = opened.value
+    console.locator("tr", has_text="Phone").first.locator(".do a").click()
+    console.click("button:has-text('End the session')")
+    console.wait_for_selector("text=Effective everywhere")
+    told = own.await_closed("phone")
+    assert "Closed by the gate: 4401 at" in told
+    assert "elsewhere" in told
+    assert own.state("laptop") == "open"
+    with own.context.expect_page() as opened:
+        own.page.click("nav >> text=Your devices")
+    devices = opened.value
+    devices.click("li:has-text('Laptop') button")
+    devices.wait_for_selector("text=That device is logged out.")
+    assert "elsewhere" in own.await_closed("laptop")
+
+
+@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\u202etxt.exe", "x" * 500])
+def test_hostile_text_is_text(tab: Any, text: str) -> None:
+    """Nothing of it becomes a part of the page, and nothing of the page moves."""
+    own = tab(width=360)
+    dialogs: list[str] = []
+    own.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    own.say("phone", text)
+    own.await_heard(text, "phone", "laptop")
+    assert own.page.locator(".log img, .log script").count() == 0
+    assert own.page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert dialogs == []
+
+
+@pytest.mark.parametrize(("size", "words"), [(501, "at most 500 characters"), (1_000_000, "1009")])
+def test_message_that_is_too_long_is_not_sent(tab: Any, size: int, words: str) -> None:
+    """By who goes around the page's own limit; the other device hears nothing, and goes on."""
+    own = tab()
+    own.page.evaluate("document.getElementById('phone-text').removeAttribute('maxlength')")
+    own.say("phone", "y" * size)
+    own.page.locator("#phone", has_text=words).wait_for()
+    own.say("laptop", "all well")
+    own.await_heard("all well", "laptop")
+    assert own.page.locator("#laptop .said", has_text="yyy").count() == 0
+
+
+def test_store_that_is_away_is_told_and_the_chat_goes_on_afterwards(tab: Any, servers: Servers) -> None:
+    """Who is silent stays; who speaks is disconnected with 1013, never 4401, and is still logged in when the store is back."""
+    own = tab()
+    own.say("laptop", "before")
+    own.await_heard("before", "phone", "laptop")
+    servers.kill_store()
+    try:
+        own.page.locator("#store", has_text="The store does not answer").wait_for()
+        own.shoot("store-away")
+        while own.state("phone") == "open":
+            own.say("phone", "is anybody there?")
+            own.page.wait_for_selector("#phone .note:has-text('Not sent'), #phone[data-state=closed]")
+        told = own.await_closed("phone")
+        assert "1013" in told
+        assert "The store does not answer" in told
+        assert own.state("laptop") == "open"
+        own.page.click("#phone .again")
+        own.page.locator("#phone .verdict", has_text="Not connected: 503").wait_for()
+        own.shoot("store-away-closed")
+    finally:
+        servers.start_store()
+    own.page.wait_for_selector("#store", state="hidden")
+    own.await_open()
+    own.say("phone", "and after")
+    own.await_heard("and after", "phone", "laptop")
+    own.complaints.clear()

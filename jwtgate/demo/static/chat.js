@@ -127,7 +127,7 @@
           body: JSON.stringify({ device: this.name }),
         });
       } catch {
-        this.close("Not logged in.", "The server does not answer. Is the demo still running?", "Log in again");
+        this.unanswered("Not logged in.", "Log in again");
         return;
       }
       if (!answer.ok) {
@@ -135,7 +135,7 @@
         return;
       }
       this.keep(await answer.json());
-      this.renewals = 0;
+      this.isNew = true;
       this.open();
     }
 
@@ -145,27 +145,27 @@
       this.timer = setTimeout(() => this.renew(), (pair.expires_in * 1000) / RENEWALS_PER_LIFE);
     }
 
-    // In the background, well before the token expires. Nobody tells the socket of it: it is kept all the same.
-    async renew() {
+    // The status of the answer; 0: there is none. Nothing is kept of an answer that comes after the end.
+    async refresh() {
       const before = this.pair;
-      let status = 0;
       try {
         const answer = await fetch("/auth/refresh", form({ refresh_token: before.refresh_token }));
-        status = answer.status;
-        if (answer.ok) {
-          const pair = await answer.json();
-          if (this.pair !== before) return;
-          this.keep(pair);
-          this.renewals += 1;
-        }
+        const pair = answer.ok ? await answer.json() : null;
+        if (pair && this.pair === before) this.keep(pair);
+        return answer.status;
       } catch {
-        status = 0;
+        return 0;
       }
-      if (this.pair !== before && status !== 200) return;
+    }
+
+    // In the background, well before the token expires. Nobody tells the socket of it: it is kept all the same.
+    async renew() {
+      const status = await this.refresh();
+      if (!this.isOpen()) return;
       if (status === 200) {
-        const isOutlived = this.isOpen() && performance.now() - this.openedAt > this.pair.expires_in * 1000;
-        const more = isOutlived ? " The token that opened it has expired since." : "";
-        this.renewal.textContent = this.isOpen() ? `Token renewed at ${clock()}, socket kept.${more}` : "";
+        const isOutlived = performance.now() - this.openedAt > this.pair.expires_in * 1000;
+        const more = isOutlived ? " The one that opened it has expired." : "";
+        this.renewal.textContent = `Token renewed at ${clock()}, socket kept.${more}`;
       } else if (status === 0 || status >= 500) {
         this.renewal.textContent = `Token not renewed (${status || "no answer"}); again in ${RETRY_SECONDS} s.`;
         this.timer = setTimeout(() => this.renew(), RETRY_SECONDS * 1000);
@@ -202,9 +202,14 @@
       else if (message.kind === "hello") {
         this.openedAt = performance.now();
         this.call = null;
+        tellOfStore(true);
         this.show("open", "Open");
         this.facts.textContent = `session ${this.pair.session_id.slice(0, 8)}…, worker ${message.worker}`;
-        this.note(`Logged in as alice at ${clock()}`);
+        this.note(`${this.isNew ? "Logged in as alice" : "Connected again"} at ${clock()}`);
+        if (this.isNew) this.renewal.textContent = `Its token is good for ${this.pair.expires_in} s, and renewed before.`;
+        this.isNew = false;
+        if (this.wantsFocus) this.input.focus();
+        this.wantsFocus = false;
       }
     }
 
@@ -220,7 +225,7 @@
       } else if (code === TOO_BIG) {
         this.close(`Closed by the server: ${code}.`, "The message was too big.", "Connect again");
       } else {
-        this.close(`Connection lost: ${code}.`, "The server went away. Is the demo still running?", "Connect again");
+        this.unanswered(`Connection lost: ${code}.`, "Connect again");
       }
       this.call = null;
     }
@@ -233,17 +238,26 @@
       } catch {
         status = 0;
       }
-      if (status === 0) this.close("Not connected.", "The server does not answer. Is the demo still running?", "Connect again");
+      if (status === 0) this.unanswered("Not connected.", "Connect again");
       else if (status === 401) {
         this.pair = null;
         this.close("Not connected: 401.", this.meaning(401), "Log in again");
       } else this.close(`Not connected: ${status}.`, this.meaning(status), "Connect again");
     }
 
-    resume() {
-      this.input.disabled = false;
-      if (this.pair) this.open();
+    // Where the session lives on, it goes on.
+    async resume() {
+      this.wantsFocus = true;
+      this.show("waiting", "Connecting…");
+      const status = this.pair ? await this.refresh() : 400;
+      if (status === 200) this.open();
+      else if (status === 0) this.unanswered("Not connected.", "Connect again");
+      else if (status >= 500) this.close(`Not connected: ${status}.`, this.meaning(status), "Connect again");
       else this.logIn();
+    }
+
+    unanswered(headline, button) {
+      this.close(headline, "The server does not answer. Is the demo still running?", button);
     }
 
     shown() {
