@@ -87,7 +87,7 @@ class _Show(Play):
             with self.screen.waiting("Starting the console"):
                 self.servers.start_console()
             self.screen.write(_doors(self.servers))
-            self.screen.write("The show below throws everybody out once, and kills the store once: the pages say so.\n")
+            self.screen.write("The show goes on meanwhile: it throws everybody out once, and kills the store once.\n")
 
     def _rounds(self) -> Iterator[tuple[Cast, Line]]:
         for number, cast in enumerate(self._casts()):
@@ -176,8 +176,8 @@ Ctrl-C ends everything."""
 def _doors(servers: Servers) -> str:
     """Addresses on lines of their own, whole: terminals make links of them."""
     return f"""
-Or in a browser. A chat on two devices of alice's: end one, and watch it close.
+In a browser: a chat on two devices of alice's. End one, and watch it close.
   {servers.chat_link}
-The operator's console; the link works once, for ten minutes, then the page alone.
+The operator's console. The link works once, for ten minutes.
   {servers.console_link}
 """

@@ -41,9 +41,13 @@ class Talker:
         self._part = ""
         self._line = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
         self._protocol = WSConnection(ConnectionType.CLIENT)
-        self._send(Request(host=f"127.0.0.1:{port}", target="/chat/socket", subprotocols=["bearer", token]))
-        while not self.heard:
-            self.hear()
+        try:
+            self._send(Request(host=f"127.0.0.1:{port}", target="/chat/socket", subprotocols=["bearer", token]))
+            while not self.heard:
+                self.hear()
+        except OSError:
+            self.close()
+            raise
 
     @property
     def worker(self) -> int:

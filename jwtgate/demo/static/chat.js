@@ -164,8 +164,8 @@
       if (!this.isOpen()) return;
       if (status === 200) {
         const isOutlived = performance.now() - this.openedAt > this.pair.expires_in * 1000;
-        const more = isOutlived ? " The one that opened it has expired." : "";
-        this.renewal.textContent = `Token renewed at ${clock()}, socket kept.${more}`;
+        const more = isOutlived ? "; the first has expired" : "";
+        this.renewal.textContent = `Token renewed ${clock()}, socket kept${more}.`;
       } else if (status === 0 || status >= 500) {
         this.renewal.textContent = `Token not renewed (${status || "no answer"}); again in ${RETRY_SECONDS} s.`;
         this.timer = setTimeout(() => this.renew(), RETRY_SECONDS * 1000);
@@ -206,7 +206,7 @@
         this.show("open", "Open");
         this.facts.textContent = `session ${this.pair.session_id.slice(0, 8)}…, worker ${message.worker}`;
         this.note(`${this.isNew ? "Logged in as alice" : "Connected again"} at ${clock()}`);
-        if (this.isNew) this.renewal.textContent = `Its token is good for ${this.pair.expires_in} s, and renewed before.`;
+        if (this.isNew) this.renewal.textContent = `Its token lives ${this.pair.expires_in} s, and is renewed.`;
         this.isNew = false;
         if (this.wantsFocus) this.input.focus();
         this.wantsFocus = false;
@@ -297,7 +297,7 @@
   function tellOfStore(isUp) {
     const notice = document.getElementById("store");
     notice.hidden = isUp;
-    notice.textContent = isUp ? "" : "The store does not answer: whoever says something now is disconnected, for nobody can know whether its token is still good.";
+    notice.textContent = isUp ? "" : "The store does not answer. Whoever says something now is disconnected: nobody can know whether a token is still good.";
   }
 
   const phone = new Device("Phone");
