@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextvars
+import inspect
 import json
 import logging
 import threading
@@ -11,7 +13,8 @@ from base64 import b64encode
 from contextlib import closing
 from dataclasses import FrozenInstanceError, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlencode
 
 import pytest
@@ -21,20 +24,21 @@ from keymaking import SECRET
 from provider_tokens import CREDENTIAL_CHANGE, LACKING, PROVIDER, TRANSMITTER, event, issuers, logout, subject
 from shells import Sent, asgi_application, ask_asgi, ask_wsgi, wsgi_application
 
+import jwtgate
 from jwtgate import Gate, Settings, testing
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
-from jwtgate.audit import AuditEvent
+from jwtgate.audit import AuditEvent, Kind, Target
 from jwtgate.cli.gates import opened
 from jwtgate.core.acting import acting
 from jwtgate.core.effects import Write
 from jwtgate.core.history import NotDurable
+from jwtgate.core.receipts import Revoker
 from jwtgate.errors import ReusedRefreshToken, Revoked, StoreUnavailable, SubjectSuspended
 from jwtgate.runtime import blocking
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from jwtgate.testing import FixtureGate
 
@@ -542,3 +546,37 @@ def test_write_that_history_lost_is_told_as_repeated() -> None:
     assert [told.outcome for told in events] == ["done", "repeated"]
     assert events[1].position == receipt.position
     assert events[0].position != receipt.position
+
+
+# --- nothing is left out
+
+ELSEWHERE = {"session_evicted", "key_renewal"}
+"""Kinds that have a test of their own above."""
+
+UNTOLD = {
+    "core/sessions/rotation.py": "a refresh ends nothing that anybody wanted",
+    "core/sessions/renewal.py": "nor does an access token that gives way to its successor (ROTATE_AFTER)",
+}
+"""Where something is written and nothing told, with the reason."""
+
+
+def test_each_kind_and_target_has_its_way_here() -> None:
+    """The two closed sets, whole."""
+    expected = [row for _, row in WAYS.values()] + [row for _, _, row in PROVIDERS.values()]
+    assert {row["kind"] for row in expected} | ELSEWHERE == set(get_args(Kind))
+    assert {row["target"] for row in expected} == set(get_args(Target))
+
+
+def test_every_write_of_the_core_is_told_or_says_why_not() -> None:
+    """Whoever adds a way of revoking must name its event: the revoker asks for one, and nobody else writes."""
+    root = Path(jwtgate.__file__).parent
+    untold = set()
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Write":
+                names = {keyword.arg for keyword in node.keywords}
+                if len(node.args) < 5 and "events" not in names:
+                    untold.add(str(path.relative_to(root)))
+    assert untold == set(UNTOLD)
+    parameter = inspect.signature(Revoker.revoke).parameters["events"]
+    assert parameter.default is inspect.Parameter.empty

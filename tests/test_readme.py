@@ -8,14 +8,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
-from servers import Server, free_port, valkey_binary
+from live.talking import Talker
+from servers import free_port
 
 from jwtgate.settings import variables
 
@@ -86,6 +88,7 @@ def call(
 SERVERS = {
     "FastAPI()": ("app", ["uvicorn", "app:app", "--workers", "2", "--port"]),
     "Flask(__name__)": ("flask_app", ["gunicorn", "-w", "2", "-k", "gthread", "flask_app:app", "--bind"]),
+    "get_wsgi_application()": ("django_app", ["gunicorn", "-w", "2", "-k", "gthread", "django_app:application", "--bind"]),
 }
 
 
@@ -94,53 +97,87 @@ def exported() -> dict[str, str]:
     (section,) = [each for each in README.read_text().split("\n## ") if "JWTGATE_SECRET=" in each]
     lines = re.findall(r"^export (.*)$", section, re.MULTILINE)
     pairs = dict(re.findall(r"(JWTGATE_[A-Z]+)=([^ $]+)(?= |$)", " ".join(lines)))
-    assert {"JWTGATE_STORE", "JWTGATE_ENDPOINTS", "JWTGATE_EXEMPT", "JWTGATE_LOCATIONS"} <= set(pairs)
-    return {name: value for name, value in pairs.items() if name != "JWTGATE_STORE"}
+    assert {"JWTGATE_ENDPOINTS", "JWTGATE_EXEMPT", "JWTGATE_LOCATIONS"} == set(pairs)
+    return pairs
+
+
+@dataclass
+class Readme:
+    """Its applications at work, word for word, each on two workers; their addresses in the order of ``SERVERS``."""
+
+    addresses: list[str]
+    environ: dict[str, str]
+
+    def hello(self, token: str | None) -> list[tuple[int, object]]:
+        """What each of them answers."""
+        return [call(f"{address}/hello", token) for address in self.addresses]
+
+
+@pytest.fixture(scope="module")
+def readme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Readme]:
+    """All three on one store."""
+    folder = tmp_path_factory.mktemp("readme")
+    environ = {**os.environ, **exported(), "JWTGATE_SECRET": "s" * 32, "JWTGATE_STORE": f"sqlite:///{folder}/gate.db"}
+    processes, addresses = [], []
+    try:
+        for framework, (module, command) in SERVERS.items():
+            (folder / f"{module}.py").write_text(code_with(framework))
+            port = free_port()
+            place = str(port) if command[0] == "uvicorn" else f"127.0.0.1:{port}"
+            run = [sys.executable, "-m", *command, place]
+            quiet = subprocess.DEVNULL
+            processes.append(subprocess.Popen(run, cwd=folder, env=environ, stdout=quiet, stderr=quiet))
+            addresses.append(f"http://127.0.0.1:{port}")
+        for address in addresses:
+            wait_for(lambda address=address: call(f"{address}/hello")[0] == 401, 60)
+        wait_for(lambda: login(addresses[0], "correct horse")[0] == 200)
+        yield Readme(addresses, environ)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(20)
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("framework", SERVERS)
-def test_readme_applications_log_in_refresh_and_log_out(framework: str, tmp_path: Path) -> None:
-    """The applications of the README, word for word, on two real workers, called as its curl lines call them."""
-    store = Server(valkey_binary()).start()
-    module, command = SERVERS[framework]
-    (tmp_path / f"{module}.py").write_text(code_with(framework))
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    environ = {**os.environ, **exported(), "JWTGATE_SECRET": "s" * 32, "JWTGATE_STORE": store.url}
-    place = str(port) if command[0] == "uvicorn" else f"127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, place], cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(lambda: call(f"{address}/hello")[0] == 401)
-        wait_for(lambda: login(address, "correct horse")[0] == 200)
-        assert login(address, "wrong")[0] == 403
-        status, pair, cookies = login(address, "correct horse")
-        assert status == 200
-        assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-access_token", "__Secure-refresh_token"]
-        token = str(pair["access_token"])
-        wait_for(lambda: call(f"{address}/hello", token) == (200, {"hello": "alice"}))  # an empty store heals first
-        status, fresh = call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(pair["refresh_token"])})
-        assert status == 200
-        token = str(fresh["access_token"])
-        assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {200}
-        assert call(f"{address}/auth/logout", token, "POST")[0] == 200
-        assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {401}
-        assert call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(fresh["refresh_token"])})[0] == 400
-        assert login(address, "correct horse")[0] == 200
-    finally:
-        process.terminate()
-        process.wait(20)
-        store.close()
+def test_readme_application_logs_in_refreshes_and_logs_out(readme: Readme) -> None:
+    """Called as its curl lines call it."""
+    address = readme.addresses[0]
+    assert login(address, "wrong")[0] == 403
+    status, pair, cookies = login(address, "correct horse")
+    assert status == 200
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-access_token", "__Secure-refresh_token"]
+    token = str(pair["access_token"])
+    wait_for(lambda: call(f"{address}/hello", token) == (200, {"hello": "alice"}))  # an empty store heals first
+    status, fresh = call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(pair["refresh_token"])})
+    assert status == 200
+    token = str(fresh["access_token"])
+    assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {200}
+    assert call(f"{address}/auth/logout", token, "POST")[0] == 200
+    assert {call(f"{address}/hello", token)[0] for _ in range(20)} == {401}
+    assert call(f"{address}/auth/refresh", method="POST", form={"refresh_token": str(fresh["refresh_token"])})[0] == 400
+    assert login(address, "correct horse")[0] == 200
+
+
+@pytest.mark.server
+def test_one_command_throws_a_user_out_of_all_four_applications(readme: Readme) -> None:
+    """FastAPI, Flask, Django and the chat, by the command line of the README."""
+    token = str(login(readme.addresses[0], "correct horse")[1]["access_token"])
+    wait_for(lambda: readme.hello(token) == [(200, {"hello": "alice"})] * 3)
+    chat = Talker.call(int(readme.addresses[0].rpartition(":")[2]), "/chat", token)
+    assert chat.answer("hello") == "alice: hello"
+    command = [sys.executable, "-m", "jwtgate", "revoke", "--sub", "alice", "--wait"]
+    subprocess.run(command, env=readme.environ, check=True, capture_output=True)
+    assert chat.wait_closed(3) == 4401
+    assert [status for status, _ in readme.hello(token)] == [401, 401, 401]
+    chat.leave()
 
 
 def login(address: str, password: str) -> tuple[int, dict[str, object], list[str]]:
     """As the README's curl line does it: status, body, cookies."""
-    body = json.dumps({"name": "alice", "password": password}).encode()
-    request = Request(f"{address}/auth/login", body, {"Content-Type": "application/json"})
+    body = urlencode({"username": "alice", "password": password}).encode()
     try:
-        with urlopen(request, timeout=10) as answer:
+        with urlopen(Request(f"{address}/auth/login", body), timeout=10) as answer:
             return answer.status, json.load(answer), answer.headers.get_all("set-cookie") or []
     except HTTPError as refusal:
         with refusal:

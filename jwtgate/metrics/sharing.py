@@ -125,6 +125,7 @@ class Sharing:
             os.rename(hidden, self._folder / name)  # noqa: PTH104 - beside the other calls of its kind
         except OSError:
             os.close(file)
+            hidden.unlink(missing_ok=True)
             raise
         self._own[self._folder / name] = file
 

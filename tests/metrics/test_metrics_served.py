@@ -1,4 +1,4 @@
-"""Metrics of real servers with two workers each: a scrape that reaches any of them tells the numbers of all."""
+"""Metrics of real servers with two workers each, spawned or forked: a scrape that reaches any tells the numbers of all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ pytestmark = pytest.mark.server
 
 COMMANDS = {
     "uvicorn": ("uvicorn", "--workers", "2", "--log-level", "warning", "--port", "{}", "metrics.scraped:asgi"),
-    "gunicorn": ("gunicorn", "--workers", "2", "--log-level", "warning", "--bind", "127.0.0.1:{}", "metrics.scraped:wsgi"),
+    "gunicorn": (
+        *("gunicorn", "--preload", "--workers", "2", "--log-level", "warning"),
+        *("--bind", "127.0.0.1:{}", "metrics.scraped:wsgi"),
+    ),
 }
 
 

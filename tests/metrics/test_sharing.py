@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from keymaking import SECRET
@@ -204,6 +204,37 @@ def test_folder_that_cannot_be_written_is_said_once(tmp_path: Path, caplog: pyte
     folder.mkdir()
     process.sharing.write()
     assert files(folder) == 1
+
+
+def test_file_that_cannot_get_its_name_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again a second later: each try must leave nothing open."""
+    process, opened = Process(tmp_path), len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as broken:
+        broken.setattr(sharing.os, "rename", lambda *_: (_ for _ in ()).throw(OSError("no")))
+        for _ in range(3):
+            process.sharing.write()
+    assert len(os.listdir("/dev/fd")) == opened
+    assert list(tmp_path.iterdir()) == []
+    process.sharing.write()
+    assert files(tmp_path) == 1
+
+
+def test_file_that_goes_while_it_is_looked_at_is_somebody_elses_to_count(tmp_path: Path, monkeypatch: Any) -> None:
+    """Another scrape has taken it in meanwhile: it is counted by what was read of it, once."""
+    one, other = Process(tmp_path, 1), Process(tmp_path, 2)
+    other.sharing.write()
+    other.end()
+    ended = one.sharing._ended
+
+    def late() -> object:
+        before = ended()
+        assert sum(Process(tmp_path, 0).told()) == 3
+        return before
+
+    monkeypatch.setattr(one.sharing, "_ended", late)
+    assert sum(one.told()) == 3
+    monkeypatch.undo()
+    assert sum(one.told()) == 3
 
 
 def test_threads_scrape_and_write_at_once(tmp_path: Path) -> None:
