@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from contextlib import suppress
 from html import escape
 from pathlib import Path
@@ -75,25 +76,25 @@ class Chat:
     async def talk(self, socket: WebSocket) -> None:
         """Behind the gate: there is a token, and in it the device as the login named it."""
         token, gate = token_of(socket.scope), socket.scope["jwtgate.gate"]
-        device = token and token.claims.get("device")
+        speaker = {"from": token and token.claims.get("device"), "by": secrets.token_hex(8)}
         await socket.accept()
         async with self.relay.joined(lambda: gate.aio.ready(READY_SECONDS)) as heard:
-            heard.put_nowait({"kind": "hello", "worker": os.getpid()})
+            heard.put_nowait({"kind": "hello", "worker": os.getpid(), "you": speaker["by"]})
             telling = asyncio.create_task(_tell(socket, heard))
             try:
                 while (message := await socket.receive())["type"] == "websocket.receive":
-                    fault = await self._say(device, message.get("text"))
+                    fault = await self._say(speaker, message.get("text"))
                     if fault is not None and not heard.full():
                         heard.put_nowait({"kind": "fault", "text": fault})
             finally:
                 telling.cancel()
 
-    async def _say(self, device: Any, text: str | None) -> str | None:
+    async def _say(self, speaker: dict[str, Any], text: str | None) -> str | None:
         """What was wrong with it."""
         if text is None or not 0 < len(text) <= MOST_CHARACTERS:
             return f"Not sent: a message has at most {MOST_CHARACTERS} characters."
         try:
-            await self.relay.say({"kind": "message", "from": device, "text": text})
+            await self.relay.say({"kind": "message", **speaker, "text": text})
         except Away:
             return "Not sent: the store does not answer."
         return None

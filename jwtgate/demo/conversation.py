@@ -79,6 +79,7 @@ class Conversation:
                 self._expect("kept the laptop's sockets open", is_kept)
                 self._expect("kept from the phone what was said after its end", not phone.have_heard("still here"))
                 kept = "still open" if is_kept else f"only {laptop.still_open} of {len(laptop.sockets)} still open"
+                self._end(laptop, laptop)
                 self.screen.say(f"  chat, phone, ended at {self.ender.worker}: {closed}; laptop: {kept}, and {heard}\n")
 
     def _log_in(self, name: str, undo: ExitStack) -> Device:

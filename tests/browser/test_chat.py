@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ if CHROMIUM is None:
 
 from browser.test_cookies import OPTIONS
 
+from jwtgate import Gate, Settings
 from jwtgate.demo.interruption import Interruption
 from jwtgate.demo.servers import Servers
 
@@ -194,6 +196,22 @@ def test_device_that_is_ended_in_the_console_or_at_your_devices_is_closed(tab: A
     devices.click("li:has-text('Laptop') button")
     devices.wait_for_selector("text=That device is logged out.")
     assert "elsewhere" in own.await_closed("laptop")
+
+
+def test_tab_that_goes_takes_its_sessions_with_it(tab: Any, servers: Servers) -> None:
+    """None is left for the console to show."""
+    own = tab()
+    gate = Gate(Settings.from_env(servers.settings))
+    begun = [own.page.inner_text(f"#{name} .facts").split()[1][:8] for name in ("phone", "laptop")]
+    try:
+        assert {session.sid[:8] for session in gate.sessions.list("alice")} >= set(begun)
+        own.page.goto("about:blank")
+        until = time.monotonic() + 10
+        while any(session.sid.startswith(tuple(begun)) for session in gate.sessions.list("alice")):
+            assert time.monotonic() < until, "still there"
+            time.sleep(0.05)
+    finally:
+        gate.close()
 
 
 @pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\u202etxt.exe", "x" * 500])

@@ -86,7 +86,7 @@
       const line = document.createElement("li");
       const who = document.createElement("span");
       const text = document.createElement("bdi");
-      const isOwn = message.from === this.name;
+      const isOwn = message.by === this.speaker;
       line.className = isOwn ? "said mine" : "said";
       who.className = "from";
       who.textContent = isOwn ? "This device" : String(message.from);
@@ -201,6 +201,7 @@
       else if (message.kind === "store") tellOfStore(message.is_up);
       else if (message.kind === "hello") {
         this.openedAt = performance.now();
+        this.speaker = message.you;
         this.call = null;
         tellOfStore(true);
         this.show("open", "Open");
@@ -216,8 +217,8 @@
     closed(code) {
       const after = this.call ? `, ${since(this.call)} after the click` : ` at ${clock()}`;
       if (code === DEAD) {
-        const why = this.call ? "Its session has ended." : "Its session was ended elsewhere, or everybody’s was.";
-        this.pair = null;
+        const why = this.call ? "Its session has ended." : "It was ended elsewhere, or its token ran out while this page slept.";
+        if (this.call) this.pair = null;
         this.close(`Closed by the gate: ${code}${after}.`, why, "Log in again");
       } else if (code === NOBODY_KNOWS) {
         const why = "The store does not answer. Nobody can know whether this token is still good, so nothing passes.";
