@@ -130,6 +130,7 @@ def test_device_that_is_ended_is_closed_and_the_other_goes_on(tab: Any, scheme: 
     own.shoot("before")
     own.page.click("#laptop .other")
     assert re.search(r"Closed by the gate: 4401, \d+ ms after the click\.", own.await_closed("phone"))
+    assert own.page.evaluate("document.activeElement.closest('section').id") == "phone"
     own.say("laptop", "Still here.")
     own.await_heard("Still here.", "laptop")
     assert own.state("laptop") == "open"
@@ -214,14 +215,14 @@ def test_tab_that_goes_takes_its_sessions_with_it(tab: Any, servers: Servers) ->
         gate.close()
 
 
-@pytest.mark.parametrize("text", ["<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\u202etxt.exe", "x" * 500])
-def test_hostile_text_is_text(tab: Any, text: str) -> None:
+def test_hostile_text_is_text(tab: Any) -> None:
     """Nothing of it becomes a part of the page, and nothing of the page moves."""
     own = tab(width=360)
     dialogs: list[str] = []
     own.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    own.say("phone", text)
-    own.await_heard(text, "phone", "laptop")
+    for text in ("<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\u202etxt.exe", "x" * 500):
+        own.say("phone", text)
+        own.await_heard(text, "phone", "laptop")
     assert own.page.locator(".log img, .log script").count() == 0
     assert own.page.evaluate("document.documentElement.scrollWidth") <= 360
     assert dialogs == []

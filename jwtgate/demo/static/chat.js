@@ -103,7 +103,7 @@
 
     // The socket is gone. What can be done about it is the one button that stays.
     close(headline, why, button) {
-      const hadFocus = this.part.contains(document.activeElement);
+      const isLookedAt = this.call || this.part.contains(document.activeElement);
       clearTimeout(this.timer);
       this.renewal.textContent = "";
       this.verdict.hidden = false;
@@ -111,7 +111,7 @@
       this.why.textContent = why;
       this.again.textContent = button;
       this.show("closed", "Closed");
-      if (hadFocus) this.again.focus();
+      if (isLookedAt) this.again.focus();
     }
 
     // --- tokens
