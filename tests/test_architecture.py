@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("", "errors", "messages", "core", "settings", "stores", "runtime", "auditing", "gate", "moving", "wording"),
         *("watching", "console", "demo"),
     ),
-    "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi"),
+    "demo": ("", "errors", "messages", "settings", "gate", "asgi", "wsgi", "pages"),
     "__main__": ("cli",),
 }
 """Room (module or folder; ``""`` is ``jwtgate`` itself) to what it may import, named to the module where only that is

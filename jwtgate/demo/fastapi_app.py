@@ -8,9 +8,12 @@ from starlette.authentication import requires
 
 from jwtgate import Receipt, token_of
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.demo.chat import Chat
 
 app = FastAPI()
 app.add_middleware(JWTGateMiddleware)
+if "DEMO_CHAT" in os.environ:
+    app.include_router(Chat.from_env().router)
 
 
 @app.get("/")

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request
+from flask import Flask, Response, abort, jsonify, redirect, request
 
 from jwtgate import token_of
 from jwtgate.wsgi import JWTGateMiddleware
@@ -29,6 +29,17 @@ def revoke() -> dict[str, Any]:
     if token is None or "admin" not in token.scopes:
         abort(403)
     return asdict(request.environ["jwtgate.gate"].revoke(**request.get_json(), wait=True))
+
+
+@app.get("/enter")
+def enter() -> Any:
+    """Exempt: this browser becomes one more device of alice's, by a cookie, and is led to the page that lists them all."""
+    gate = request.environ["jwtgate.gate"]
+    agent = request.headers.get("User-Agent", "")[:300]
+    pair = gate.sessions.start("alice", device="Browser", ip=request.remote_addr, user_agent=agent)
+    response = redirect("/auth/devices", 303)
+    gate.set_cookies(response, pair)
+    return response
 
 
 @app.get("/worker")

@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.demo.commands import LOGOUT_PATH
 from jwtgate.demo.play import Play
 from jwtgate.demo.rotation import Rotation
 from jwtgate.demo.rounds import Cast
-from jwtgate.demo.servers import LOGOUT_PATH
 from jwtgate.demo.visiting import Visitor
 
 if TYPE_CHECKING:
@@ -113,5 +113,5 @@ curl -i {second.url}/ -H "Authorization: Bearer $TOKEN"
 Ctrl-C ends everything."""
 
 
-UNRELATED = ("JWTGATE_STORE", "JWTGATE_EXEMPT")
+UNRELATED = ("JWTGATE_STORE",)
 """Settings that have nothing to do with the provider."""

@@ -80,15 +80,17 @@ class Line:
         self._connection.auto_open = False
         self.worker = Worker(app.name, int(self.ask(None, "/worker").body))
 
-    def ask(self, token: str | None, path: str = "/", posted: dict[str, Any] | None = None) -> Answer:
-        """Args: posted: sent as JSON by POST. Raises: OSError, HTTPException: the connection is broken."""
+    def ask(
+        self, token: str | None, path: str = "/", posted: dict[str, Any] | None = None, *, method: str | None = None
+    ) -> Answer:
+        """Args: posted: sent as JSON, by POST. Raises: OSError, HTTPException: the connection is broken."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         body = None
         if posted is not None:
             headers["Content-Type"] = "application/json"
             body = json.dumps(posted)
         began_at = time.monotonic()
-        self._connection.request("GET" if posted is None else "POST", path, body, headers)
+        self._connection.request(method or ("GET" if posted is None else "POST"), path, body, headers)
         self._acknowledge_at_once()
         response = self._connection.getresponse()
         content = response.read()

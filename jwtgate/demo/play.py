@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from jwtgate.demo.commands import WORKERS
 from jwtgate.demo.lines import open_lines
 from jwtgate.demo.processes import ServerError
 from jwtgate.demo.rounds import Crew, Round
-from jwtgate.demo.servers import WORKERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

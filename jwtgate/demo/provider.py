@@ -27,7 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from jwtgate.demo.servers import API, CLIENT
+from jwtgate.demo.commands import API, CLIENT
 
 if TYPE_CHECKING:
     from starlette.requests import Request

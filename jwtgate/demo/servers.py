@@ -1,7 +1,6 @@
 """The servers of the demo: Valkey from its wheel, FastAPI under uvicorn and Flask under gunicorn, two workers each.
 
-The applications are configured by ``JWTGATE_*`` and nothing else, as a user's would be. Where an identity provider takes part,
-they know its issuer, and no key.
+Beside them, where it is wanted, a console, or an identity provider.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ import atexit
 import http.client
 import os
 import platform
-import secrets
+import re
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -23,6 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from jwtgate.demo.commands import (
+    LOGOUT_PATH,
+    application_settings,
+    common_settings,
+    console_command,
+    gunicorn_command,
+    provider_command,
+    uvicorn_command,
+)
 from jwtgate.demo.processes import ServerError, ServerProcess
 
 if TYPE_CHECKING:
@@ -34,16 +41,6 @@ __all__ = ["App", "Servers"]
 
 START_SECONDS = 60.0
 """A first start compiles every module, perhaps on a small machine."""
-
-WORKERS = 2
-KEEP_ALIVE_SECONDS = 60
-"""Connections are kept through the show: they are how the demo knows which worker answers."""
-
-API, CLIENT = "https://api.example", "demo"
-"""The audience of the provider's access tokens, and of its ID and logout tokens: the client by which users log in."""
-
-ENDPOINTS = "/auth"
-LOGOUT_PATH = f"{ENDPOINTS}/backchannel-logout"
 
 NOT_INHERITED = ("JWTGATE_", "GUNICORN_", "UVICORN_", "WEB_CONCURRENCY")
 """What the caller's environment says to the servers, it does not say to the demo's."""
@@ -70,20 +67,21 @@ class Servers:
         settings: the ``JWTGATE_*`` variables of both applications.
         apps: FastAPI, Flask.
         issuer: of the identity provider, or None: there is none.
+        has_console: whether ``start_console`` starts one.
     """
 
-    def __init__(self, interruption: Interruption, *, with_provider: bool = False) -> None:
+    def __init__(self, interruption: Interruption, *, with_provider: bool = False, with_console: bool = False) -> None:
         """Raises: ServerError: no Valkey for this machine."""
         self._interruption = interruption
         self._undo = ExitStack()
         self.apps: tuple[App, ...] = ()
         self._binary = _valkey_binary()
-        self._store_port, provider_port, *app_ports = _free_ports(4)
+        self.has_console = with_console
+        self._store_port, provider_port, self._console_port, *app_ports = _free_ports(5)
         self.issuer = f"http://127.0.0.1:{provider_port}" if with_provider else None
         self.settings = {
-            **_keys(self.issuer),
+            **common_settings(self.issuer),
             "JWTGATE_STORE": f"redis://127.0.0.1:{self._store_port}",
-            "JWTGATE_EXEMPT": "/worker",
         }
         with interruption.held():
             self.folder = Path(tempfile.mkdtemp(prefix="jwtgate-demo-"))
@@ -91,11 +89,21 @@ class Servers:
             atexit.register(self._stop)
         self._valkey = self._server("Valkey", self._valkey_command())
         told = {"DEMO_ISSUER": self.issuer or "", "DEMO_LOGOUT_URI": f"http://127.0.0.1:{app_ports[0]}{LOGOUT_PATH}"}
-        self._provider = self._server("Provider", _provider_command(provider_port), told)
+        self._provider = self._server("Provider", provider_command(provider_port), told)
+        self._console = self._server("Console", console_command(self._console_port))
         self.apps = (
-            App("FastAPI", app_ports[0], self._server("FastAPI", _uvicorn_command(app_ports[0]))),
-            App("Flask", app_ports[1], self._server("Flask", _gunicorn_command(app_ports[1]))),
+            self._app("FastAPI", app_ports[0], uvicorn_command(app_ports[0]), app_ports[1]),
+            self._app("Flask", app_ports[1], gunicorn_command(app_ports[1]), app_ports[1]),
         )
+
+    def _app(self, name: str, port: int, command: list[str], devices_port: int) -> App:
+        links = {
+            "DEMO_CHAT": "1",
+            "DEMO_CONSOLE": f"http://127.0.0.1:{self._console_port}/subject?sub=alice",
+            "DEMO_DEVICES": f"http://127.0.0.1:{devices_port}/enter",
+        }
+        own = {"JWTGATE_EXEMPT": "/worker"} if self.issuer else {**application_settings(name), **links}
+        return App(name, port, self._server(name, command, own))
 
     def __enter__(self) -> Self:
         return self
@@ -139,10 +147,28 @@ class Servers:
         for app in self.apps:
             _until(lambda port=app.port: _answers(port, "/worker"), app.process)  # type: ignore[misc]  # a lambda's default has no type
 
+    def start_console(self) -> None:
+        """If it is wanted. Raises: ServerError."""
+        if self.has_console:
+            self._start(self._console)
+            _until(lambda: self.console_link is not None, self._console)
+
+    @property
+    def console_link(self) -> str | None:
+        """The address that opens the console, once; None: there is none."""
+        log = self._console.log
+        found = re.search(r"http://\S+/enter\?code=\S+", log.read_text()) if log.exists() else None
+        return found and found[0]
+
+    @property
+    def chat_link(self) -> str:
+        """The page with two devices."""
+        return f"{self.apps[0].url}/chat"
+
     def check(self) -> None:
         """Raises: ServerError: one of them is not running."""
-        provider = () if self.issuer is None else (self._provider,)
-        for process in (self._valkey, *provider, *(app.process for app in self.apps)):
+        beside = [(self.issuer is not None, self._provider), (self.has_console, self._console)]
+        for process in (self._valkey, *(each for is_there, each in beside if is_there), *(app.process for app in self.apps)):
             process.check()
 
     def tails(self) -> str:
@@ -163,42 +189,6 @@ class Servers:
         """Each write goes to a file before it is answered, so that a killed server comes back with all it had said yes to."""
         options = {"port": str(self._store_port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", "appendonly": "yes"}
         return [self._binary, *(word for name, value in options.items() for word in (f"--{name}", value))]
-
-
-def _keys(issuer: str | None) -> dict[str, str]:
-    """Where the applications have their keys from: a secret of their own, or an issuer, which is all they know of it."""
-    if issuer is None:
-        return {"JWTGATE_SECRET": secrets.token_urlsafe(48)}
-    return {
-        "JWTGATE_ISSUER": issuer,
-        "JWTGATE_AUDIENCE": API,
-        "JWTGATE_JWKS_HTTP": "1",
-        "JWTGATE_ENDPOINTS": ENDPOINTS,
-        "JWTGATE_LOGOUT_AUDIENCE": CLIENT,
-    }
-
-
-def _provider_command(port: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "uvicorn", "--factory", "jwtgate.demo.provider:application", "--port", str(port)),
-        *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "1"),
-    ]
-
-
-def _uvicorn_command(port: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "uvicorn", "jwtgate.demo.fastapi_app:app", "--workers", str(WORKERS), "--port", str(port)),
-        *("--no-access-log", "--log-level", "warning", "--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
-        *("--timeout-graceful-shutdown", "1"),
-    ]
-
-
-def _gunicorn_command(port: int) -> list[str]:
-    return [
-        *(sys.executable, "-m", "gunicorn", "-w", str(WORKERS), "-k", "gthread", "--threads", "4"),
-        *("-b", f"127.0.0.1:{port}", "--log-level", "warning", "--keep-alive", str(KEEP_ALIVE_SECONDS)),
-        *("--graceful-timeout", "1", "jwtgate.demo.flask_app:app"),
-    ]
 
 
 def _environment(settings: dict[str, str], folder: Path) -> dict[str, str]:

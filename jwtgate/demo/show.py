@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from jwtgate.demo.conversation import Conversation
 from jwtgate.demo.interruption import Interruption
 from jwtgate.demo.outage import Outage, Tokens
 from jwtgate.demo.play import Play
@@ -14,6 +15,7 @@ from jwtgate.demo.processes import ServerError
 from jwtgate.demo.rounds import Cast
 from jwtgate.demo.screen import Screen
 from jwtgate.demo.servers import Servers
+from jwtgate.demo.talking import Talker
 from jwtgate.demo.tokens import Mint, token_id_of
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def run(*, once: bool, idp: bool = False) -> int:
     # What the demo's own gate logs would tear the tables; the applications log as ever, to their files.
     logging.getLogger("jwtgate").addHandler(logging.NullHandler())
     try:
-        with Interruption() as interruption, Servers(interruption, with_provider=idp) as servers:
+        with (
+            Interruption() as interruption,
+            Servers(interruption, with_provider=idp, with_console=not (once or idp)) as servers,
+        ):
             show = _identity_show(servers, screen) if idp else _Show(servers, screen)
             faults = show.play()
             if not faults and not once:
@@ -71,8 +76,18 @@ class _Show(Play):
         return self.mint.issue("newcomer")
 
     def perform(self) -> None:
+        self._open_doors()
         self.play_rounds(self._rounds())
+        self._play_conversation()
         self._play_outage()
+
+    def _open_doors(self) -> None:
+        """What can be looked at from now on, where the demo stays up."""
+        if self.servers.has_console:
+            with self.screen.waiting("Starting the console"):
+                self.servers.start_console()
+            self.screen.write(_doors(self.servers))
+            self.screen.write("The show goes on meanwhile: it throws everybody out once, and kills the store once.\n")
 
     def _rounds(self) -> Iterator[tuple[Cast, Line]]:
         for number, cast in enumerate(self._casts()):
@@ -98,6 +113,14 @@ class _Show(Play):
 
     def _admin(self) -> str:
         return self.mint.issue("root", scope="admin")
+
+    def _play_conversation(self) -> None:
+        first, second = self.servers.apps
+        lines = [line for line in self.crew.probes if line.worker.app == first.name]
+        ender = next(line for line in self.crew.probes if line.worker.app == second.name)
+        conversation = Conversation(lines, ender, partial(Talker, first.port), self.screen)
+        conversation.play()
+        self.faults += [f"the chat: {fault}" for fault in conversation.faults]
 
     def _play_outage(self) -> None:
         living, revoked = self.mint.issue("frank"), self.mint.issue("frank")
@@ -146,5 +169,15 @@ curl {first.url}/revoke -H "Authorization: Bearer $ADMIN" -H "Content-Type: appl
 
 # call again, at the other
 curl -i {second.url}/ -H "Authorization: Bearer $TOKEN"
-
+{_doors(servers)}
 Ctrl-C ends everything."""
+
+
+def _doors(servers: Servers) -> str:
+    """Addresses on lines of their own, whole: terminals make links of them."""
+    return f"""
+In a browser: a chat on two devices of alice's. End one, and watch it close.
+  {servers.chat_link}
+The operator's console. The link works once, for ten minutes.
+  {servers.console_link}
+"""

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
+from jwtgate.demo.commands import CLIENT
 from jwtgate.demo.lines import Answer
 from jwtgate.demo.provider import CALLBACK
-from jwtgate.demo.servers import CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import Generator

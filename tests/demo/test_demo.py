@@ -11,7 +11,9 @@ import sys
 import uuid
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -91,6 +93,7 @@ def test_demo_shows_every_revocation_and_the_outage_and_ends_with_0(start):
     assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 4
     assert printed.count("revoked token admitted: never") == 4
     assert "asked for after it: 20 of 20 answers are 401" in printed
+    assert re.search(r"chat, phone, ended at Flask \d+: closed 4401 after \d+ ms; laptop: still open, and heard by", printed)
     assert re.search(r"Held: \d+ requests to four workers", printed)
 
 
@@ -131,9 +134,23 @@ def test_demo_stays_up_for_the_lines_it_prints_until_ctrl_c(start):
     status, receipt = call(first, "/revoke", admin, {"sub": "alice"})
     assert (status, receipt["effective_everywhere"]) == (200, True)
     assert call(second, "/", token)[0] == 401
+    assert_doors_open(first, printed)
     demo.process.send_signal(signal.SIGINT)
     assert demo.end().endswith("Stopping.\n")
     assert demo.process.returncode == 0
+
+
+def assert_doors_open(first, printed):
+    """The chat's page, which nothing from elsewhere gets into; and the console, once."""
+    assert f"  {first}/chat\n" in printed
+    page = urlopen(f"{first}/chat", timeout=10)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert b"End one, and watch it close" in page.read()
+    link = re.search(r"^  (http://\S+/enter\?code=\S+)$", printed, re.MULTILINE)[1]
+    assert printed.count(link) == 2
+    assert urlopen(link, timeout=10).status == 200
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(link, timeout=10)
 
 
 def call(url, path, token, posted=None):

@@ -14,8 +14,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from jwtgate.demo.commands import API, CLIENT
 from jwtgate.demo.provider import CALLBACK, Provider
-from jwtgate.demo.servers import API, CLIENT
 
 ISSUER = "http://127.0.0.1:1234"
 VERIFIER = "v" * 43
