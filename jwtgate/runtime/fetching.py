@@ -110,7 +110,7 @@ class _Run:
         self._desk = desk
         self._clock = clock
         self._algorithms = FETCHABLE if published.algorithms is None else FETCHABLE.intersection(published.algorithms)
-        self._fetching = KeyFetching(published.stale_seconds, random.random)
+        self._fetching = KeyFetching(published.stale_seconds, random.SystemRandom().random)
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._fetch_thread: threading.Thread | None = None

@@ -156,7 +156,7 @@ class Run:
             self.clock,
             name=name,
             reach_seconds=self.reach_seconds,
-            draw=random.random,
+            draw=random.SystemRandom().random,  # an application may seed the other one
             has_journal=self.journal is not None,
         )
 

@@ -48,7 +48,9 @@ class ListRun:
         self._fetch_threads: dict[str, threading.Thread] = {}
         self.is_stopped = False
         before = policy.statuses
-        self.statuses = Statuses(rules, policy.namespace, threading.Lock(), clock.boot, random.random, self._woken.set)
+        self.statuses = Statuses(
+            rules, policy.namespace, threading.Lock(), clock.boot, random.SystemRandom().random, self._woken.set
+        )
         policy.follow(self.statuses)
         if before is not None:  # of a gate that was closed, and is used again
             for followed in tuple(before.followed.values()):

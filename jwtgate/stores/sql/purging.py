@@ -42,7 +42,7 @@ class Purging:
         self._plan()
 
     def _plan(self) -> None:
-        self._next = time.monotonic() + PURGE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - only to spread them
+        self._next = time.monotonic() + PURGE_SECONDS * random.SystemRandom().uniform(0.5, 1.5)
 
     def is_due(self) -> bool:
         """Whether enough time has passed."""

@@ -35,7 +35,7 @@ class _Cursor(sqlite3.Cursor):
                 is_over = time.monotonic() >= connection.deadline or connection.in_transaction
                 if is_over or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
                     raise
-            time.sleep(random.uniform(0.0, AGAIN_SECONDS))  # noqa: S311 - only to spread them
+            time.sleep(random.SystemRandom().uniform(0.0, AGAIN_SECONDS))
 
 
 class PatientConnection(sqlite3.Connection):
