@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.extraction import SUBPROTOCOL_MARKER, subprotocols_of
-from jwtgate.core.live import LiveConnection
+from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
@@ -52,11 +52,12 @@ class ConnectionEnded(ConnectionResetError):
 class _Connection:
     """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_line", "_live", "_send", "is_over")
+    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_is_called", "_line", "_live", "_send", "is_over")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
         """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
         self.is_over = False
+        self._is_called = False
         self._gate = gate
         self._send = send
         self._line = gate.lines.own()
@@ -75,6 +76,7 @@ class _Connection:
     def _forget(self) -> None:
         self.is_over = True
         self._gate.view.live.unwatch(self._live)
+        self._live.wake = nobody  # else the two hold each other until the collector comes
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -93,6 +95,7 @@ class _Connection:
 
     def look(self) -> None:
         """Something happened that may have ended it. What memory says is done at once, else the store is asked beside."""
+        self._is_called = False
         if self.is_over or self._gate.decision.vouches(self._live):
             self._set_alarm()
             return
@@ -121,7 +124,10 @@ class _Connection:
             self._end(error)
 
     def _wake(self) -> None:
-        self._line.put(self)
+        """However often it is doubted, it stands in line once."""
+        if not self._is_called:
+            self._is_called = True
+            self._line.put(self)
 
     def _set_alarm(self) -> None:
         """At the deadline, on the loop's clock; whether it is over the gate's clock says."""
@@ -259,7 +265,7 @@ def without_token(scope: MutableMapping[str, Any], send: Send) -> tuple[dict[str
     """
     marker = SUBPROTOCOL_MARKER.decode()
     offered = [each.decode("latin-1") for each in subprotocols_of(offered_in(scope))]
-    if marker not in offered:
+    if marker not in offered[:-1]:  # last: it shows none, and nobody has looked at it on an exempt path
         return {}, send
     token = offered[offered.index(marker) + 1]
     shown = [each for each in offered if each != token]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from jwtgate.core.live import LiveConnection
+from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError
 from jwtgate.runtime import blocking
 
@@ -77,10 +77,6 @@ class Parts:
         credential = self._find()
         if credential is None:
             return None
-        live = self._live = LiveConnection(credential.token, credential.source, self.entry, _nobody)
+        live = self._live = LiveConnection(credential.token, credential.source, self.entry, nobody)
         self._gate.view.live.watch(live)
         return live
-
-
-def _nobody() -> None:
-    """Whom a ruling would wake: the thread is the application's."""

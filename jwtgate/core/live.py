@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from jwtgate.core.lru import Admitted
     from jwtgate.messages import Source
 
-__all__ = ["LiveConnection", "LiveConnections"]
+__all__ = ["LiveConnection", "LiveConnections", "nobody"]
+
+
+def nobody() -> None:
+    """Whom a connection wakes that has nobody to wake: its thread is the application's, or it is over."""
 
 
 class LiveConnection:

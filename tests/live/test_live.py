@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
-from jwtgate.channel.live import ConnectionEnded
+from jwtgate.channel.live import FAREWELL_SECONDS, ConnectionEnded
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
 from jwtgate.core.live import LiveConnection
 from jwtgate.core.rulings import Ruling
+from jwtgate.errors import Expired, Revoked
 from jwtgate.runtime import nonblocking
 
 CLOSED = {"type": "websocket.close", "code": 4401, "reason": "invalid_token"}
@@ -366,6 +369,71 @@ def test_token_that_is_replaced_keeps_its_socket_and_its_session_ends_it() -> No
         asyncio.run(story(gate))
 
 
+async def replaced(gate: Any, token: str) -> str:
+    """Makes a request whose response brings another token (``ROTATE_AFTER=1``)."""
+    client = Client()
+    await JWTGateMiddleware(plain, gate=gate)(scope_of("http", token), client.receive, client.send)
+    return dict(client.sent[0]["headers"])[b"x-access-token"].decode()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_replacing_tokens_shields_no_socket_from_a_ruling(way: str, is_replaced: bool) -> None:
+    """``ROTATE_AFTER``: only what took the token's place is forgiven, and what is ruled on the token itself is not."""
+
+    async def story(gate: Any) -> None:
+        token, claims = login(gate)
+        socket = await connect(gate, token)
+        if is_replaced:
+            await replaced(gate, token)
+            await settle()
+        assert await socket.talks()
+        await WAYS[way](gate, token, claims)
+        assert await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1, handles=("tenant",), version_claim="ver") as gate:
+        asyncio.run(story(gate))
+
+
+def test_replaced_token_that_expires_keeps_its_socket_while_its_session_is_renewed() -> None:
+    """``ROTATE_AFTER`` and a refresh, one after the other."""
+
+    async def story(gate: Any) -> None:
+        pair = gate.sessions.start("alice")
+        socket = await connect(gate, pair.access_token)
+        await replaced(gate, pair.access_token)
+        gate.clock.advance(600)
+        gate.sessions.refresh(pair.refresh_token)
+        gate.clock.advance(400)
+        assert await socket.talks()
+        gate.clock.advance(500)
+        assert await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1) as gate:
+        asyncio.run(story(gate))
+
+
+def test_ruling_that_is_known_closes_a_socket_while_the_store_is_away() -> None:
+    """R1, though a session might go on and nobody can be asked."""
+
+    async def story(gate: Any) -> None:
+        socket = await connect(gate, login(gate)[0])
+        gate.follower.lapse()
+        written: list[Any] = []
+        learn = gate.view.learn
+
+        def learn_while_away(*told: Any) -> None:
+            gate.faults.fail()
+            written.append(learn(*told))
+
+        gate.view.learn = learn_while_away
+        gate.suspend("alice")
+        assert written and await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1, handles=("tenant",), version_claim="ver") as gate:
+        asyncio.run(story(gate))
+
+
 # --- a store that is away
 
 
@@ -430,6 +498,12 @@ def ticking(parts: asyncio.Event, seen: list[BaseException]) -> Any:
             raise
 
     return app
+
+
+async def endless(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"1", "more_body": True})
+    await asyncio.Event().wait()
 
 
 async def stream(gate: Any, token: str | None, app: Any, **more: Any) -> Open:
@@ -636,6 +710,24 @@ def test_what_could_be_read_in_two_ways_is_refused(gate: Any, offered: list[str]
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("offered", [["bearer"], ["chat", "bearer"], ["bearer", "a.b.c"], ["bearer", "x", "bearer"]])
+def test_whatever_is_offered_on_an_exempt_path_is_no_fault(offered: list[str]) -> None:
+    """Nobody has looked at it there; what may be a token is kept from the application all the same."""
+
+    async def story(gate: Any) -> None:
+        shown: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            shown.append(scope["subprotocols"])
+
+        socket = await connect(gate, None, app, path="/open", **offering(*offered))
+        assert socket.task.done() and socket.task.exception() is None
+        assert not {"a.b.c", "x"}.intersection(*shown)
+
+    with testing.gate(locations=("subprotocol",), exempt=("/open",)) as gate:
+        asyncio.run(story(gate))
+
+
 @in_loop
 async def test_two_tokens_that_differ_are_refused(gate: Any) -> None:
     """The same one twice is the header's."""
@@ -659,6 +751,51 @@ async def test_request_without_a_handshake_offers_nothing(gate: Any) -> None:
     scope = scope_of("http", None, headers=offering("bearer", gate.token_for("alice"))["headers"])
     await JWTGateMiddleware(plain, gate=gate)(scope, client.receive, client.send)
     assert client.sent[0]["status"] == 401
+
+
+# --- what is left behind
+
+
+def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
+    """Neither one that ended by itself, nor one that was ended, and no loop once it is over."""
+    left: list[Any] = []
+
+    def living() -> list[str]:
+        kinds = (LiveConnection, Client, ConnectionEnded, Revoked, Expired)
+        return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
+
+    async def story() -> None:
+        left.append(weakref.ref(asyncio.get_running_loop()))
+        sessions = [gate.sessions.start("alice").access_token for _ in range(2)]
+        sockets = [await connect(gate, token) for token in sessions]
+        response = await stream(gate, gate.token_for("bob"), endless)
+        assert living().count("LiveConnection") == 3
+        sockets[0].client.incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await settle()
+        gate.clock.advance(1000)
+        assert await sockets[1].end() == CLOSED and await response.end() == ENDED
+        response.task.cancel()
+        await asyncio.sleep(FAREWELL_SECONDS * 1.1)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(story())
+        assert living() == []
+    finally:
+        gc.enable()
+    gc.collect()
+    assert left[0]() is None
+
+
+@in_loop
+async def test_however_often_it_is_doubted_a_connection_is_looked_at_once(gate: Any) -> None:
+    """Else rulings that kill nobody would have the loop look again and again at everybody."""
+    socket = await connect(gate, gate.token_for("alice", claims={"ver": 9}))
+    for _ in range(100):
+        gate.require_version("alice", 9)
+    assert len(gate.lines.own()._waiting) == 1
+    assert await socket.talks()
 
 
 # --- races
