@@ -13,7 +13,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.channel.lifespan import live_through
-from jwtgate.channel.live import ConnectionEnded, Open, Socket, Stream, offered_in, without_token
+from jwtgate.channel.live import Open, Socket, Stream, is_of_end
+from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, say, with_nonce
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
@@ -103,8 +104,8 @@ class JWTGateMiddleware:
         held: list[Any] = [send, None, self, scope, entry]
         try:
             await self.app({**scope, **dress}, receive, MethodType(_watched, held))
-        except ConnectionEnded:
-            if not isinstance(held[1], Stream):
+        except Exception as error:
+            if not isinstance(held[1], Stream) or not is_of_end(error):
                 raise
         finally:
             if held[1] is not None:
@@ -187,7 +188,9 @@ class JWTGateMiddleware:
         socket = Socket(self._own_gate(), entry, credential, receive, send)
         try:
             await self.app(shown, socket.receive, socket.send)
-        except ConnectionEnded:
+        except Exception as error:
+            if not is_of_end(error):
+                raise
             logger.debug("an application was still at work when its WebSocket was ended")
         finally:
             await socket.leave()

@@ -13,7 +13,7 @@ import pytest
 
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
-from jwtgate.channel.live import FAREWELL_SECONDS, ConnectionEnded
+from jwtgate.channel.live import ConnectionEnded
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
 from jwtgate.core.live import LiveConnection
@@ -307,6 +307,30 @@ async def test_application_that_cannot_stop_talking_ends_quietly(gate: Any) -> N
     assert len(socket.client.heard) == said and socket.client.last == CLOSED
 
 
+@in_loop
+async def test_every_task_that_listens_hears_of_the_end(gate: Any) -> None:
+    """An application may have several; and whoever was cancelled for it is not cancelled any more."""
+    heard: list[Any] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        async def listen() -> None:
+            heard.append(await receive())
+            task = asyncio.current_task()
+            assert task is not None and task.cancelling() == 0
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.gather(listen(), listen(), listen())
+
+    socket = await connect(gate, gate.token_for("alice"), listening)
+    socket.client.says("one of them")
+    await settle()
+    gate.revoke(sub="alice")
+    await until(socket.task.done)
+    socket.task.result()
+    assert [message["type"] for message in heard] == ["websocket.receive", *2 * ["websocket.disconnect"]]
+
+
 # --- a session that goes on
 
 
@@ -589,6 +613,47 @@ async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     assert len(gate.view.live) == 0
 
 
+@in_loop
+async def test_server_is_told_of_no_fault_where_an_application_says_the_end_in_other_words(gate: Any) -> None:
+    """In a group of a task group, or as the disconnect of a framework; a fault of its own is one."""
+
+    class ClientDisconnect(Exception):
+        """As Starlette's."""
+
+    def saying(words: Callable[[Exception], Exception]) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+            else:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": b"1", "more_body": True})
+                    await asyncio.sleep(0)
+            except OSError as error:
+                raise words(error)  # noqa: B904 - as many do
+
+        return app
+
+    def group(error: Exception) -> Exception:
+        return ExceptionGroup("unhandled errors in a TaskGroup", [error, ExceptionGroup("inner", [error])])
+
+    told: tuple[tuple[Any, type[Exception] | None], ...] = (
+        (group, None),
+        (lambda _: ClientDisconnect(), None),
+        (lambda error: ExceptionGroup("a fault beside it", [error, KeyError("a")]), ExceptionGroup),
+        (lambda _: KeyError("a"), KeyError),
+    )
+    for words, fault in told:
+        for opened in (connect, stream):
+            response = await opened(gate, gate.token_for("alice"), saying(words))
+            gate.revoke(sub="alice")
+            await until(response.task.done)
+            raised = response.task.exception()
+            assert raised is None if fault is None else isinstance(raised, fault)
+
+
 # --- LIVE and WS_CLOSE
 
 
@@ -775,7 +840,7 @@ def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
         gate.clock.advance(1000)
         assert await sockets[1].end() == CLOSED and await response.end() == ENDED
         response.task.cancel()
-        await asyncio.sleep(FAREWELL_SECONDS * 1.1)
+        await settle()
 
     gc.collect()
     gc.disable()
