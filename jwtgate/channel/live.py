@@ -130,8 +130,9 @@ class _Connection:
             self._judge(error)
 
     def _judge(self, error: JWTGateError) -> None:
-        """Where nobody knows, it stays as long as nothing passes."""
+        """Where nobody knows, it stays as long as nothing passes, and is looked at again once somebody does."""
         if isinstance(error, UnavailableError):
+            self._gate.view.live.leave_open(self._live)
             logger.debug("a live connection is silent until its token can be decided about: %s", error)
         else:
             self._end(error)

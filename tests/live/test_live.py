@@ -483,6 +483,22 @@ async def test_ruling_during_an_outage_closes_once_it_is_heard_of(gate: Any) -> 
     assert await socket.end() == CLOSED
 
 
+@in_loop
+async def test_what_the_store_would_not_say_of_a_ruling_it_is_asked_again(gate: Any) -> None:
+    """The view is trusted the next moment, and nothing is ruled on again that would wake it."""
+    socket = await connect(gate, gate.token_for("alice"))
+    gate.follower.lapse()
+    gate.store.is_failing = True
+    gate.view.forget_admitted()
+    followed, ruling = Followed(gate.view), Ruling(cut_at=2e9, until=2e9).encode()
+    await settle()
+    gate.view.rulings[gate.decision.rules.policies[None].everything] = ruling
+    gate.store.is_failing = False
+    assert socket.client.last["type"] == "websocket.accept"
+    followed.grant(gate.clock.boot())
+    assert await socket.end() == CLOSED
+
+
 def test_grace_carries_messages_too() -> None:
     """``ON_STORE_DOWN=cached``: what was admitted goes on for ``GRACE`` seconds."""
 
