@@ -491,7 +491,7 @@ async def test_what_the_store_would_not_say_of_a_ruling_it_is_asked_again(gate: 
     gate.store.is_failing = True
     gate.view.forget_admitted()
     followed, ruling = Followed(gate.view), Ruling(cut_at=2e9, until=2e9).encode()
-    await settle()
+    await until(lambda: gate.health.is_down() and not gate.lines.own()._tasks)
     gate.view.rulings[gate.decision.rules.policies[None].everything] = ruling
     gate.store.is_failing = False
     assert socket.client.last["type"] == "websocket.accept"
