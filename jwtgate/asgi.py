@@ -22,14 +22,13 @@ from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.identity import Credentials, User
-from jwtgate.messages import Request, Token
+from jwtgate.messages import Credential, Request, Token
 from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
     from jwtgate.core.lru import Admitted
-    from jwtgate.messages import Credential
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -210,9 +209,14 @@ class JWTGateMiddleware:
             await live_through(self.app, self.gate, scope, receive, send, is_ours=self._owns_gate)
 
     def _watched(self, scope: Scope) -> Credential | None:
-        """The token that a connection was opened with; None: it may outlive it (``LIVE``)."""
+        """The token that a connection was opened with; None: it may outlive it (``LIVE``).
+
+        One that an application has taken out of the headers that the server holds is nobody's, and ends at once.
+        """
         rules, request = self._own_gate().decision.rules, self._request(scope, self._read)
-        return rules.extraction.find(request) if rules.live_paths.closes(request.path, request.raw_path) else None
+        if not rules.live_paths.closes(request.path, request.raw_path):
+            return None
+        return rules.extraction.find(request) or Credential(b"", "header")
 
     def _request(self, scope: Scope, read: frozenset[bytes] | None) -> Request:
         request = _request(scope, read)

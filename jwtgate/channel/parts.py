@@ -46,16 +46,26 @@ class Parts:
 
     def __next__(self) -> bytes:
         """The next part, if it may still be sent."""
-        part = self._next()
+        try:
+            part = self._next()
+        except StopIteration:
+            self._let_go()
+            raise
         self._sent += 1
         if self._sent > 1 and not self._passes():
+            self._let_go()
+            self._next = iter(()).__next__
             raise StopIteration
         return part
 
-    def close(self) -> None:
-        """Lets go, and has the application do so."""
+    def _let_go(self) -> None:
+        """At the end: not everybody who stands between a server and an application hands ``close`` on."""
         if self._live is not None:
             self._gate.view.live.unwatch(self._live)
+
+    def close(self) -> None:
+        """Lets go, and has the application do so."""
+        self._let_go()
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()

@@ -18,7 +18,6 @@ from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
 from jwtgate.core.live import LiveConnection
 from jwtgate.core.rulings import Ruling
-from jwtgate.errors import Expired, Revoked
 from jwtgate.runtime import nonblocking
 
 CLOSED = {"type": "websocket.close", "code": 4401, "reason": "invalid_token"}
@@ -613,6 +612,26 @@ async def test_whole_response_is_left_alone(gate: Any) -> None:
     assert listed == [0] and client.last == {"type": "http.response.body", "body": b"whole"}
 
 
+@pytest.mark.parametrize("left", [None, "Bearer {bob}"])
+def test_stream_whose_application_takes_the_token_out_of_the_headers_ends(gate: Any, left: str | None) -> None:
+    """They are the server's; whose token there is then was never admitted to it."""
+
+    async def story() -> None:
+        bob, parts, seen = gate.token_for("bob"), asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["headers"].pop()
+            if left is not None:
+                scope["headers"].append((b"authorization", left.format(bob=bob).encode()))
+            await ticking(parts, seen)(scope, receive, send)
+
+        response = await stream(gate, gate.token_for("alice"), app)
+        assert await response.end() == ENDED
+        assert [message["type"] for message in response.client.sent] == ["http.response.start", "http.response.body"]
+
+    asyncio.run(story())
+
+
 @in_loop
 async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     """Also one whose application fails."""
@@ -842,7 +861,7 @@ def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
     left: list[Any] = []
 
     def living() -> list[str]:
-        kinds = (LiveConnection, Client, ConnectionEnded, Revoked, Expired)
+        kinds = (LiveConnection, Client, ConnectionEnded)
         return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
 
     async def story() -> None:
