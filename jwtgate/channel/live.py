@@ -99,6 +99,7 @@ class _Connection:
             return False
         if self._gate.decision.vouches(self._live):
             return True
+        self._gate.start()
         try:
             await nonblocking.run(self._gate.plans.again(self._live), self._gate.waiter)
             self._set_alarm()

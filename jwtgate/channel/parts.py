@@ -75,6 +75,7 @@ class Parts:
         live = self._live or self._watched()
         if live is None or gate.decision.vouches(live):
             return True
+        gate.start()
         try:
             blocking.run(gate.plans.again(live), gate.performer)
         except JWTGateError as error:

@@ -498,6 +498,17 @@ async def test_what_the_store_would_not_say_of_a_ruling_it_is_asked_again(gate: 
     assert await socket.end() == CLOSED
 
 
+@in_loop
+async def test_message_after_the_gate_was_closed_has_it_follow_again(gate: Any) -> None:
+    """As any next use of it: else nobody would hear of what is ruled on who is silent from then on."""
+    silent, talking = [await connect(gate, gate.token_for(name)) for name in ("alice", "bob")]
+    gate.close()
+    assert not gate.follower.is_started
+    assert await talking.talks() and gate.follower.is_started
+    gate.revoke(sub="alice")
+    assert await silent.end() == CLOSED
+
+
 def test_grace_carries_messages_too() -> None:
     """``ON_STORE_DOWN=cached``: what was admitted goes on for ``GRACE`` seconds."""
 
