@@ -44,6 +44,10 @@ FAREWELL_SECONDS = 1.0
 """Some servers return from a close once the client has answered it; nobody waits longer for one that does not."""
 
 
+HEAD_START_SECONDS = 0.01
+"""Of a goodbye before the application is told. Granian says none while somebody listens: whoever does must be told first."""
+
+
 class ConnectionEnded(ConnectionResetError):
     """The gate has ended this connection: to the application as if the client had."""
 
@@ -247,7 +251,7 @@ class Socket(_Connection):
         is_first = not self.is_over
         super()._end(error)
         if is_first:
-            self._alarm = self._line.loop.call_later(FAREWELL_SECONDS, self._tell_readers)
+            self._alarm = self._line.loop.call_later(HEAD_START_SECONDS, self._tell_readers)
 
     async def _say(self, goodbye: Message) -> None:
         """Then the application is told: one that is told first may end before the close frame is on its way."""

@@ -13,6 +13,7 @@ import pytest
 
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.channel import live as live_channel
 from jwtgate.channel.live import ConnectionEnded
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
@@ -328,6 +329,34 @@ async def test_every_task_that_listens_hears_of_the_end(gate: Any) -> None:
     await until(socket.task.done)
     socket.task.result()
     assert [message["type"] for message in heard] == ["websocket.receive", *2 * ["websocket.disconnect"]]
+
+
+def test_server_that_says_nothing_while_somebody_listens_says_the_close_at_once(
+    gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener is told, and the close frame waits for no farewell."""
+    monkeypatch.setattr(live_channel, "FAREWELL_SECONDS", 60.0)
+    line = asyncio.Lock()
+
+    class Exclusive(Client):
+        async def receive(self) -> dict[str, Any]:
+            async with line:
+                return await super().receive()
+
+        async def send(self, message: dict[str, Any]) -> None:
+            async with line:
+                await super().send(message)
+
+    async def story() -> None:
+        client = Exclusive()
+        client.incoming.put_nowait({"type": "websocket.connect"})
+        scope = scope_of("websocket", gate.token_for("alice"))
+        task = asyncio.ensure_future(JWTGateMiddleware(echo, gate=gate)(scope, client.receive, client.send))
+        await settle()
+        gate.revoke(sub="alice")
+        assert await Open(client, task).end() == CLOSED
+
+    asyncio.run(story())
 
 
 # --- a session that goes on
