@@ -3,7 +3,8 @@
 Each message that passes is vouched for (``core.live``); a connection over which nothing passes is looked at when it is woken.
 One whose token died is ended here and now: a WebSocket with a close frame, a stream with its last, empty part. The application
 hears of it as of any client that went away: ``websocket.disconnect``, and ``OSError`` from what it sends (ASGI 2.4). While
-nobody can know, nothing passes: what would, ends the connection, and what says nothing stays.
+nobody can know, nothing passes: what would, ends the connection, and what says nothing stays. What a server was given before is
+out of reach: one whose client does not read keeps it, and sends it when that client does.
 
 Sources: the ASGI specification (HTTP and WebSocket message formats 2.5), RFC 6455 §7.4.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError, UnavailableError
@@ -59,8 +60,7 @@ def is_of_end(error: BaseException | None) -> bool:
     and ``WebSocketDisconnect`` of it. A fault of any other name is one, whatever it came of.
     """
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        return all(is_of_end(each) for each in group.exceptions)
+        return all(is_of_end(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions)
     if isinstance(error, ConnectionEnded):
         return True
     return error is not None and "Disconnect" in type(error).__name__ and is_of_end(error.__cause__ or error.__context__)

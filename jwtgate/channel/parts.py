@@ -1,7 +1,8 @@
 """A WSGI response that comes in parts: none is sent once its token is dead.
 
 A part that is not there yet nobody can wait for but the application, in its own thread; so such a response ends when its next
-part would come (``core.live``). The first one is sent as the request was decided.
+part would come (``core.live``). The first one is sent as the request was decided, and so is what an application pushes with the
+``write`` of PEP 3333, which it should not use.
 """
 
 from __future__ import annotations
