@@ -26,15 +26,10 @@ from jwtgate.messages import Credential, Request, Token
 from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable
 
+    from jwtgate.channel.shapes import ASGIApp, Message, Receive, Scope, Send
     from jwtgate.core.lru import Admitted
-
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 __all__ = ["JWTGateMiddleware"]
 

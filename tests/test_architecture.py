@@ -48,8 +48,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
         *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi"),
     ),
-    "frameworks": ("errors", "messages", "checks", "gate", "wsgi"),
-    "testing": ("errors", "core", "settings", "stores", "runtime", "gate"),
+    "frameworks": ("errors", "messages", "checks", "settings", "gate", "wsgi"),
+    "testing": ("errors", "core", "settings", "stores", "runtime", "gate", "wsgi"),
     "moving": (),
     "pytest_plugin": ("", "testing"),
     "cli": (
@@ -82,6 +82,7 @@ CORE_ALSO: dict[str, frozenset[str]] = {
 
 FOREIGN: dict[str, frozenset[str]] = {
     "frameworks.django": frozenset({"asgiref", "django"}),
+    "frameworks.django_app": frozenset({"django"}),
     "frameworks.flask": frozenset({"flask", "werkzeug"}),
     "frameworks.openapi": frozenset({"fastapi", "starlette"}),
     "frameworks.starlette": frozenset({"fastapi", "starlette"}),
@@ -123,6 +124,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.store": frozenset({"sqlalchemy"}),
     "stores.sql.tables": frozenset({"sqlalchemy"}),
     "stores.sql.workers": frozenset({"sqlalchemy"}),
+    "testing.django": frozenset({"django"}),
 }
 """Everything else that is not the standard library, by the one module that may import it."""
 

@@ -13,6 +13,7 @@ from shells import COOKIE, Answer
 from test_endpoints_with_gate import SAME_ORIGIN, World, bearer
 
 from jwtgate import Gate, Settings, TokenPair
+from jwtgate.audit import AuditEvent
 from jwtgate.endpoints.devices import PAGE_SIZE
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores.memory import MemoryStore
@@ -115,6 +116,16 @@ def test_all_others_are_logged_out(world: World) -> None:
     assert location(press(world, this, {"others": "1"})) == "../devices?done=others"
     assert [world.status(pair.access_token) for pair in (this, *others)] == [200, 401, 401, 401]
     assert len(forms(page(world, this))) == 1
+
+
+def test_audit_names_who_logged_out_what(world: World) -> None:
+    """The user, by the page."""
+    told: list[AuditEvent] = []
+    world.gate.audit(told.append)
+    this, other, _ = world.login(), world.login(), world.login()
+    press(world, this, {"sid": other.session_id})
+    press(world, this, {"others": "1"})
+    assert [(event.kind, event.actor) for event in told[3:]] == [("logout", "alice")] * 2
 
 
 def test_stale_and_foreign_sessions_are_told_alike(world: World) -> None:

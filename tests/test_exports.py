@@ -45,9 +45,10 @@ SURFACE = {
     "jwtgate.audit": ["AuditEvent"],
     "jwtgate.metrics.otel": ["instrument"],
     "jwtgate.metrics.prometheus": ["GateCollector"],
-    "jwtgate.frameworks.django": ["TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
+    "jwtgate.frameworks.django": ["JWTGateConfig", "TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"],
     "jwtgate.frameworks.flask": ["JWTGate", "current_token", "token_required"],
     "jwtgate.frameworks.starlette": ["admitted", "admitted_or_anonymous", "render_errors", "require", "show_login"],
+    "jwtgate.testing.django": ["behind_gate"],
     "jwtgate.testing": ["FixtureGate", "FrozenClock", "StoreFaults", "gate"],
     "jwtgate.stores": ["Feed", "JournaledStore", "PartitionedStore", "Store", "open_journal", "open_store"],
 }

@@ -21,16 +21,11 @@ from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
+    from jwtgate.channel.shapes import Message, Receive, Send
     from jwtgate.core.effects import Effect, Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
     from jwtgate.messages import Credential
-
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
 
 __all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "is_of_end"]
 

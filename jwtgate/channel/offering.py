@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.core.extraction import SUBPROTOCOL_MARKER, subprotocols_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
-    Message = MutableMapping[str, Any]
-    Send = Callable[[Message], Awaitable[None]]
+    from jwtgate.channel.shapes import Message, Send
 
 __all__ = ["offered_in", "without_token"]
 

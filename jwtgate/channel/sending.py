@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
+    from jwtgate.channel.shapes import Message, Receive, Scope, Send
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
     from jwtgate.messages import Response
-
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
 
 __all__ = ["refuse", "renewing", "say", "with_nonce"]
 

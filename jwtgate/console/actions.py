@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.console.receipts import Kept
 from jwtgate.console.visiting import Problem
+from jwtgate.core.acting import acting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -202,7 +203,7 @@ async def do(visit: Visit, receipts: Receipts) -> Response:
         return _moot(visit, action, target, reason)
     plans, back = visit.gate.plans, await _onward(visit, action, target)
     try:
-        receipt, pursuit = await visit.run(plans.pursued(action.plan(visit, target)))
+        receipt, pursuit = await visit.run(plans.pursued(acting(visit.operator.subject, action.plan(visit, target))))
     except ValueError as error:
         raise Problem(400, "Nothing was done", f"{error}.") from None
     kept = Kept(action.done, target.named(action), target.value, visit.by, *back, receipt, pursuit)

@@ -11,6 +11,7 @@ import logging
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
@@ -19,7 +20,6 @@ from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
 from jwtgate.core.exemption import routed_path
 from jwtgate.core.history import NotDurable
 from jwtgate.endpoints.forms import read_form
-from jwtgate.endpoints.refusals import CallError
 from jwtgate.errors import InsufficientScope, JWTGateError, MissingToken, UnavailableError
 from jwtgate.gate import Gate
 from jwtgate.messages import Request, Response, Token
@@ -58,6 +58,7 @@ class Console:
         self.static = {name: Static.load(name) for name in ("console.css", "console.js", "icon.svg")}
         self.versions = {name: file.version for name, file in self.static.items()}
         self.receipts = receipts.Receipts()
+        self._has_warned = False
         self._lookouts: WeakKeyDictionary[Gate, Lookout] = WeakKeyDictionary()
         self.routes: dict[tuple[str, str], Callable[[Visit], Awaitable[Response]]] = {
             ("GET", ""): lambda visit: overview.overview(visit, self._lookout(visit)),
@@ -91,60 +92,66 @@ class Console:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
         """None: it was answered already, or the client is gone."""
         root: str = scope.get("root_path", "")
-        path = routed_path(scope["path"], root)
+        base, path = f"{quote(root)}/", routed_path(scope["path"], root)
         if not path:
-            return _to(f"{root}/")
+            return _to(base)
         name = path[1:]
         if name.startswith("static/") and scope["method"] in ("GET", "HEAD"):
             file = self.static.get(name.removeprefix("static/"))
             if file is not None:
                 return file.response
-        gate = scope.get("jwtgate.gate")
-        if not isinstance(gate, Gate):
-            logger.error("the console is served without a gate in front of it, and refuses everybody")
-            return self._outside(root, 503, "No gate in front", "The console is served only behind JWTGateMiddleware.")
-        token, credential = scope.get("jwtgate.token"), _credential(gate, scope)
-        if not isinstance(token, Token) or credential is None:
-            refusal = gate.answer(MissingToken("no token in the request"))
-            return self._outside(root, 401, "Log in first", "This page is for operators that are logged in.", refusal)
-        if self.scope not in token.scopes:
-            refusal = gate.answer(InsufficientScope(self.scope))
-            return self._outside(root, 403, "Not for you", f"This page needs the scope {self.scope}.", refusal)
-        data = self.gate or gate
-        visit = Visit(
-            data, token, self.pages, f"{root}/", name, {}, {}, form_token_of(credential), data.clock.wall(), self.versions
-        )
+        gate, token = scope.get("jwtgate.gate"), scope.get("jwtgate.token")
+        credential = _credential(gate, scope) if isinstance(gate, Gate) else None
+        if not isinstance(gate, Gate) or not isinstance(token, Token) or credential is None or self.scope not in token.scopes:
+            return self._refused(gate, token if credential else None, base)
+        data, form_token = self.gate or gate, form_token_of(credential)
+        visit = Visit(data, token, self.pages, base, name, {}, {}, form_token, data.clock.wall(), self.versions)
         return await self._visit(visit, scope, receive, send)
 
+    def _refused(self, gate: object, token: object, base: str) -> Response:
+        """Whoever is not let in, and why; the challenge is the gate's own."""
+        if not isinstance(gate, Gate):
+            if not self._has_warned:
+                logger.error("the console is served without a gate in front of it, and refuses everybody")
+            self._has_warned = True
+            return self._outside(base, 503, "No gate in front", "The console is served only behind JWTGateMiddleware.")
+        if not isinstance(token, Token):
+            refusal = gate.answer(MissingToken("no token in the request"))
+            return self._outside(base, 401, "Log in first", "This page is for operators that are logged in.", refusal)
+        refusal = gate.answer(InsufficientScope(self.scope))
+        return self._outside(base, 403, "Not for you", f"This page needs the scope {self.scope}.", refusal)
+
     async def _visit(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        """What a handler answers; whatever goes wrong becomes a page."""
         try:
-            is_stream = (scope["method"], visit.path) == ("GET", STREAM)
-            handler = None if is_stream else self._handler(method, visit.path)
             visit = replace(visit, query=read_query(scope.get("query_string", b"")))
-            if method == "POST":
-                form = await _form(scope, receive)
-                if form is None:
-                    return None
-                visit = replace(visit, form=form)
-                visit.check_form()
-            visit.gate.start()
-            if handler is None:
-                await feed.stream(visit, self._lookout(visit), receive, send)
-                return None
-            return await handler(visit)
+            return await self._served(visit, scope, receive, send)
         except Problem as problem:
             return _problem(visit, problem)
-        except CallError as error:
-            return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
         except NotDurable:
             return _problem(visit, _NOT_DURABLE)
         except UnavailableError as error:
             logger.warning("the console could not answer: %s", error)
-            return _problem(visit, _unavailable(visit, method), (("retry-after", "1"),))
-        except JWTGateError as error:
+            return _problem(visit, _unavailable(visit, scope["method"]), (("retry-after", "1"),))
+        except JWTGateError as error:  # of the call, too: a body that is no form, a method that is none
             logger.info("the console refused: %s (%s)", error.reason, error)
             return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
+
+    async def _served(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        is_stream = (scope["method"], visit.path) == ("GET", STREAM)
+        handler = None if is_stream else self._handler(method, visit.path)
+        if method == "POST":
+            form = await _form(scope, receive)
+            if form is None:
+                return None
+            visit = replace(visit, form=form)
+            visit.check_form()
+        visit.gate.start()
+        if handler is not None:
+            return await handler(visit)
+        await feed.stream(visit, self._lookout(visit), receive, send)
+        return None
 
     def _handler(self, method: str, path: str) -> Callable[[Visit], Awaitable[Response]]:
         handler = self.routes.get((method, path))
@@ -154,11 +161,11 @@ class Console:
             raise Problem(405, "Not like this", "This address is reached by the links and buttons of the console.")
         raise Problem(404, "No such page", "There is nothing at this address.")
 
-    def _outside(self, root: str, status: int, title: str, text: str, refusal: Response | None = None) -> Response:
+    def _outside(self, base: str, status: int, title: str, text: str, refusal: Response | None = None) -> Response:
         """For who is not let in: no link, no name; the challenge is the gate's own."""
         lines = () if refusal is None else refusal.headers
         kept = tuple((name, value) for name, value in lines if name in ("www-authenticate", "dpop-nonce"))
-        files = {name: f"{root}/static/{name}?v={version}" for name, version in self.versions.items()}
+        files = {name: f"{base}static/{name}?v={version}" for name, version in self.versions.items()}
         return self.pages.draw("console/outside.html", status, kept, title=title, text=text, files=files)
 
 
@@ -173,7 +180,7 @@ _NOT_DURABLE = Problem(
 def _unavailable(visit: Visit, method: str) -> Problem:
     """With the way to the same page, or to that of the same button."""
     again = visit.url("confirm" if method == "POST" else visit.path, **visit.query)
-    done = "" if method == "GET" else " Whether anything was written is not known; to do it again does no harm."
+    done = "" if method != "POST" else " Whether anything was written is not known; to do it again does no harm."
     text = f"What it holds is not lost. Try again in a moment.{done}"
     return Problem(503, "The store does not answer", text, back=again.removeprefix(visit.base), back_to="Try again")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,15 +16,14 @@ MARKS = {"revoked": b'"r":[1,', "lifted": b'"r":[0,', "not-before": b'"n":', "ve
 """What stands once in each ruling of a kind, and nowhere else (``Ruling.encode``): names of epochs have no quotes."""
 
 
-def latest(rulings: Mapping[bytes, bytes], kind: str, offset: int, limit: int) -> tuple[list[bytes], bool]:
+def latest(rulings: dict[bytes, bytes], kind: str, offset: int, limit: int) -> tuple[list[bytes], bool]:
     """A page of the handles of one kind, or of all where it is empty, the last that were put there first; are there more?
 
     Args: rulings: that nobody changes meanwhile. Stretches that only lead to the page are counted, not looked through.
     """
-    digests, texts = list(rulings), list(rulings.values())
     if not kind:
-        last = len(digests) - offset
-        return digests[max(0, last - limit) : max(0, last)][::-1], last > limit
+        return list(islice(reversed(rulings), offset, offset + limit)), len(rulings) > offset + limit
+    digests, texts = list(rulings), list(rulings.values())
     mark, page, before = MARKS[kind], list[bytes](), offset
     for end in range(len(texts), 0, -STRETCH):
         stretch = slice(max(0, end - STRETCH), end)

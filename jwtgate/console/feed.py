@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["feed", "stream"]
 
 SHOWN = 200
+MOST_DIGITS = 16
 LOOK_SECONDS = 0.25
 PING_SECONDS = 15.0
 """So that proxies and the server notice who is gone."""
@@ -48,8 +49,7 @@ async def stream(
     headers = (("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no"), *SECURITY)
     lines = [(name.encode(), value.encode()) for name, value in headers]
     await send({"type": "http.response.start", "status": 200, "headers": lines})
-    after = visit.query.get("after", "")
-    serial = int(after) if after.isascii() and after.isdecimal() and len(after) < 16 else 0
+    serial = _begin(visit)
     gone = asyncio.ensure_future(_gone(receive))
     try:
         silent = 0.0
@@ -74,6 +74,12 @@ def _rows(visit: Visit, lookout: Lookout, fresh: list[Any]) -> bytes:
     page = visit.page("feed_rows", seen=fresh[::-1], parts=len(lookout.parts)).body
     data = b"".join(b"data: " + line + b"\n" for line in page.splitlines() if line.strip())
     return b"id: %d\n%b\n" % (fresh[-1].serial, data)
+
+
+def _begin(visit: Visit) -> int:
+    """Where to go on; what is no number is the beginning."""
+    after = visit.query.get("after", "")
+    return int(after) if after.isascii() and after.isdecimal() and len(after) < MOST_DIGITS else 0
 
 
 async def _gone(receive: Callable[[], Awaitable[Message]]) -> None:

@@ -37,7 +37,7 @@ KEPT_EVENTS = 500
 BLOCK_SECONDS = 0.25
 RETRY_SECONDS = 0.25
 SAMPLE_SECONDS = 1.0
-COUNT_SECONDS = 5.0
+COUNT_SECONDS = 10.0
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.05
 TRIP_SECONDS = 3.0
 """For so long a ruling is followed; a worker that has not heard of it by then shows as behind."""

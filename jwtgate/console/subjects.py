@@ -52,10 +52,10 @@ async def subject(visit: Visit) -> Response:
         ("all", ""): "Everybody's tokens and sessions",
     }
     standing = await standing_of(visit, issuer, named)
-    plans, sessions, has_more = visit.gate.plans, list["Session"](), False
+    plans, page = visit.gate.plans, (list["Session"](), False)
     has_sessions = plans.has_sessions(issuer)
     if has_sessions:
-        sessions, has_more = await visit.run(plans.session_page(sub, (number - 1) * PAGE_SIZE, PAGE_SIZE))
+        page = await visit.run(plans.session_page(sub, (number - 1) * PAGE_SIZE, PAGE_SIZE))
     return visit.page(
         "subject",
         sub=sub,
@@ -63,9 +63,9 @@ async def subject(visit: Visit) -> Response:
         standing=standing,
         is_suspended=any(each.is_suspended and each.what == named[("sub", sub)] for each in standing),
         has_sessions=has_sessions,
-        sessions=sessions,
+        sessions=page[0],
         number=number,
-        has_more=has_more,
+        has_more=page[1],
     )
 
 

@@ -73,11 +73,11 @@ class Pursuit:
 
 def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) -> Plan[T]:
     """The same plan; what it writes that workers must hear is noted, and what it writes again takes the place of before."""
-    effect = next(plan)
     try:
+        effect: Effect = next(plan)
         while True:
             try:
-                answer = yield effect
+                answer: Any = yield effect
             except JWTGateError as error:
                 effect = plan.throw(error)
                 continue
@@ -86,6 +86,8 @@ def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) 
             effect = plan.send(answer)
     except StopIteration as decided:
         return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
+    finally:
+        plan.close()
 
 
 class Revoker:

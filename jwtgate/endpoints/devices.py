@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jwtgate.core import cross_site
+from jwtgate.core.acting import acting
 from jwtgate.core.challenge import answer
 from jwtgate.endpoints.forms import read_fields
 from jwtgate.endpoints.refusals import MalformedCall
@@ -74,12 +75,12 @@ def end_device(call: Call) -> Plan[Response]:
         if call.rules.csrf == "off" and token.source == "cookie":
             cross_site.check(call.request, mode="fetch-metadata", origins=call.rules.origins)
         if "others" in call.form:
-            yield from call.operations.end_all(sub, token.session_id, wait=True)
+            yield from acting(sub, call.operations.end_all(sub, token.session_id, wait=True))
             return _led_to("../devices?done=others") if token.session_id is not None else _led_out(call)
         session: Session | None = yield from call.operations.session_named(call.form.get("sid", ""))
         if session is None or session.subject != sub:  # ended meanwhile, or never the caller's
             return _led_to("../devices?done=gone")
-        yield from call.operations.end_session(session.sid, wait=True)
+        yield from acting(sub, call.operations.end_session(session.sid, wait=True))
     except JWTGateError as error:
         return _refused(call, error, up="../")
     return _led_out(call) if session.sid == token.session_id else _led_to("../devices?done=one")

@@ -19,17 +19,16 @@ from django.utils.functional import SimpleLazyObject
 
 from jwtgate.errors import JWTGateError, MissingToken, RefusedByCheck
 from jwtgate.frameworks.admission import Admission, admission_of
+from jwtgate.frameworks.django_app import USER_FIELD, JWTGateConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jwtgate.messages import Token
 
-__all__ = ["TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"]
+__all__ = ["JWTGateConfig", "TokenUser", "TokenUserAuthentication", "TokenUserMiddleware"]
 
 LINE = "application = JWTGateMiddleware(application), of jwtgate.wsgi or jwtgate.asgi"
-
-USER_FIELD = "JWTGATE_USER_FIELD"
 
 NOBODY = (ObjectDoesNotExist, ValidationError, ValueError)
 """What a look-up raises for a subject that is no user's, or that the field cannot hold: no UUID, no number."""
@@ -79,6 +78,21 @@ class TokenUser:
 
     def has_module_perms(self, _module: str) -> bool:
         return False
+
+    async def ahas_perm(self, _perm: str, _obj: object = None) -> bool:
+        return False
+
+    async def ahas_perms(self, _perms: Iterable[str], _obj: object = None) -> bool:
+        return False
+
+    async def ahas_module_perms(self, _module: str) -> bool:
+        return False
+
+    def get_all_permissions(self, _obj: object = None) -> set[str]:
+        return set()
+
+    async def aget_all_permissions(self, _obj: object = None) -> set[str]:
+        return set()
 
     def __str__(self) -> str:
         return self._username

@@ -20,6 +20,12 @@ __all__ = ["PACKAGES", "Package", "carry"]
 DAY_SECONDS = 86400.0
 REFRESH_TOKENS = "Their refresh tokens are refused (they are JWTs, ours are good for one use): everybody logs in once more."
 
+BLOCK_LIST = (
+    "Tokens on a block list of yours live again: gate.revoke(jti=…) each of them, or switch over when the last has ended."
+)
+LOADERS = "What your own functions refuse is in no setting: --from without FILE tells what becomes of each."
+NOTES = (BLOCK_LIST, LOADERS, REFRESH_TOKENS)
+
 NO_SUBJECT = (
     'Set JWTGATE_USER_FIELD = "pk" in Django\'s settings to have inactive users refused, as before.',
     "Their access tokens have no sub: with JWTGATE_USER_FIELD they are refused.",
@@ -47,7 +53,7 @@ class Package:
     inside: str | None
     prefix: str
     fill: Callable[[Carrying], None]
-    notes: tuple[str, ...] = (REFRESH_TOKENS,)
+    notes: tuple[str, ...] = NOTES
 
 
 def carry(package: Package, text: str, suffix: str) -> Carried:
@@ -139,7 +145,7 @@ PACKAGES: Mapping[str, Package] = MappingProxyType(
         ),
         "simplejwt": Package(
             *("djangorestframework-simplejwt", simplejwt.SETTINGS, simplejwt.NAMES, "SIMPLE_JWT", "", _fill_simplejwt),
-            notes=(REFRESH_TOKENS, *NO_SUBJECT),
+            notes=(*NOTES, *NO_SUBJECT),
         ),
         "authx": Package("AuthX", authx.SETTINGS, authx.NAMES, None, "JWT_", _fill_authx),
     }

@@ -58,7 +58,7 @@ def _of_lines(text: str) -> Iterator[tuple[str, Any]]:
             continue
         bare = value.strip()
         is_quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'"
-        name = name.strip().removeprefix("FLASK_")
+        name = name.strip().upper().removeprefix("FLASK_")  # pydantic takes them in any case
         yield name, _plain(bare[1:-1] if is_quoted else bare, is_text="KEY" in name)
 
 

@@ -167,7 +167,7 @@ class Settings:
         LIVE,
         "WebSockets and streams whose token dies: close, or ignore; also by path, for example close,/feed/*=ignore.",
     )
-    ws_close: int = _row(4401, Whole(1000, 4999), "Close code of a WebSocket whose token died (RFC 6455 §7.4.2).")
+    ws_close: int = _row(4401, Whole(3000, 4999), "Close code of a WebSocket whose token died (RFC 6455 §7.4.2).")
     lease: float = _row(1.0, Number(0.05, 60), "Seconds a view may be trusted; the same for all processes of a store.")
     poll: float = _row(0.25, Number(0.01, 60), "Seconds between two looks at the change log of an SQL store.")
     durability: str = _row("0", DURABILITY, "What a receipt needs besides the store's word: replicas:N or fsync (Redis).")

@@ -35,18 +35,23 @@ from starlette.routing import Mount, Route
 
 from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.cli.console import hosts_of
 from jwtgate.console import Console
+from jwtgate.console.door import COOKIE, Door
 from jwtgate.core.history import Worker
 
-AXES = [("light", 1200), ("dark", 1200), ("light", 360), ("dark", 360)]
+AXES = [("light", 1200), ("dark", 360)]
+if "CONSOLE_SHOTS" in os.environ:
+    AXES += [("dark", 1200), ("light", 360)]
 SUBJECT = "alice"
 
 
 class World:
     """An application with the console at /ops, a login for everybody, and one more worker on the same store."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, **more: Any) -> None:
         settings = Settings(
+            **more,
             secret="a-secret-for-tests-of-the-console-in-a-browser",
             locations=("header", "cookie"),
             cookie="access_token",
@@ -201,7 +206,7 @@ def test_session_is_ended_by_hand(tab: Any, world: World, scripts: bool) -> None
     own.page.click(".do a")
     own.shoot("question")
     own.page.click("button:has-text('End the session')")
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     assert "2 of 2 workers acknowledged" in own.page.inner_text("main")
     own.shoot(f"receipt-{'scripts' if scripts else 'plain'}")
     own.page.click("text=Back to the subject")
@@ -225,8 +230,25 @@ def test_receipt_fills_by_itself(tab: Any, world: World, scripts: bool) -> None:
     assert silent.name in own.page.inner_text("main")
     own.shoot("receipt-filling")
     world.gate.store.forget(silent)
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     feed.close()
+
+
+def test_buttons_work_where_the_gate_wants_a_header(tab: Any, server: Server, browser: Any) -> None:
+    """Under CSRF=double-submit the script sends what a form cannot, and follows to the receipt."""
+    world = World(server.url, csrf="double-submit", prefix="submitted")
+    with world.served:
+        own = Tab(browser, world)
+        own.log_in("ops", "/ops/confirm?action=suspend")
+        own.go("confirm?action=suspend&sub=mallory")
+        own.page.click("button:has-text('Suspend')")
+        own.page.wait_for_selector(".headline.good")
+        own.go("confirm?action=everything")
+        own.page.fill("#typed", "something else")
+        own.page.click("button:has-text('Revoke everything')")
+        own.page.wait_for_selector("text=Nothing was done")
+        own.context.close()
+    world.close()
 
 
 def test_feed_grows_by_itself(tab: Any, world: World) -> None:
@@ -290,8 +312,33 @@ def test_store_that_goes_down_is_told_and_comes_back(tab: Any, world: World, ser
     assert world.gate.ready(20)
     own.go("confirm?action=suspend&sub=down")
     own.page.click("button:has-text('Suspend')")
-    own.page.wait_for_selector("text=Effective everywhere")
+    own.page.wait_for_selector(".headline.good")
     own.complaints.clear()
+
+
+def test_command_opens_by_its_link(browser: Any, world: World) -> None:
+    """The link leads on by itself, once; the cookie is kept from scripts, and whatever the link was clicked in."""
+    served = Served(None)
+    door = Door(world.gate, by="root on this machine", hosts=hosts_of("127.0.0.1", served.port))
+    served.app = door
+    with served:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.url(f"/enter?code={door.code}", host="127.0.0.1"))
+        page.wait_for_selector("h1:has-text('Overview')")
+        assert "root on this machine" in page.inner_text("header")
+        (cookie,) = context.cookies()
+        assert (cookie["name"], cookie["httpOnly"], cookie["sameSite"]) == (COOKIE, True, "Strict")
+        page.goto(served.url("/confirm?action=suspend&sub=by-command", host="127.0.0.1"))
+        page.click("button:has-text('Suspend')")
+        page.wait_for_selector(".headline.good")
+        context.close()
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(served.url(f"/enter?code={door.code}", host="127.0.0.1"))
+        assert "does not open" in page.inner_text("main")
+        context.close()
+    door.close()
 
 
 # --- devices

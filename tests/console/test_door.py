@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -37,7 +38,11 @@ def visitor(door: Door) -> TestClient:
 def test_link_opens_once(door: Door) -> None:
     """With a cookie that scripts cannot read and other sites cannot send."""
     client = visitor(door)
-    assert client.get("/").status_code == 401
+    outside = client.get("/")
+    assert outside.status_code == 401
+    for link in re.findall(r'href="(/static/[^"]+)"', outside.text):
+        assert client.get(link).status_code == 200
+    assert client.get("/static/nothing").status_code == 401
     answer = client.get("/enter", params={"code": door.code})
     assert answer.status_code == 200
     cookie = answer.headers["set-cookie"]

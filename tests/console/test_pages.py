@@ -113,6 +113,16 @@ def test_links_stay_below_wherever_it_is_mounted() -> None:
             assert links and all(link.startswith("/proxied/a/b/ops/") for link in links)
 
 
+def test_mount_of_any_name_works() -> None:
+    """What is not ASCII is escaped in links and in where answers lead."""
+    with gate() as own:
+        app = Starlette(routes=[Mount("/администрация", Console())])
+        headers = own.bearer("ops", scopes="jwtgate:admin")
+        with TestClient(JWTGateMiddleware(app, gate=own), headers=headers) as client:
+            operator = Operator(own, client, "/администрация/")
+            assert "Subject suspended" in operator.does("suspend", sub="алиса")
+
+
 # --- subjects and sessions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -192,6 +193,23 @@ def test_stream_tells_what_is_new(ops: Operator) -> None:
     assert "#1" in told
     assert "#2" in told
     assert all(line.startswith(("data: ", "id: ", ":")) or not line for line in lines)
+
+
+def test_stream_ends_with_its_operator(ops: Operator) -> None:
+    """Who is thrown out sees nothing more of it: the gate ends the stream as it ends every live connection."""
+    ended = threading.Event()
+
+    def read() -> None:
+        with contextlib.suppress(Exception), ops.client.stream("GET", "/ops/feed/events") as answer:
+            list(answer.iter_bytes())
+        ended.set()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    wait_for(lambda: any(thread.name == "jwtgate-lookout" for thread in threading.enumerate()))
+    ops.gate.revoke(sub="ops")
+    assert ended.wait(10)
+    reader.join(10)
 
 
 @pytest.mark.parametrize("after", ["", "-1", "x", "9" * 30, "٣"])

@@ -343,7 +343,7 @@ class Pursuer:
     def __init__(self, *workers: Worker, own: str | None = None) -> None:
         self.caller = Caller(own=own)
         steps: dict[tuple[Change, ...], tuple[Written, ...]] = {}
-        plan = noting(self.caller.revoker.revoke(CHANGES, wait=False), steps)
+        plan = noting(self.caller.revoker.revoke(CHANGES, wait=False, events=()), steps)
         assert next(plan) == Write(CHANGES, START)
         with pytest.raises(StopIteration) as ended:
             plan.send(written(*workers))
@@ -391,7 +391,7 @@ def test_epoch_that_has_not_settled_proves_nothing_yet() -> None:
 def test_what_is_written_again_takes_the_place_of_before() -> None:
     """A write that met a rewritten history is done again in the next epoch: the first is not looked at any more."""
     caller, steps = Caller(), {}
-    plan = noting(caller.revoker.revoke(CHANGES, wait=False), steps)
+    plan = noting(caller.revoker.revoke(CHANGES, wait=False, events=()), steps)
     next(plan)
     assert plan.send(written(worker("a", 99))) == Roster()  # it had acknowledged what was not written yet
     assert isinstance(plan.send((epoch("F"), END, ())), Write)
@@ -403,7 +403,7 @@ def test_what_is_written_again_takes_the_place_of_before() -> None:
 def test_failure_passes_through_what_is_noted() -> None:
     """W5: what the store did not take raises, and nothing is noted."""
     steps: dict[tuple[Change, ...], tuple[Written, ...]] = {}
-    plan = noting(Caller().revoker.revoke(CHANGES, wait=False), steps)
+    plan = noting(Caller().revoker.revoke(CHANGES, wait=False, events=()), steps)
     next(plan)
     with pytest.raises(StoreUnavailable):
         plan.throw(StoreUnavailable("down"))

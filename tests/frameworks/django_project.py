@@ -17,7 +17,15 @@ settings.configure(
     SECRET_KEY="a-secret-of-django-that-signs-no-token",
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions", "rest_framework"],
+    INSTALLED_APPS=[
+        "django.contrib.contenttypes",
+        "django.contrib.auth",
+        "django.contrib.sessions",
+        "rest_framework",
+        "jwtgate.frameworks.django.JWTGateConfig",
+    ],
+    STATIC_URL="/static/",
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}],
     MIDDLEWARE=[
         "django.middleware.common.CommonMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -30,12 +38,16 @@ settings.configure(
     REST_FRAMEWORK={
         "DEFAULT_AUTHENTICATION_CLASSES": ["jwtgate.frameworks.django.TokenUserAuthentication"],
         "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-        "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+        "DEFAULT_RENDERER_CLASSES": [
+            "rest_framework.renderers.JSONRenderer",
+            "rest_framework.renderers.BrowsableAPIRenderer",
+        ],
     },
 )
 django.setup()
 
 from django.contrib.auth import login  # noqa: E402 - Django must be configured first
+from django.contrib.auth.decorators import login_required, permission_required  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.http import JsonResponse  # noqa: E402
 from django.urls import path  # noqa: E402
@@ -65,6 +77,18 @@ def me(request: Any) -> JsonResponse:
 async def waiting(request: Any) -> JsonResponse:
     """An async one."""
     return JsonResponse(seen(await request.auser(), request.auth))
+
+
+@permission_required("auth.view_user", raise_exception=True)
+async def waiting_permitted(request: Any) -> JsonResponse:
+    """An async one that asks for a permission of Django's."""
+    return JsonResponse({})
+
+
+@login_required
+def logged_in(request: Any) -> JsonResponse:
+    """Django's own way to insist."""
+    return JsonResponse(seen(request.user, request.auth))
 
 
 def admin(request: Any) -> JsonResponse:
@@ -121,6 +145,8 @@ urlpatterns = [
     path("me", me),
     path("health", me),
     path("async", waiting),
+    path("permitted", waiting_permitted),
+    path("logged-in", logged_in),
     path("admin", admin),
     path("public/admin", insisting),
     path("login", suspended),

@@ -117,7 +117,7 @@ def test_what_cannot_be_read_is_one_error(text: str, suffix: str) -> None:
         ('{"JWT_ACCESS_TOKEN_EXPIRES": 60, "JWT_TOKEN_LOCATION": ["cookies"], "JWT_SECRET_KEY": "1"}', ".json"),
         ('JWT_ACCESS_TOKEN_EXPIRES = 60\nJWT_TOKEN_LOCATION = ["cookies"]\nJWT_SECRET_KEY = "1"', ".toml"),
         (
-            "# x\nexport JWT_ACCESS_TOKEN_EXPIRES=60\nFLASK_JWT_TOKEN_LOCATION='[\"cookies\"]'\nJWT_SECRET_KEY=1\nno line",
+            "# x\nexport jwt_access_token_expires=60\nFLASK_JWT_TOKEN_LOCATION='[\"cookies\"]'\nJWT_SECRET_KEY=1\nno line",
             ".env",
         ),
     ],

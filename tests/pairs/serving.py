@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from http.client import HTTPException, HTTPResponse
-from pathlib import Path
-from typing import Self
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING
 
+import test_shells_served
 from servers import free_port
 from shells import SECRET, Answer, Sent
+from test_shells_served import TESTS
 
-TESTS = Path(__file__).parent.parent
-START_SECONDS = 30.0
+if TYPE_CHECKING:
+    import socket
 
 ASGI = {
     "uvicorn-h11": "uvicorn --factory --http h11 --ws wsproto --log-level warning --port {port} {asgi}",
@@ -45,8 +43,8 @@ SETTINGS = {
 }
 
 
-class Served:
-    """One server process and connections to it."""
+class Served(test_shells_served.Served):
+    """One of them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -61,37 +59,14 @@ class Served:
         command = [sys.executable, "-m", *COMMANDS[name].format(**places).split()]
         self.process = subprocess.Popen(command, env=environ, start_new_session=True)
 
-    def wait(self) -> Self:
-        """Until it answers."""
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                if self.ask("plain", Sent(target="/health")).status == 200:
-                    return self
-            except (OSError, HTTPException):
-                pass
-            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}"
-            assert time.monotonic() < until, f"{self.name} does not answer"
-            time.sleep(0.02)
-
-    def ask(self, framework: str, sent: Sent) -> Answer:
+    def ask(self, sent: Sent, framework: str = "plain") -> Answer:
         """One request on a connection of its own.
 
         Raises: OSError, HTTPException: the server closes without an answer.
         """
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with self.connect() as connection:
             connection.sendall(_told(framework, sent).wire)
             return answer_on(connection, sent.method)
-
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(15)
-        finally:
-            if self.process.returncode is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
 
 
 def _told(framework: str, sent: Sent) -> Sent:
@@ -109,7 +84,7 @@ def answer_on(connection: socket.socket, method: str) -> Answer:
 
 def shake(served: Served, framework: str, sent: Sent, text: str) -> tuple[Answer, str]:
     """Opens a WebSocket and sends a text: the answer to the handshake, and, at status 101, the text that comes back."""
-    with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
+    with served.connect() as connection:
         connection.sendall(_told(framework, sent).wire)
         answer = answer_on(connection, sent.method)
         if answer.status != 101:

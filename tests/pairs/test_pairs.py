@@ -83,7 +83,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     try:
         server.wait()
         revoke = Sent("POST", "/revoke", (("authorization", "Bearer {revoked}"),))
-        assert server.ask("plain", revoke).status == 200
+        assert server.ask(revoke).status == 200
         yield server
     finally:
         assert server.stop() in {0, -signal.SIGTERM}
@@ -98,7 +98,7 @@ def comparable(answer: Answer, framework: str, more: frozenset[str] = frozenset(
 def asked(served: Served, framework: str, sent: Sent) -> Answer:
     """Status 0: the server closed without a word."""
     try:
-        return comparable(served.ask(framework, sent), framework)
+        return comparable(served.ask(sent, framework), framework)
     except (HTTPException, ConnectionError):
         return Answer(0, (), b"")
 

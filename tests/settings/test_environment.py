@@ -90,7 +90,7 @@ def test_no_is_false(text: str) -> None:
         ("live", "/a", "/path=ignore"),
         ("live", "/a=open", "/path=ignore"),
         ("live", "/a/../b=ignore", "/path=ignore"),
-        ("ws_close", "5000", "1000 to 4999"),
+        ("ws_close", "1006", "3000 to 4999"),
         ("partitions", "2", "1"),
         ("issuers", f'["{SECRET}"', "JSON list"),
         ("issuers", f'{{"secret": "{SECRET}"}}', "JSON list"),

@@ -44,6 +44,23 @@
   }
   if (live() && live().dataset.refresh) setTimeout(refresh, Number(live().dataset.refresh));
 
+  // Where the gate wants X-CSRF-TOKEN (JWTGATE_CSRF=double-submit) a plain form cannot send it: the script does, from its cookie.
+  const submitted = document.cookie.match(/(?:^|; )(?:__Host-)?csrf_access_token=([^;]+)/);
+  document.querySelectorAll("form[method=post]").forEach((form) => {
+    if (!submitted) return;
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const answer = await fetch(form.action, {
+        method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "X-CSRF-TOKEN": submitted[1] },
+      });
+      if (answer.redirected) location.assign(answer.url);
+      else {
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        document.querySelector("main").replaceWith(page.querySelector("main") || page.body);
+      }
+    });
+  });
+
   // The change log as it grows: rows as the server draws them, put before those that are there.
   const feed = document.getElementById("feed");
   const state = document.getElementById("feed-state");

@@ -1,0 +1,252 @@
+"""The console as an ASGI application: other protocols, clients that leave, and what happens seldom."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from console.visited import console, text_of
+from starlette.testclient import TestClient
+
+from jwtgate import Gate
+from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.audit import AuditEvent
+from jwtgate.console import Console
+from jwtgate.console import feed as feeds
+from jwtgate.console.door import Door
+from jwtgate.console.lookout import Lookout
+from jwtgate.console.receipts import MOST_KEPT
+from jwtgate.core.history import NotDurable, Worker
+from jwtgate.pages import NotInstalled
+from jwtgate.pages.drawing import iso, utc
+from jwtgate.testing import FixtureGate, gate
+
+
+def scope_of(own: FixtureGate, method: str = "GET", path: str = "/", **more: Any) -> dict[str, Any]:
+    """As the gate in front leaves it."""
+    token = own.issue("ops", scope="jwtgate:admin")
+    headers = [(b"authorization", f"Bearer {token}".encode()), *more.pop("headers", [])]
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": headers,
+        "jwtgate.gate": own,
+        "jwtgate.token": own.verify(token),
+        **more,
+    }
+
+
+def ask(app: Any, scope: dict[str, Any], *received: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is sent."""
+    sent: list[dict[str, Any]] = []
+    waiting = list(received)
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_console_may_be_the_whole_application() -> None:
+    """It speaks lifespan, and of WebSockets it knows nothing."""
+    with (
+        gate() as own,
+        TestClient(JWTGateMiddleware(Console(), gate=own), headers=own.bearer("ops", scopes="jwtgate:admin")) as client,
+    ):
+        assert client.get("/").status_code == 200
+        assert client.get("/subject").status_code == 200
+    with gate() as own:
+        (closed,) = ask(Console(), {"type": "websocket", "path": "/"})
+        assert closed["type"] == "websocket.close"
+        door = Door(own, by="root", hosts=frozenset({b"testserver"}))
+        with TestClient(door):
+            pass
+        door.close()
+
+
+def test_path_without_a_slash_leads_to_the_one_with_it() -> None:
+    """Links would lead elsewhere otherwise."""
+    with gate() as own:
+        start, _ = ask(Console(), scope_of(own, path="/ops", root_path="/ops"))
+        assert (start["status"], dict(start["headers"])[b"location"]) == (307, b"/ops/")
+
+
+def test_client_that_leaves_gets_no_answer() -> None:
+    """In the middle of a form."""
+    with gate() as own:
+        scope = scope_of(own, "POST", "/do", headers=[(b"content-type", b"application/x-www-form-urlencoded")])
+        assert ask(Console(), scope, {"type": "http.disconnect"}) == []
+
+
+def test_token_without_a_credential_is_nobody() -> None:
+    """An outer layer that put a token into the scope without a credential in the request vouches for nothing."""
+    with gate() as own:
+        for headers in ([], [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]):
+            start, _ = ask(Console(), {**scope_of(own), "headers": headers})
+            assert start["status"] == 401
+
+
+def test_ruling_that_is_not_safe_yet_is_told() -> None:
+    """JWTGATE_DURABILITY: it stands, and fewer have it than was asked for."""
+    with console() as operator:
+        page = operator.get("confirm", action="suspend", sub="alice")
+        store = operator.gate.store
+        write = store.write
+
+        def unsafe(*arguments: Any) -> Any:
+            raise NotDurable(write(*arguments), "one replica, not two")
+
+        with patch.object(store, "write", unsafe):
+            told = text_of(operator.press(page, status=503))
+        assert "Written, but not safely" in told
+        assert "one replica" not in told
+        assert "suspended" in text_of(operator.get("subject", sub="alice"))
+
+
+def test_receipt_whose_history_is_lost_says_so() -> None:
+    """Nothing is proved any more: it is to be done again."""
+    with console() as operator, operator.gate.faults.lag(reach_seconds=60.0):
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        store: Any = operator.gate.store
+        store.lose(store.workers()[0].name)
+        for _ in range(2):
+            assert "history was lost since" in operator.client.get(answer.url).text
+
+
+def test_receipts_are_kept_to_a_bound() -> None:
+    """The oldest go; what they were for stands."""
+    with console() as operator:
+        first = operator.post(operator.get("confirm", action="suspend", sub="alice")).url
+        app = operator.client.app.app.routes[0].app  # type: ignore[attr-defined]
+        kept = app.receipts.find(str(first).partition("id=")[2])
+        for _ in range(MOST_KEPT):
+            app.receipts.keep(kept)
+        assert operator.client.get(first).status_code == 404
+
+
+def test_session_page_needs_a_session_and_an_issuer_that_has_some() -> None:
+    """In words."""
+    with console() as operator:
+        assert "Which session?" in operator.get("session", status=400)
+        with patch.object(type(operator.gate.plans), "has_sessions", lambda *_: False):
+            assert "No sessions here" in operator.get("session", status=404, sid="x")
+
+
+def test_gate_without_a_key_that_signs_has_no_sessions() -> None:
+    """And no page of them."""
+    with console() as operator:
+        plans = operator.gate.plans
+        with patch.object(plans, "standing", None):
+            assert not plans.has_sessions(None)
+            with pytest.raises(StopIteration) as ended:
+                next(plans.session_page("alice", 0, 5))
+            assert ended.value.value == ([], False)
+
+
+def test_missing_extra_is_named() -> None:
+    """With the line that mends it."""
+    with (
+        patch("jwtgate.pages.drawing.find_spec", lambda _: None),
+        pytest.raises(NotInstalled, match=r"pip install 'jwtgate\[console\]'"),
+    ):
+        Console()
+
+
+def test_impossible_times_are_no_error() -> None:
+    """A record may hold any number."""
+    assert (utc(1e300), iso(1e300)) == ("no date at all", "")
+    assert utc(0.0) == "1970-01-01 00:00:00 UTC"
+
+
+def test_audit_names_the_operator() -> None:
+    """Whoever pressed the button is who did it."""
+    with console(by="olga") as operator:
+        told: list[AuditEvent] = []
+        operator.gate.audit(told.append)
+        sid = operator.gate.sessions.start("alice").session_id
+        operator.does("end", sid=sid)
+        operator.does("suspend", sub="alice")
+        assert [(event.kind, event.actor) for event in told] == [("login", None), ("logout", "olga"), ("suspension", "olga")]
+
+
+# --- the stream and the lookout
+
+
+def test_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever stands between notices who is gone; it ends when the client does."""
+    monkeypatch.setattr(feeds, "PING_SECONDS", 0.0)
+    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.01)
+    sent: list[dict[str, Any]] = []
+    with gate() as own:
+
+        async def visit() -> None:
+            left = asyncio.Event()
+
+            async def receive() -> dict[str, Any]:
+                await left.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: dict[str, Any]) -> None:
+                sent.append(message)
+                if len(sent) > 3:
+                    left.set()
+
+            async with asyncio.timeout(10):
+                await Console()(scope_of(own, path="/feed/events"), receive, send)
+
+        asyncio.run(visit())
+    assert {message["body"] for message in sent[1:]} == {b": still here\n\n"}
+
+
+def test_late_worker_is_told_as_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ruling is followed for so long; a store that goes away meanwhile ends that."""
+    monkeypatch.setattr("jwtgate.console.lookout.TRIP_SECONDS", 0.05)
+    with gate() as own, own.faults.lag(reach_seconds=60.0):
+        store: Any = own.store
+        store.renew(Worker("late", 60.0, 0, 1, is_healing=False), store.workers()[0].name, healed=False, settled=False)
+        lookout = Lookout(own)
+        lookout.ask()
+        until = time.monotonic() + 10
+        while not lookout.has_caught_up:
+            assert time.monotonic() < until
+        own.revoke(jti="a")
+        while not lookout.trips:
+            assert time.monotonic() < until
+            time.sleep(0.005)
+        assert lookout.trips[0].seconds is None
+
+
+def test_machine_without_threads_has_no_pictures() -> None:
+    """The pages are there all the same."""
+
+    class NoThread(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    stub = SimpleNamespace(Thread=NoThread, Lock=threading.Lock)
+    with console() as operator, patch("jwtgate.console.lookout.threading", stub):
+        assert "Nothing has been seen yet" in operator.get()
+        assert operator.get("rulings")
+
+
+def test_forked_child_looks_anew() -> None:
+    """Its follower is another one, so is its lookout."""
+    with console() as operator:
+        operator.get()
+        app: Any = operator.client.app.app.routes[0].app  # type: ignore[attr-defined]
+        before = app._lookouts[operator.gate]
+        Gate.reset_after_fork(operator.gate)
+        operator.gate.start()
+        operator.get()
+        assert app._lookouts[operator.gate] is not before
