@@ -13,7 +13,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.channel.lifespan import live_through
-from jwtgate.channel.live import ConnectionEnded, Open, Socket, Stream, offered_in, without_token
+from jwtgate.channel.live import Open, Socket, Stream, is_of_end
+from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, say, with_nonce
 from jwtgate.core.challenge import answer
 from jwtgate.core.exemption import routed_path
@@ -21,7 +22,7 @@ from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.identity import Credentials, User
-from jwtgate.messages import Request, Token
+from jwtgate.messages import Credential, Request, Token
 from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from jwtgate.channel.shapes import ASGIApp, Message, Receive, Scope, Send
     from jwtgate.core.lru import Admitted
-    from jwtgate.messages import Credential
 
 __all__ = ["JWTGateMiddleware"]
 
@@ -98,8 +98,8 @@ class JWTGateMiddleware:
         held: list[Any] = [send, None, self, scope, entry]
         try:
             await self.app({**scope, **dress}, receive, MethodType(_watched, held))
-        except ConnectionEnded:
-            if not isinstance(held[1], Stream):
+        except Exception as error:
+            if not isinstance(held[1], Stream) or not is_of_end(error):
                 raise
         finally:
             if held[1] is not None:
@@ -182,7 +182,9 @@ class JWTGateMiddleware:
         socket = Socket(self._own_gate(), entry, credential, receive, send)
         try:
             await self.app(shown, socket.receive, socket.send)
-        except ConnectionEnded:
+        except Exception as error:
+            if not is_of_end(error):
+                raise
             logger.debug("an application was still at work when its WebSocket was ended")
         finally:
             await socket.leave()
@@ -202,9 +204,14 @@ class JWTGateMiddleware:
             await live_through(self.app, self.gate, scope, receive, send, is_ours=self._owns_gate)
 
     def _watched(self, scope: Scope) -> Credential | None:
-        """The token that a connection was opened with; None: it may outlive it (``LIVE``)."""
+        """The token that a connection was opened with; None: it may outlive it (``LIVE``).
+
+        One that an application has taken out of the headers that the server holds is nobody's, and ends at once.
+        """
         rules, request = self._own_gate().decision.rules, self._request(scope, self._read)
-        return rules.extraction.find(request) if rules.live_paths.closes(request.path, request.raw_path) else None
+        if not rules.live_paths.closes(request.path, request.raw_path):
+            return None
+        return rules.extraction.find(request) or Credential(b"", "header")
 
     def _request(self, scope: Scope, read: frozenset[bytes] | None) -> Request:
         request = _request(scope, read)

@@ -16,7 +16,7 @@ from jwtgate.channel.parts import Parts
 from jwtgate.core.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
-from jwtgate.messages import Request, Response, Token
+from jwtgate.messages import Credential, Request, Response, Token
 from jwtgate.runtime import blocking, bodies
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from jwtgate.core.lru import Admitted
     from jwtgate.core.sessions.renewal import Renewed
-    from jwtgate.messages import Credential
 
     OptExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -67,11 +66,14 @@ class JWTGateMiddleware:
         self._read = (*HEADERS, *((f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in more))
         self._below = () if settings.endpoints is None else settings.endpoints + "/"
         self._resource = self.gate.plans.resource
+        self._live_by_path = self.gate.decision.rules.live_paths.names_paths
         self._looks_at_path = bool(self._below) or not self._exemption.is_empty or self._resource is not None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """PEP 3333."""
-        entry = self._hit(environ) if self._is_header_only else None
+        request: Request | None = None
+        value = environ.get("HTTP_AUTHORIZATION") if self._is_header_only else None
+        entry = None if value is None else self._hit(environ, value)
         if entry is None:
             request = _request(environ, None if self.gate.checks else self._read)
             try:
@@ -86,27 +88,25 @@ class JWTGateMiddleware:
                 start_response = _renewing(self.gate, entry, start_response)
             if entry is not None and entry.bond is not None:
                 start_response = _with_nonce(self.gate, start_response)
+        # What is read now: an application may write over its environ, and many do.
+        path, raw_path = (_path(environ), _raw_path(environ)) if self._live_by_path else (None, None)
         self._dress(environ, entry)
         answered_with: Any = self.app(environ, start_response)
-        if entry is None or type(answered_with) is list or not self._is_watched(environ, answered_with):
+        if entry is None or type(answered_with) is list or _is_whole(environ, answered_with):
             return answered_with  # type: ignore[no-any-return]  # whatever the application gives
-        return Parts(self.gate, entry, answered_with, lambda: self._credential(environ))
+        if not self.gate.decision.rules.live_paths.closes(path, raw_path):
+            return answered_with  # type: ignore[no-any-return]
+        return Parts(self.gate, entry, answered_with, lambda: self._credential(request, value))
 
-    def _is_watched(self, environ: WSGIEnvironment, answered_with: Iterable[bytes]) -> bool:
-        """Whether a response may come in parts, and ends when its token does. A file is the server's business."""
-        file_wrapper = environ.get("wsgi.file_wrapper")
-        is_file = isinstance(file_wrapper, type) and isinstance(answered_with, file_wrapper)
-        if is_file or isinstance(answered_with, Sized):
-            return False
-        return self.gate.decision.rules.live_paths.closes(_path(environ), _raw_path(environ))
+    def _credential(self, request: Request | None, value: str | None) -> Credential | None:
+        """Of a request that was admitted. Args: request: None: it was hit, by this very value of its header."""
+        if request is not None:
+            return self.gate.decision.rules.extraction.find(request)
+        return Credential(str(value).encode("latin-1", "replace")[len(CANONICAL_SCHEME) :], "header")
 
-    def _credential(self, environ: WSGIEnvironment) -> Credential | None:
-        return self.gate.decision.rules.extraction.find(_request(environ, self._read))
-
-    def _hit(self, environ: WSGIEnvironment) -> Admitted | None:
+    def _hit(self, environ: WSGIEnvironment, value: str) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
-        value = environ.get("HTTP_AUTHORIZATION")
-        if value is None or len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
+        if len(value) > self._longest or environ["REQUEST_METHOD"] == "OPTIONS":
             return None
         if self._looks_at_path and self._is_special(environ):
             return None
@@ -158,6 +158,14 @@ class JWTGateMiddleware:
             environ["REMOTE_USER"] = remote_user
         else:
             environ.pop("REMOTE_USER", None)
+
+
+def _is_whole(environ: WSGIEnvironment, answered_with: Iterable[bytes]) -> bool:
+    """Whether a response has one part at most, or is a file: the server's business. Of others servers ask no length."""
+    file_wrapper = environ.get("wsgi.file_wrapper")
+    if isinstance(file_wrapper, type) and isinstance(answered_with, file_wrapper):
+        return True
+    return isinstance(answered_with, tuple) or (isinstance(answered_with, Sized) and len(answered_with) <= 1)
 
 
 def _remote_user(token: Token) -> str:

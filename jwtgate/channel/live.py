@@ -3,7 +3,8 @@
 Each message that passes is vouched for (``core.live``); a connection over which nothing passes is looked at when it is woken.
 One whose token died is ended here and now: a WebSocket with a close frame, a stream with its last, empty part. The application
 hears of it as of any client that went away: ``websocket.disconnect``, and ``OSError`` from what it sends (ASGI 2.4). While
-nobody can know, nothing passes: what would, ends the connection, and what says nothing stays.
+nobody can know, nothing passes: what would, ends the connection, and what says nothing stays. What a server was given before is
+out of reach: one whose client does not read keeps it, and sends it when that client does.
 
 Sources: the ASGI specification (HTTP and WebSocket message formats 2.5), RFC 6455 §7.4.
 """
@@ -13,23 +14,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from jwtgate.core.extraction import SUBPROTOCOL_MARKER, subprotocols_of
-from jwtgate.core.live import LiveConnection
+from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
-
     from jwtgate.channel.shapes import Message, Receive, Send
     from jwtgate.core.effects import Effect, Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
     from jwtgate.messages import Credential
 
-__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "offered_in", "without_token"]
+__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "is_of_end"]
 
 logger = logging.getLogger("jwtgate")
 
@@ -42,18 +40,36 @@ FAREWELL_SECONDS = 1.0
 """Some servers return from a close once the client has answered it; nobody waits longer for one that does not."""
 
 
+HEAD_START_SECONDS = 0.01
+"""Of a goodbye before the application is told. Granian says none while somebody listens: whoever does must be told first."""
+
+
 class ConnectionEnded(ConnectionResetError):
     """The gate has ended this connection: to the application as if the client had."""
+
+
+def is_of_end(error: BaseException | None) -> bool:
+    """Whether what an application fails with says no more than that its connection was ended.
+
+    It may be in a group, where a task group sent (PEP 654), or in a framework's own words: Starlette makes ``ClientDisconnect``
+    and ``WebSocketDisconnect`` of it. A fault of any other name is one, whatever it came of.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_of_end(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    if isinstance(error, ConnectionEnded):
+        return True
+    return error is not None and "Disconnect" in type(error).__name__ and is_of_end(error.__cause__ or error.__context__)
 
 
 class _Connection:
     """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_line", "_live", "_send", "is_over")
+    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_is_called", "_line", "_live", "_send", "is_over")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
         """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
         self.is_over = False
+        self._is_called = False
         self._gate = gate
         self._send = send
         self._line = gate.lines.own()
@@ -72,6 +88,7 @@ class _Connection:
     def _forget(self) -> None:
         self.is_over = True
         self._gate.view.live.unwatch(self._live)
+        self._live.wake = nobody  # else the two hold each other until the collector comes
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -81,6 +98,7 @@ class _Connection:
             return False
         if self._gate.decision.vouches(self._live):
             return True
+        self._gate.start()
         try:
             await nonblocking.run(self._gate.plans.again(self._live), self._gate.waiter)
             self._set_alarm()
@@ -90,6 +108,7 @@ class _Connection:
 
     def look(self) -> None:
         """Something happened that may have ended it. What memory says is done at once, else the store is asked beside."""
+        self._is_called = False
         if self.is_over or self._gate.decision.vouches(self._live):
             self._set_alarm()
             return
@@ -111,14 +130,18 @@ class _Connection:
             self._judge(error)
 
     def _judge(self, error: JWTGateError) -> None:
-        """Where nobody knows, it stays as long as nothing passes."""
+        """Where nobody knows, it stays as long as nothing passes, and is looked at again once somebody does."""
         if isinstance(error, UnavailableError):
+            self._gate.view.live.leave_open(self._live)
             logger.debug("a live connection is silent until its token can be decided about: %s", error)
         else:
             self._end(error)
 
     def _wake(self) -> None:
-        self._line.put(self)
+        """However often it is doubted, it stands in line once."""
+        if not self._is_called:
+            self._is_called = True
+            self._line.put(self)
 
     def _set_alarm(self) -> None:
         """At the deadline, on the loop's clock; whether it is over the gate's clock says."""
@@ -183,30 +206,31 @@ class Stream(_Connection):
 class Socket(_Connection):
     """A WebSocket, from its handshake on."""
 
-    __slots__ = ("_code", "_reader", "_receive")
+    __slots__ = ("_code", "_readers", "_receive")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, receive: Receive, send: Send) -> None:
         """Args: receive, send: the server's."""
         super().__init__(gate, entry, credential, send)
         self._receive = receive
-        self._reader: asyncio.Task[Any] | None = None
+        self._readers: tuple[asyncio.Task[Any], ...] = ()
         self._code = gate.settings.ws_close
 
     async def receive(self) -> Message:
         """The next message of the client; its disconnect, too, once the gate has ended it."""
         if self.is_over:
             return self._disconnected()
-        self._reader = reader = asyncio.current_task()
+        reader = asyncio.current_task()
         assert reader is not None, "in a coroutine"
+        self._readers += (reader,)
         cancelled = reader.cancelling()
         try:
             message = await self._receive()
         except asyncio.CancelledError:
-            if self.is_over and self._reader is None and reader.uncancel() == cancelled:
+            if self.is_over and reader not in self._readers and reader.uncancel() == cancelled:
                 return self._disconnected()
             raise
         finally:
-            self._reader = None
+            self._readers = tuple([each for each in self._readers if each is not reader])
         is_spoken = message["type"] == "websocket.receive"
         return message if not is_spoken or await self.passes() else self._disconnected()
 
@@ -219,17 +243,27 @@ class Socket(_Connection):
     def _end(self, error: JWTGateError) -> None:
         if isinstance(error, UnavailableError):
             self._code = TRY_AGAIN_LATER
-        self._line.loop.call_later(FAREWELL_SECONDS, self._tell_reader)
+        is_first = not self.is_over
         super()._end(error)
+        if is_first:
+            self._alarm = self._line.loop.call_later(HEAD_START_SECONDS, self._tell_readers)
 
     async def _say(self, goodbye: Message) -> None:
         """Then the application is told: one that is told first may end before the close frame is on its way."""
         await super()._say(goodbye)
-        self._tell_reader()
+        self._tell_readers()
 
-    def _tell_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
+    async def leave(self) -> None:
+        """What still listens for an application that is done hears of the end as well."""
+        await super().leave()
+        if self._farewell is not None:
+            self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        readers, self._readers = self._readers, ()
+        for reader in readers:
             reader.cancel()
 
     def _goodbye(self, error: JWTGateError) -> Message:
@@ -237,35 +271,3 @@ class Socket(_Connection):
 
     def _disconnected(self) -> Message:
         return {"type": "websocket.disconnect", "code": self._code, "reason": ""}
-
-
-def offered_in(scope: Mapping[str, Any]) -> bytes:
-    """The subprotocols that a handshake offers: some servers give them as a header as well, some only where ASGI says."""
-    subprotocols = scope.get("subprotocols")
-    if subprotocols:
-        return ", ".join(subprotocols).encode("latin-1", "replace")
-    return b",".join([bytes(value) for name, value in scope["headers"] if name == b"sec-websocket-protocol"])
-
-
-def without_token(scope: MutableMapping[str, Any], send: Send) -> tuple[dict[str, Any], Send]:
-    """What an application sees of a handshake that shows its token among its subprotocols: the marker, never the token.
-
-    The browser must be answered with one that it offered (RFC 6455 §4.2.2): with the marker, where the application picks none.
-
-    Returns: what replaces items of the scope, and the send for the application.
-    """
-    marker = SUBPROTOCOL_MARKER.decode()
-    offered = [each.decode("latin-1") for each in subprotocols_of(offered_in(scope))]
-    if marker not in offered:
-        return {}, send
-    token = offered[offered.index(marker) + 1]
-    shown = [each for each in offered if each != token]
-
-    async def accept(message: Message) -> None:
-        if message["type"] == "websocket.accept" and message.get("subprotocol") not in shown:
-            message = {**message, "subprotocol": marker}
-        await send(message)
-
-    headers = [item for item in scope["headers"] if bytes(item[0]) != b"sec-websocket-protocol"]
-    header = (b"sec-websocket-protocol", ", ".join(shown).encode("latin-1"))
-    return {"subprotocols": shown, "headers": [*headers, header]}, accept

@@ -1,7 +1,8 @@
 """A WSGI response that comes in parts: none is sent once its token is dead.
 
 A part that is not there yet nobody can wait for but the application, in its own thread; so such a response ends when its next
-part would come (``core.live``). The first one is sent as the request was decided.
+part would come (``core.live``). The first one is sent as the request was decided, and so is what an application pushes with the
+``write`` of PEP 3333, which it should not use.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from jwtgate.core.live import LiveConnection
+from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError
 from jwtgate.runtime import blocking
 
@@ -46,16 +47,26 @@ class Parts:
 
     def __next__(self) -> bytes:
         """The next part, if it may still be sent."""
-        part = self._next()
+        try:
+            part = self._next()
+        except StopIteration:
+            self._let_go()
+            raise
         self._sent += 1
         if self._sent > 1 and not self._passes():
+            self._let_go()
+            self._next = iter(()).__next__
             raise StopIteration
         return part
 
-    def close(self) -> None:
-        """Lets go, and has the application do so."""
+    def _let_go(self) -> None:
+        """At the end: not everybody who stands between a server and an application hands ``close`` on."""
         if self._live is not None:
             self._gate.view.live.unwatch(self._live)
+
+    def close(self) -> None:
+        """Lets go, and has the application do so."""
+        self._let_go()
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()
@@ -65,6 +76,7 @@ class Parts:
         live = self._live or self._watched()
         if live is None or gate.decision.vouches(live):
             return True
+        gate.start()
         try:
             blocking.run(gate.plans.again(live), gate.performer)
         except JWTGateError as error:
@@ -77,10 +89,6 @@ class Parts:
         credential = self._find()
         if credential is None:
             return None
-        live = self._live = LiveConnection(credential.token, credential.source, self.entry, _nobody)
+        live = self._live = LiveConnection(credential.token, credential.source, self.entry, nobody)
         self._gate.view.live.watch(live)
         return live
-
-
-def _nobody() -> None:
-    """Whom a ruling would wake: the thread is the application's."""

@@ -94,6 +94,7 @@ class Followed:
             part.lease_until = max(part.lease_until, sent_at + view.lease_seconds)
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
             view.sum_up()
+            view.live.resume()
 
     def count_lapse(self, sent_at: float, now: float) -> None:
         """Before a grant at boot time ``now``: whether it ends a lapse, and no fence. Takes no lock."""

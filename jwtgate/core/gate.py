@@ -139,7 +139,13 @@ class Decision(Continuing):
                 entry, _ = yield from self._decided(live.token, live.source, None, is_checked=False)
                 deadline = entry.deadline
             except InvalidToken as ended:
-                deadline = yield from self._goes_on_until(live, ended)
+                if not self._may_go_on(live, ended):
+                    raise
+                deadline = yield from self._goes_on_until(live)
+                if deadline <= self.boot():
+                    raise
+            if entry.handles[0] != live.entry.handles[0]:  # an application wrote over the request that it was opened with
+                raise InvalidToken("it is not the token that was admitted")
             if self.view.live.vouch(live, entry, deadline, doubts):
                 return
         raise StoreUnavailable("rulings on the token come faster than it can be decided about")

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from jwtgate.core.lru import Admitted
     from jwtgate.messages import Source
 
-__all__ = ["LiveConnection", "LiveConnections"]
+__all__ = ["LiveConnection", "LiveConnections", "nobody"]
+
+
+def nobody() -> None:
+    """Whom a connection wakes that has nobody to wake: its thread is the application's, or it is over."""
 
 
 class LiveConnection:
@@ -69,13 +73,14 @@ class LiveConnections:
         opened: how many there ever were.
     """
 
-    __slots__ = ("_all", "_index", "_lock", "opened")
+    __slots__ = ("_all", "_index", "_lock", "_undecided", "opened")
 
     def __init__(self, lock: AbstractContextManager[object]) -> None:
         """Args: lock: the view's."""
         self._lock = lock
         self._all: set[LiveConnection] = set()
         self._index: dict[bytes, LiveConnection | set[LiveConnection]] = {}
+        self._undecided: set[LiveConnection] = set()
         self.opened = 0
 
     def __len__(self) -> int:
@@ -109,6 +114,12 @@ class LiveConnections:
             live.is_vouched = True
             return True
 
+    def leave_open(self, live: LiveConnection) -> None:
+        """Nobody can know now whether it may go on: it is woken as soon as the view is trusted again; takes the lock."""
+        with self._lock:
+            if live in self._all:
+                self._undecided.add(live)
+
     def due(self, now: float) -> list[LiveConnection]:
         """Those whose deadline is past at boot time ``now``; takes the lock."""
         with self._lock:
@@ -129,6 +140,7 @@ class LiveConnections:
         if live not in self._all:
             return
         self._all.discard(live)
+        self._undecided.discard(live)
         for handle in live.handles:
             known = self._index[handle]
             if not isinstance(known, set):
@@ -148,6 +160,13 @@ class LiveConnections:
         if self._index:
             for live in self.under(handle):
                 live.doubt()
+
+    def resume(self) -> None:
+        """A lease was granted: what was left open can be decided."""
+        if self._undecided:
+            waiting, self._undecided = self._undecided, set()
+            for live in waiting:
+                live.wake()
 
     def doubt_all(self) -> None:
         """What was known is void, or ruled on everybody."""

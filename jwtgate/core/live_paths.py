@@ -19,9 +19,13 @@ WORDS = ("close", "ignore")
 
 
 class LivePaths:
-    """The rules."""
+    """The rules.
 
-    __slots__ = ("_closed", "_closes", "_ignored", "_names_paths")
+    Attributes:
+        names_paths: whether any is about a path.
+    """
+
+    __slots__ = ("_closed", "_closes", "_ignored", "names_paths")
 
     def __init__(self, rules: Sequence[str] = ("close",)) -> None:
         """Raises: ValueError: a rule of another form, two for everything, or a pattern that could never match."""
@@ -36,11 +40,11 @@ class LivePaths:
                     raise ValueError(f"neither close nor ignore, nor /path=ignore: {rule!r}")
                 patterns[word].append(pattern)
         self._closes = words != ["ignore"]
-        self._names_paths = any(patterns.values())
+        self.names_paths = any(patterns.values())
         self._closed, self._ignored = Exemption(tuple(patterns["close"])), Exemption(tuple(patterns["ignore"]))
 
     def closes(self, path: str | None, raw_path: bytes | None) -> bool:
         """Whether a connection on a path is ended; arguments as of ``Exemption.matches``. ``close`` goes first."""
-        if self._names_paths and (path is None or not is_plain(path, raw_path) or self._closed.matches(path, raw_path)):
+        if self.names_paths and (path is None or not is_plain(path, raw_path) or self._closed.matches(path, raw_path)):
             return True
         return self._closes and not self._ignored.matches(path, raw_path)

@@ -159,6 +159,16 @@ class Ruling:
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise UnreadableRuling("a stored ruling cannot be read") from error
 
+    @property
+    def replaces(self) -> bool:
+        """Whether it is on a token that was revoked because its session has been given another one, and for nothing since.
+
+        ``ROTATE_AFTER`` dates the end as it writes it, and nobody else dates one on a token: a later ``revoked`` is of a later
+        time than that.
+        """
+        toggle, cut_at = self.toggle, self.cut_at
+        return toggle is not None and cut_at is not None and toggle.at <= cut_at
+
     def kills(self, issued: Issued, current_epoch: str, leeway_seconds: float) -> bool:
         """Whether a token issued so, and carrying the handle, is dead.
 

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -56,25 +56,31 @@ class Line:
 
     def _look(self) -> None:
         self._is_called = False  # before the line is emptied: whoever comes later calls again
-        for _ in range(min(AT_ONCE, len(self._waiting))):
-            self._waiting.popleft().look()
-        if self._waiting:
-            self._is_called = True
-            self.loop.call_soon(self._look)
+        try:
+            for _ in range(min(AT_ONCE, len(self._waiting))):
+                self._waiting.popleft().look()
+        finally:  # a fault at one must not leave the others unlooked at
+            if self._waiting:
+                self._is_called = True
+                self.loop.call_soon(self._look)
 
 
 class Lines:
-    """Of one gate: one line a loop, as long as there is the loop."""
+    """Of one gate: one line a loop, as long as anybody is in it or has connections there.
+
+    A line holds its loop, so whoever held the lines would hold all loops there ever were; and while there is a line, no other
+    loop has that id.
+    """
 
     def __init__(self) -> None:
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
+        self._lines: WeakValueDictionary[int, Line] = WeakValueDictionary()
         self._lock = threading.Lock()
 
     def own(self) -> Line:
         """That of the loop that runs here."""
         loop = asyncio.get_running_loop()
-        line = self._lines.get(loop)
+        line = self._lines.get(id(loop))
         if line is None:
             with self._lock:
-                line = self._lines.setdefault(loop, Line(loop))
+                line = self._lines.setdefault(id(loop), Line(loop))
         return line

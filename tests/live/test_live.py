@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.channel import live as live_channel
 from jwtgate.channel.live import ConnectionEnded
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
@@ -304,6 +307,58 @@ async def test_application_that_cannot_stop_talking_ends_quietly(gate: Any) -> N
     assert len(socket.client.heard) == said and socket.client.last == CLOSED
 
 
+@in_loop
+async def test_every_task_that_listens_hears_of_the_end(gate: Any) -> None:
+    """An application may have several; and whoever was cancelled for it is not cancelled any more."""
+    heard: list[Any] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        async def listen() -> None:
+            heard.append(await receive())
+            task = asyncio.current_task()
+            assert task is not None and task.cancelling() == 0
+
+        await receive()
+        await send({"type": "websocket.accept"})
+        await asyncio.gather(listen(), listen(), listen())
+
+    socket = await connect(gate, gate.token_for("alice"), listening)
+    socket.client.says("one of them")
+    await settle()
+    gate.revoke(sub="alice")
+    await until(socket.task.done)
+    socket.task.result()
+    assert [message["type"] for message in heard] == ["websocket.receive", *2 * ["websocket.disconnect"]]
+
+
+def test_server_that_says_nothing_while_somebody_listens_says_the_close_at_once(
+    gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listener is told, and the close frame waits for no farewell."""
+    monkeypatch.setattr(live_channel, "FAREWELL_SECONDS", 60.0)
+    line = asyncio.Lock()
+
+    class Exclusive(Client):
+        async def receive(self) -> dict[str, Any]:
+            async with line:
+                return await super().receive()
+
+        async def send(self, message: dict[str, Any]) -> None:
+            async with line:
+                await super().send(message)
+
+    async def story() -> None:
+        client = Exclusive()
+        client.incoming.put_nowait({"type": "websocket.connect"})
+        scope = scope_of("websocket", gate.token_for("alice"))
+        task = asyncio.ensure_future(JWTGateMiddleware(echo, gate=gate)(scope, client.receive, client.send))
+        await settle()
+        gate.revoke(sub="alice")
+        assert await Open(client, task).end() == CLOSED
+
+    asyncio.run(story())
+
+
 # --- a session that goes on
 
 
@@ -366,6 +421,71 @@ def test_token_that_is_replaced_keeps_its_socket_and_its_session_ends_it() -> No
         asyncio.run(story(gate))
 
 
+async def replaced(gate: Any, token: str) -> str:
+    """Makes a request whose response brings another token (``ROTATE_AFTER=1``)."""
+    client = Client()
+    await JWTGateMiddleware(plain, gate=gate)(scope_of("http", token), client.receive, client.send)
+    return dict(client.sent[0]["headers"])[b"x-access-token"].decode()
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_replacing_tokens_shields_no_socket_from_a_ruling(way: str, is_replaced: bool) -> None:
+    """``ROTATE_AFTER``: only what took the token's place is forgiven, and what is ruled on the token itself is not."""
+
+    async def story(gate: Any) -> None:
+        token, claims = login(gate)
+        socket = await connect(gate, token)
+        if is_replaced:
+            await replaced(gate, token)
+            await settle()
+        assert await socket.talks()
+        await WAYS[way](gate, token, claims)
+        assert await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1, handles=("tenant",), version_claim="ver") as gate:
+        asyncio.run(story(gate))
+
+
+def test_replaced_token_that_expires_keeps_its_socket_while_its_session_is_renewed() -> None:
+    """``ROTATE_AFTER`` and a refresh, one after the other."""
+
+    async def story(gate: Any) -> None:
+        pair = gate.sessions.start("alice")
+        socket = await connect(gate, pair.access_token)
+        await replaced(gate, pair.access_token)
+        gate.clock.advance(600)
+        gate.sessions.refresh(pair.refresh_token)
+        gate.clock.advance(400)
+        assert await socket.talks()
+        gate.clock.advance(500)
+        assert await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1) as gate:
+        asyncio.run(story(gate))
+
+
+def test_ruling_that_is_known_closes_a_socket_while_the_store_is_away() -> None:
+    """R1, though a session might go on and nobody can be asked."""
+
+    async def story(gate: Any) -> None:
+        socket = await connect(gate, login(gate)[0])
+        gate.follower.lapse()
+        written: list[Any] = []
+        learn = gate.view.learn
+
+        def learn_while_away(*told: Any) -> None:
+            gate.faults.fail()
+            written.append(learn(*told))
+
+        gate.view.learn = learn_while_away
+        gate.suspend("alice")
+        assert written and await socket.end() == CLOSED
+
+    with testing.gate(rotate_after=1, handles=("tenant",), version_claim="ver") as gate:
+        asyncio.run(story(gate))
+
+
 # --- a store that is away
 
 
@@ -389,6 +509,33 @@ async def test_ruling_during_an_outage_closes_once_it_is_heard_of(gate: Any) -> 
     gate.follower.lapse()
     gate.revoke(sub="alice")
     assert await socket.end() == CLOSED
+
+
+@in_loop
+async def test_what_the_store_would_not_say_of_a_ruling_it_is_asked_again(gate: Any) -> None:
+    """The view is trusted the next moment, and nothing is ruled on again that would wake it."""
+    socket = await connect(gate, gate.token_for("alice"))
+    gate.follower.lapse()
+    gate.store.is_failing = True
+    gate.view.forget_admitted()
+    followed, ruling = Followed(gate.view), Ruling(cut_at=2e9, until=2e9).encode()
+    await until(lambda: gate.health.is_down() and not gate.lines.own()._tasks)
+    gate.view.rulings[gate.decision.rules.policies[None].everything] = ruling
+    gate.store.is_failing = False
+    assert socket.client.last["type"] == "websocket.accept"
+    followed.grant(gate.clock.boot())
+    assert await socket.end() == CLOSED
+
+
+@in_loop
+async def test_message_after_the_gate_was_closed_has_it_follow_again(gate: Any) -> None:
+    """As any next use of it: else nobody would hear of what is ruled on who is silent from then on."""
+    silent, talking = [await connect(gate, gate.token_for(name)) for name in ("alice", "bob")]
+    gate.close()
+    assert not gate.follower.is_started
+    assert await talking.talks() and gate.follower.is_started
+    gate.revoke(sub="alice")
+    assert await silent.end() == CLOSED
 
 
 def test_grace_carries_messages_too() -> None:
@@ -430,6 +577,12 @@ def ticking(parts: asyncio.Event, seen: list[BaseException]) -> Any:
             raise
 
     return app
+
+
+async def endless(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"1", "more_body": True})
+    await asyncio.Event().wait()
 
 
 async def stream(gate: Any, token: str | None, app: Any, **more: Any) -> Open:
@@ -499,6 +652,26 @@ async def test_whole_response_is_left_alone(gate: Any) -> None:
     assert listed == [0] and client.last == {"type": "http.response.body", "body": b"whole"}
 
 
+@pytest.mark.parametrize("left", [None, "Bearer {bob}"])
+def test_stream_whose_application_takes_the_token_out_of_the_headers_ends(gate: Any, left: str | None) -> None:
+    """They are the server's; whose token there is then was never admitted to it."""
+
+    async def story() -> None:
+        bob, parts, seen = gate.token_for("bob"), asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            scope["headers"].pop()
+            if left is not None:
+                scope["headers"].append((b"authorization", left.format(bob=bob).encode()))
+            await ticking(parts, seen)(scope, receive, send)
+
+        response = await stream(gate, gate.token_for("alice"), app)
+        assert await response.end() == ENDED
+        assert [message["type"] for message in response.client.sent] == ["http.response.start", "http.response.body"]
+
+    asyncio.run(story())
+
+
 @in_loop
 async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     """Also one whose application fails."""
@@ -513,6 +686,47 @@ async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     with pytest.raises(RuntimeError, match="a fault of the application"):
         await response.task
     assert len(gate.view.live) == 0
+
+
+@in_loop
+async def test_server_is_told_of_no_fault_where_an_application_says_the_end_in_other_words(gate: Any) -> None:
+    """In a group of a task group, or as the disconnect of a framework; a fault of its own is one."""
+
+    class ClientDisconnect(Exception):
+        """As Starlette's."""
+
+    def saying(words: Callable[[Exception], Exception]) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.accept"})
+            else:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": b"1", "more_body": True})
+                    await asyncio.sleep(0)
+            except OSError as error:
+                raise words(error)  # noqa: B904 - as many do
+
+        return app
+
+    def group(error: Exception) -> Exception:
+        return ExceptionGroup("unhandled errors in a TaskGroup", [error, ExceptionGroup("inner", [error])])
+
+    told: tuple[tuple[Any, type[Exception] | None], ...] = (
+        (group, None),
+        (lambda _: ClientDisconnect(), None),
+        (lambda error: ExceptionGroup("a fault beside it", [error, KeyError("a")]), ExceptionGroup),
+        (lambda _: KeyError("a"), KeyError),
+    )
+    for words, fault in told:
+        for opened in (connect, stream):
+            response = await opened(gate, gate.token_for("alice"), saying(words))
+            gate.revoke(sub="alice")
+            await until(response.task.done)
+            raised = response.task.exception()
+            assert raised is None if fault is None else isinstance(raised, fault)
 
 
 # --- LIVE and WS_CLOSE
@@ -636,6 +850,24 @@ def test_what_could_be_read_in_two_ways_is_refused(gate: Any, offered: list[str]
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("offered", [["bearer"], ["chat", "bearer"], ["bearer", "a.b.c"], ["bearer", "x", "bearer"]])
+def test_whatever_is_offered_on_an_exempt_path_is_no_fault(offered: list[str]) -> None:
+    """Nobody has looked at it there; what may be a token is kept from the application all the same."""
+
+    async def story(gate: Any) -> None:
+        shown: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            shown.append(scope["subprotocols"])
+
+        socket = await connect(gate, None, app, path="/open", **offering(*offered))
+        assert socket.task.done() and socket.task.exception() is None
+        assert not {"a.b.c", "x"}.intersection(*shown)
+
+    with testing.gate(locations=("subprotocol",), exempt=("/open",)) as gate:
+        asyncio.run(story(gate))
+
+
 @in_loop
 async def test_two_tokens_that_differ_are_refused(gate: Any) -> None:
     """The same one twice is the header's."""
@@ -659,6 +891,51 @@ async def test_request_without_a_handshake_offers_nothing(gate: Any) -> None:
     scope = scope_of("http", None, headers=offering("bearer", gate.token_for("alice"))["headers"])
     await JWTGateMiddleware(plain, gate=gate)(scope, client.receive, client.send)
     assert client.sent[0]["status"] == 401
+
+
+# --- what is left behind
+
+
+def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
+    """Neither one that ended by itself, nor one that was ended, and no loop once it is over."""
+    left: list[Any] = []
+
+    def living() -> list[str]:
+        kinds = (LiveConnection, Client, ConnectionEnded)
+        return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
+
+    async def story() -> None:
+        left.append(weakref.ref(asyncio.get_running_loop()))
+        sessions = [gate.sessions.start("alice").access_token for _ in range(2)]
+        sockets = [await connect(gate, token) for token in sessions]
+        response = await stream(gate, gate.token_for("bob"), endless)
+        assert living().count("LiveConnection") == 3
+        sockets[0].client.incoming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await settle()
+        gate.clock.advance(1000)
+        assert await sockets[1].end() == CLOSED and await response.end() == ENDED
+        response.task.cancel()
+        await settle()
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(story())
+        assert living() == []
+    finally:
+        gc.enable()
+    gc.collect()
+    assert left[0]() is None
+
+
+@in_loop
+async def test_however_often_it_is_doubted_a_connection_is_looked_at_once(gate: Any) -> None:
+    """Else rulings that kill nobody would have the loop look again and again at everybody."""
+    socket = await connect(gate, gate.token_for("alice", claims={"ver": 9}))
+    for _ in range(100):
+        gate.require_version("alice", 9)
+    assert len(gate.lines.own()._waiting) == 1
+    assert await socket.talks()
 
 
 # --- races

@@ -100,6 +100,67 @@ def test_what_is_whole_or_a_file_is_handed_on_as_it_is(gate: Any, made: Any) -> 
     assert called(gate, lambda _environ, _start: whole, gate.token_for("alice")) is whole
 
 
+class Sized(Ticks):
+    """Endless all the same."""
+
+    def __len__(self) -> int:
+        return 3
+
+
+def test_what_has_a_length_but_comes_in_parts_ends_too(gate: Any) -> None:
+    """A server asks whether it is one part, and nothing else."""
+    parts = called(gate, Sized(), gate.token_for("alice"))
+    next(parts), next(parts)
+    gate.revoke(sub="alice")
+    assert next(parts, None) is None
+
+
+@pytest.mark.parametrize("left", [None, "Bearer {bob}", "Bearer of nothing"])
+@pytest.mark.parametrize("requests", [1, 2])
+def test_application_that_writes_over_its_environ_streams_no_longer_for_it(gate: Any, left: str | None, requests: int) -> None:
+    """What counts is the token that was admitted, decided about or hit."""
+    token, bob = gate.token_for("alice"), gate.token_for("bob")
+
+    class Stripping(Ticks):
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            del environ["HTTP_AUTHORIZATION"]
+            if left is not None:
+                environ["HTTP_AUTHORIZATION"] = left.format(bob=bob)
+            return super().__call__(environ, start_response)
+
+    for _ in range(requests):
+        parts = called(gate, Stripping(), token)
+    assert [next(parts) for _ in range(3)][-1] == b"data: 3\n\n"
+    gate.revoke(sub="alice")
+    assert next(parts, None) is None
+
+
+def test_path_is_the_one_that_the_request_came_with() -> None:
+    """A dispatcher within the application shifts it (PEP 3333, ``shift_path_info``)."""
+
+    class Mounted(Ticks):
+        def __call__(self, environ: Any, start_response: Any) -> Any:
+            environ["SCRIPT_NAME"], environ["PATH_INFO"] = "/admin", "/feed/a"
+            return super().__call__(environ, start_response)
+
+    with testing.gate(live=("close", "/feed/*=ignore")) as gate:
+        parts = called(gate, Mounted(), gate.token_for("alice"), "/admin/feed/a")
+        next(parts), next(parts)
+        gate.revoke(sub="alice")
+        assert next(parts, None) is None
+
+
+def test_what_has_ended_stays_ended_and_is_listed_no_longer(gate: Any) -> None:
+    """Also where nobody closes it, and where the store is back."""
+    parts = called(gate, Ticks(), gate.token_for("alice"))
+    next(parts), next(parts)
+    with gate.faults.fail():
+        assert next(parts, None) is None
+    assert next(parts, None) is None and len(gate.view.live) == 0
+    parts = called(gate, lambda _environ, _start: iter([b"one", b"two"]), gate.token_for("alice"))
+    assert list(parts) == [b"one", b"two"] and len(gate.view.live) == 0
+
+
 def test_path_may_be_left_alone() -> None:
     """``LIVE``."""
     with testing.gate(live=("close", "/feed/*=ignore")) as gate:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
 from jwtgate.core.handles import digest_of
-from jwtgate.core.rulings import MARGIN_SECONDS, Change
+from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS, Change
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
 
@@ -103,9 +103,10 @@ class Renewal:
             return None
         handle = digest_of(policy.namespace, "jti", token.token_id)
         until = (token.expires_at or 0) + policy.leeway_seconds + MARGIN_SECONDS
-        change = Change(handle, revoked=True, until=until)
+        now = self.clock.wall()
+        change = Change(handle, revoked=True, until=until, cut_at=now + MAX_SKEW_SECONDS)  # see ``Ruling.replaces``
         try:
-            written: Written | None = yield Write((change,), self.clock.wall(), guard=Guard(not_revoked=(handle,)))
+            written: Written | None = yield Write((change,), now, guard=Guard(not_revoked=(handle,)))
         except StoreUnavailable:  # nobody knows whether it was written: better two for a while than none
             return renewed
         if written is None:
