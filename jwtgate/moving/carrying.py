@@ -166,7 +166,9 @@ class Carrying:
     def finish(self, prefix: str) -> Carried:
         """With what the file sets besides. Args: prefix: by which an unknown name is known to be one of theirs."""
         if STAR in self.found:
-            self.leave(STAR, "settings of another file count, too: read that one as well", matters=True)
+            self.leave(
+                STAR, "settings come from elsewhere, too (another file, the environment): read that as well", matters=True
+            )
         for name in sorted(self.found):
             if name not in self.used and (name in self.rows or (prefix and name.startswith(prefix))):
                 self.leave(name)
@@ -194,4 +196,7 @@ def _texts(value: object) -> list[str]:
 def _seconds(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:  # a whole number of 400 digits
+        return None
