@@ -178,12 +178,12 @@ def _gather_call(call: ast.Call, assigned: Assigned, *, is_certain: bool) -> Non
     pairs: list[tuple[str | None, ast.expr]] = [(each.arg, each.value) for each in call.keywords]
     is_whole = True
     match call.func:
-        case ast.Attribute(attr="update" | "from_mapping" | "setdefault" as name, value=owner):
+        case ast.Attribute(attr="update" | "from_mapping" | "setdefault" as method, value=owner):
             if isinstance(owner, ast.Name):
                 _assign([owner], None, assigned)
             pairs += [pair for each in call.args for pair in _members(each) if isinstance(each, ast.Dict)]
             if _is_config(owner):
-                is_whole = name == "setdefault" or all(isinstance(each, ast.Dict) for each in call.args)
+                is_whole = method == "setdefault" or all(isinstance(each, ast.Dict) for each in call.args)
                 is_whole = is_whole and all(name is not None for name, _ in pairs)
         case ast.Attribute(attr=name) if name in LOADERS:
             is_whole = name == "from_object" and _is_of_this_file(call.args, assigned)
