@@ -184,7 +184,7 @@ def _gather_call(call: ast.Call, assigned: Assigned, *, is_certain: bool) -> Non
             pairs += [pair for each in call.args for pair in _members(each) if isinstance(each, ast.Dict)]
             if _is_config(owner):
                 is_whole = method == "setdefault" or all(isinstance(each, ast.Dict) for each in call.args)
-                is_whole = is_whole and all(name is not None for name, _ in pairs)
+                is_whole = is_whole and all(each is not None for each, _ in pairs)
         case ast.Attribute(attr=name) if name in LOADERS:
             is_whole = name == "from_object" and _is_of_this_file(call.args, assigned)
         case ast.Name(id="setattr"):
@@ -196,9 +196,9 @@ def _gather_call(call: ast.Call, assigned: Assigned, *, is_certain: bool) -> Non
             pass
     if not is_whole:
         assigned.add(STAR, None)
-    for name, value in pairs:
-        if name is not None:
-            assigned.add(name, value if is_certain else None)
+    for given, value in pairs:
+        if given is not None:
+            assigned.add(given, value if is_certain else None)
 
 
 def _is_config(owner: ast.expr) -> bool:
