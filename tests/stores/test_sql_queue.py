@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from servers import WATCH
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from jwtgate.core.history import StoreBusy, Worker
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from jwtgate.stores.sql.engine import Line
+
 pytestmark = pytest.mark.server
 
-A, B = (bytes([number]) * 16 for number in (1, 2))
+A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
 
 MOST_TURNS = {"postgresql": 2, "mariadb": 3, "mysql": 3}
@@ -308,3 +311,39 @@ def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
         finally:
             is_over.set()
             thread.join()
+
+
+def test_write_that_the_server_takes_back_is_taken_back_whole(store: SqlStore, url: str) -> None:
+    """It stands in the way of somebody who holds what it needs and waits for what it holds: the server ends one of the two. What
+    it had sent behind the statement that met it is not done on its own: no position without its entry and its ruling."""
+    revoke(store, A)
+    end = store.look_up([]).end
+    engine = create_engine(url, poolclass=NullPool)
+    other = engine.connect()
+    much = ", ".join(f"({number}, 'l', 'p', 'd', 'r', 1.0)" for number in (*range(-200, 0), end.position + 1))
+    other.exec_driver_sql(f"INSERT INTO jwtgate_log (position, link, previous, digest, ruling, at) VALUES {much}")
+
+    def step(line: Line) -> None:
+        with store._steps.holding(line) as state:
+            waiting.start()
+            waiting.join(0.3)  # it is at the row of ``meta`` by now
+            store._steps.put_rulings(line, {B: (b"{}", None)}, ())
+            store._steps.append(line, state, [(B, b"{}")])
+
+    def wait() -> None:
+        with suppress(SQLAlchemyError):
+            other.exec_driver_sql("UPDATE jwtgate_meta SET version = version WHERE id = 1")
+
+    waiting = threading.Thread(target=wait)
+    with pytest.raises(StoreUnavailable):
+        store._lines.ask(step)
+    waiting.join(10.0)
+    other.rollback()
+    other.close()
+    revoke(
+        store, C
+    )  # waits for whatever the server is still at: PostgreSQL may commit after we had given up, which nobody knows
+    is_done = store.look_up([B]).rulings[0] is not None
+    assert store.look_up([A, C]).end.position == end.position + is_done + 1
+    with closing(store.feed()) as feed:
+        assert [entry.digest for entry in feed.read(end.cursor, 0.0, 10)] == [B] * is_done + [C]

@@ -66,6 +66,11 @@ class Dialect(Protocol):
         """From here on it must."""
         ...
 
+    @property
+    def after(self) -> tuple[str, ...]:
+        """What is said after a transaction's end."""
+        ...
+
     def begin(self, tables: Tables) -> tuple[str, ...]:
         """Begins a writing transaction and waits for the row of ``meta``, which it holds until its end."""
         ...

@@ -91,10 +91,12 @@ class Line:
             try:
                 yield
             except StoreUnavailable:
-                self.say("ROLLBACK")
+                for text in ("ROLLBACK", *self.dialect.after):
+                    self.say(text)
                 raise
             self.dialect.settle(self._raw)
-            self.say("COMMIT", is_asking=False)
+            for text in ("COMMIT", *self.dialect.after):
+                self.say(text, is_asking=False)
         if self.dialect.has_moved(self._raw):
             raise StoreUnavailable("the database was replaced under the write")
 

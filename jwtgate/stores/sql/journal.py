@@ -49,7 +49,7 @@ T = TypeVar("T")
 BEGIN = {
     "sqlite": "BEGIN IMMEDIATE",
     "postgresql": "BEGIN ISOLATION LEVEL READ COMMITTED",
-    "mysql": "START TRANSACTION",
+    "mysql": "SET autocommit = 0",  # see ``mysql``
 }
 """A read that locks sees what was committed last; in MySQL under any isolation."""
 

@@ -58,6 +58,7 @@ IN_SETTINGS = {
 }
 """Error number to the sentence."""
 
+BEGIN = "SET autocommit = 0"
 LOCK_SECONDS = 0.8 * TIMEOUT_SECONDS
 
 BUSY = frozenset({1205, 1213, 1969})
@@ -75,6 +76,7 @@ class MySQL:
 
     url = "mysql+pymysql://"
     has_boot = True
+    after = ("SET autocommit = 1",)
     options: Mapping[str, Any] = MappingProxyType({})
     relaxed = None
     strict = None
@@ -105,9 +107,13 @@ class MySQL:
         }
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
-        """The isolation is the connection's. MariaDB gives up before its client does; MySQL counts in whole seconds only."""
+        """The isolation is the connection's. MariaDB gives up before its client does; MySQL counts in whole seconds only.
+
+        No START TRANSACTION: of two that stand in each other's way the server takes one back whole, and what was sent
+        behind the statement that met it would be done for good, each on its own.
+        """
         limit = f"/*M! SET STATEMENT max_statement_time = {LOCK_SECONDS:g} FOR */"
-        return ("START TRANSACTION", f"{limit} SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
+        return (BEGIN, f"{limit} SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:
         """NULL once a restart has taken the word."""

@@ -71,6 +71,7 @@ class PostgreSQL:
 
     url = "postgresql+psycopg://"
     has_boot = False
+    after: tuple[str, ...] = ()
     options: Mapping[str, Any] = MappingProxyType({"use_native_hstore": False})
     """Four round trips of each process's first connection."""
 

@@ -63,6 +63,7 @@ class SQLite:
     secrets: tuple[str, ...] = ()
     options: Mapping[str, Any] = MappingProxyType({})
     has_boot = False
+    after: tuple[str, ...] = ()
     relaxed = "PRAGMA synchronous=NORMAL"
     strict = "PRAGMA synchronous=FULL"
 
