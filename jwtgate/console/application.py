@@ -150,7 +150,7 @@ class Console:
         visit.gate.start()
         if handler is not None:
             return await handler(visit)
-        await feed.stream(visit, self._lookout(visit), receive, send)
+        await feed.stream(_resumed(visit, scope), self._lookout(visit), receive, send)
         return None
 
     def _handler(self, method: str, path: str) -> Callable[[Visit], Awaitable[Response]]:
@@ -202,6 +202,12 @@ async def _form(scope: Scope, receive: Receive) -> Form | None:
     request = _request(scope)
     body = await bodies.receive(request, receive)
     return None if body is None else read_form(request, body)
+
+
+def _resumed(visit: Visit, scope: Scope) -> Visit:
+    """A stream that broke off goes on after what was seen of it (HTML §9.2.4), not once more from where the page began."""
+    last = dict(_request(scope).headers).get(b"last-event-id")
+    return visit if last is None else replace(visit, query={**visit.query, "after": last.decode("latin-1")})
 
 
 def _request(scope: Scope) -> Request:

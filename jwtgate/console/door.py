@@ -40,6 +40,9 @@ LOGGED_OUT = (
     "Open the address that the command has printed. It works once; start the command again for another.",
 )
 
+FORETOLD = (b"sec-purpose", b"purpose", b"x-moz")
+"""What browsers say by when they fetch an address that nobody has opened yet (Fetch, "Sec-Purpose", and its forerunners)."""
+
 CODE_SECONDS = 600.0
 LOGIN_SECONDS = 28_800.0
 """A working day; then the command is started again."""
@@ -103,6 +106,8 @@ class Door:
             )
         path: str = scope["path"]
         if path == "/enter" and scope["method"] == "GET":
+            if any(name in FORETOLD and b"prefetch" in value.lower() for name, value in headers):
+                return self._page(503, "Not yet", "The link is spent by whoever opens it, not by who fetches it ahead.")
             return await self._enter(scope.get("query_string", b""))
         if path.startswith("/static/") and scope["method"] in ("GET", "HEAD"):
             file = self.console.static.get(path.removeprefix("/static/"))
