@@ -175,7 +175,10 @@ class Revoker:
         for wait in pursuit.waits:
             if (yield from self._seen_again(wait)) is None:
                 return None
-        return self._receipt(pursuit.waits, pursuit.began)
+        receipt = self._receipt(pursuit.waits, pursuit.began)
+        if receipt.effective_everywhere and not (yield from self._are_kept(pursuit.waits)):
+            return None
+        return receipt
 
     def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
         """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).
@@ -213,13 +216,14 @@ class Revoker:
                 state.missing[name] = worker
 
     def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
-        """True: all that can be known is known. False: an epoch changed, write again (W3).
-
-        While one partition was waited for another may have lost its history, so all are looked at once more in the end.
-        """
+        """True: all that can be known is known. False: an epoch changed, write again (W3)."""
         for wait in waits:
             if not (yield from self._wait(wait)):
                 return False
+        return (yield from self._are_kept(waits))
+
+    def _are_kept(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+        """While one partition was looked at another may have lost its history, so all are looked at once more in the end."""
         for wait in waits if len(waits) > 1 else ():
             epoch, end, _ = yield Roster(wait.written.partition)
             if not _is_kept(wait.written, epoch, end):
