@@ -149,9 +149,8 @@ class Revoker:
         return written
 
     def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
-        now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
-        return self._waits(written.parts, now, most_seconds)
+        return self._waits(written.parts, self.clock.boot(), most_seconds)
 
     def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[_Wait]:
         waits: list[_Wait] = []
@@ -176,9 +175,8 @@ class Revoker:
             if (yield from self._seen_again(wait)) is None:
                 return None
         receipt = self._receipt(pursuit.waits, pursuit.began)
-        if receipt.effective_everywhere and not (yield from self._are_kept(pursuit.waits)):
-            return None
-        return receipt
+        is_void = receipt.effective_everywhere and not (yield from self._are_kept(pursuit.waits))
+        return None if is_void else receipt
 
     def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
         """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).

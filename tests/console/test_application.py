@@ -181,6 +181,17 @@ def test_audit_names_the_operator() -> None:
         assert [(event.kind, event.actor) for event in told] == [("login", None), ("logout", "olga"), ("suspension", "olga")]
 
 
+def test_operators_may_be_of_one_issuer_alone() -> None:
+    """Where several are configured, each could give the scope to whom it likes, and rule over the users of all."""
+    with console(issuer="https://own.example", console=Console(issuers=["https://own.example"])) as operator:
+        assert operator.get()
+    with console(issuer="https://partner.example", console=Console(issuers=["https://own.example"])) as operator:
+        assert "Not for you" in operator.get(status=403)
+        assert "Not for you" in operator.client.post("/ops/do", params={"action": "everything"}).text
+    with pytest.raises(TypeError, match="a list"):
+        Console(issuers="https://own.example")
+
+
 # --- the stream and the lookout
 
 
