@@ -105,7 +105,8 @@ class Carrying:
             self.put("SECRET", _text(self.take(name)), name, is_secret=True)
         if algorithm is None or not is_symmetric:
             self.put("PRIVATE_KEY", _pem(self.take(private)), private, is_secret=True)
-            self.put("PUBLIC_KEY", _pem(self.take(public)), public)
+            shown = _pem(self.take(public))
+            self.put("PUBLIC_KEY", shown, public, is_secret="PRIVATE" in shown)  # some give both the same
         self.used.update((secret, private, public))
         if not any(line.variable in ("SECRET", "PRIVATE_KEY", "PUBLIC_KEY") for line in self.lines):
             name = secret if is_symmetric else private

@@ -345,3 +345,13 @@ def test_number_beyond_all_floats_is_no_span() -> None:
     found = carried("flask-jwt-extended", f"JWT_SECRET_KEY = '{SECRET}'\nJWT_ACCESS_TOKEN_EXPIRES = 1{'0' * 400}")
     assert left_of(found)["JWT_ACCESS_TOKEN_EXPIRES"] is True
     assert "ACCESS_TTL" not in lines_of(found)
+
+
+def test_private_key_in_the_place_of_the_public_one_is_not_shown() -> None:
+    """It works there, too, so some have it."""
+    key = "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----"
+    found = carried("flask-jwt-extended", f"JWT_ALGORITHM = 'RS256'\nJWT_PRIVATE_KEY = '{key}'\nJWT_PUBLIC_KEY = '{key}'")
+    assert {line.variable: line.is_secret for line in found.lines if "KEY" in line.variable} == {
+        "PRIVATE_KEY": True,
+        "PUBLIC_KEY": True,
+    }
