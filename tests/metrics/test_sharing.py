@@ -409,3 +409,14 @@ def test_full_disk_leaves_what_was_told(tmp_path: Path) -> None:
     assert sorted(one.told()) == [1, 2]
     other.sharing.write()
     assert sorted(one.told()) == [1, 1e300]
+
+
+def test_full_disk_leaves_no_draft(tmp_path: Path) -> None:
+    """Else each scrape would leave one more; what the ended counted stays in their files."""
+    one, other = Process(tmp_path, 1), Process(tmp_path, 2)
+    other.sharing.write()
+    other.end()
+    with patch("pathlib.Path.replace", side_effect=OSError):
+        assert sorted(one.told()) == [1, 2]
+    assert not list(tmp_path.glob(".jwtgate_*"))
+    assert sorted(one.told()) == [1, 2]

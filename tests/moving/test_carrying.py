@@ -319,6 +319,7 @@ def test_file_that_loads_itself_is_whole(text: str) -> None:
     [
         "class Config:\n    JWT_DECODE_LEEWAY = 0\nclass Development(Config):\n    JWT_COOKIE_SECURE = False\n",
         "class Development:\n    JWT_COOKIE_SECURE = False\nclass Production:\n    DEBUG = False\n",
+        "class Development:\n    JWT_COOKIE_SECURE: bool = False\nclass Production:\n    DEBUG: bool = False\n",
         "(JWT_COOKIE_SECURE := False)",
         "setattr(app, 'JWT_COOKIE_SECURE', False)",
     ],
