@@ -4,7 +4,7 @@ The application's own settings may not sign, or may not know operators at all, s
 at start, a store in memory, a cookie. Whoever runs the command gets the code from it: 256 bits, good for ten minutes, once.
 Only requests whose ``Host`` is the address that is listened on are served: a page of a name that an attacker has pointed at
 this machine (DNS rebinding) never gets through. Cookies know no port (RFC 6265 §8.5): a page that the same browser opens on
-another port of the same name, another user's of this machine, could be sent the cookie; where others share it, come by a tunnel.
+another port, of another user of this machine, is sent the cookie: where others share the machine, come to it by a tunnel.
 """
 
 from __future__ import annotations
