@@ -350,6 +350,22 @@ def test_a_refresh_is_counted_and_not_told(world: World) -> None:
     assert world.gate.tally.refreshes == 1
 
 
+def test_filter_of_the_audit_logger_may_fail(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """What is stored is stored: nobody is told that it failed, and who was given as auditor hears of it."""
+
+    def fail(_record: logging.LogRecord) -> bool:
+        raise ZeroDivisionError
+
+    logger = logging.getLogger("jwtgate.audit")
+    logger.addFilter(fail)
+    try:
+        with caplog.at_level(logging.INFO, "jwtgate.audit"):
+            world.gate.revoke(sub=ALICE)
+    finally:
+        logger.removeFilter(fail)
+    assert [event.kind for event in world.events] == ["revocation"]
+
+
 def test_what_the_application_gave_may_fail(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """What happened has happened: the outcome is the same, others are told, and the log says so without a claim."""
 

@@ -48,6 +48,8 @@ def console(
         return USAGE
     if not is_loopback(host) and not plain_http:
         raise Misuse("--host is not this machine's loopback interface, and this is plain http: add --plain-http if you mean it")
+    if is_any(host):
+        raise Misuse("--host names every address of this machine: name the one that the browser will open")
     settings = Settings.from_env()
     if settings.store == "memory://":
         raise Misuse("JWTGATE_STORE is memory://, the memory of one process: there is nothing to look at from another one.")
@@ -68,6 +70,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_any(host: str) -> bool:
+    """Whether it stands for all addresses: no browser could then be told by its ``Host`` from one that is led here."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -107,7 +107,7 @@ def _told(package: Package, carried: Carried, mistakes: list[str], *, shows_secr
         note = rows[line.source].note if line.source in rows else ""
         yield f"# {line.source}{': ' if note else ''}{note}"
         if shows_secrets or not line.is_secret:
-            yield f"JWTGATE_{line.variable}={shlex.quote(line.value)}"
+            yield f"JWTGATE_{line.variable}={shlex.quote(plain(line.value))}"
         else:
             yield f"# JWTGATE_{line.variable}=… (--show-secrets writes it)"
     for note in package.notes:

@@ -184,7 +184,7 @@ ACTIONS: dict[str, Action] = {
 async def confirm(visit: Visit) -> Response:
     """Asks. Raises: Problem. StoreUnavailable."""
     name, action, target = _chosen(visit)
-    if action.moot is not None and (reason := await action.moot(visit, target)) is not None:
+    if (reason := await _mootness(visit, action, target)) is not None:
         return _moot(visit, action, target, reason)
     # In the address, since browsers rewrite the ends of lines in a form's fields (HTML §4.10.21.7).
     named = {action.names: target.value} if action.names else {}
@@ -199,7 +199,7 @@ async def do(visit: Visit, receipts: Receipts) -> Response:
     _, action, target = _chosen(visit)
     if action.typed and visit.form.get("typed", "").strip().lower() != action.typed:
         raise Problem(400, "Nothing was done", f"To go on, the words “{action.typed}” must be typed.")
-    if action.moot is not None and (reason := await action.moot(visit, target)) is not None:
+    if (reason := await _mootness(visit, action, target)) is not None:
         return _moot(visit, action, target, reason)
     plans, back = visit.gate.plans, await _onward(visit, action, target)
     try:
@@ -208,6 +208,14 @@ async def do(visit: Visit, receipts: Receipts) -> Response:
         raise Problem(400, "Nothing was done", f"{error}.") from None
     kept = Kept(action.done, target.named(action), target.value, visit.by, *back, receipt, pursuit)
     return visit.to("receipt", id=receipts.keep(kept))
+
+
+async def _mootness(visit: Visit, action: Action, target: Target) -> str | None:
+    """Why there is nothing to do. Raises: Problem: no such target can be. StoreUnavailable."""
+    try:
+        return None if action.moot is None else await action.moot(visit, target)
+    except ValueError as error:
+        raise Problem(400, "Nothing was done", f"{error}.") from None
 
 
 def _chosen(visit: Visit) -> tuple[str, Action, Target]:

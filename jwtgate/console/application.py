@@ -27,7 +27,7 @@ from jwtgate.pages import Pages, Static
 from jwtgate.runtime import bodies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from jwtgate.endpoints.forms import Form
 
@@ -47,12 +47,18 @@ STREAM = "feed/events"
 class Console:
     """``app.mount("/ops", Console())``. One per application: it keeps the receipts that it shows."""
 
-    def __init__(self, *, scope: str = SCOPE, gate: Gate | None = None) -> None:
-        """Args: scope: that operators must have. gate: that is looked at; by default the one in front.
+    def __init__(self, *, scope: str = SCOPE, issuers: Iterable[str] | None = None, gate: Gate | None = None) -> None:
+        """Args:
+            scope: that operators must have.
+            issuers: whose tokens may be operators'; by default any that is configured, each of which can give the scope.
+            gate: that is looked at; by default the one in front.
 
-        Raises: NotInstalled: the extra ``console`` is not.
+        Raises: NotInstalled: the extra ``console`` is not. TypeError: ``issuers`` is one text.
         """
+        if isinstance(issuers, str):
+            raise TypeError("issuers are several: give a list")
         self.scope = scope
+        self.issuers = None if issuers is None else frozenset(issuers)
         self.gate = gate
         self.pages = Pages()
         self.static = {name: Static.load(name) for name in ("console.css", "console.js", "icon.svg")}
@@ -102,11 +108,14 @@ class Console:
                 return file.response
         gate, token = scope.get("jwtgate.gate"), scope.get("jwtgate.token")
         credential = _credential(gate, scope) if isinstance(gate, Gate) else None
-        if not isinstance(gate, Gate) or not isinstance(token, Token) or credential is None or self.scope not in token.scopes:
+        if not isinstance(gate, Gate) or not isinstance(token, Token) or credential is None or not self._is_operators(token):
             return self._refused(gate, token if credential else None, base)
         data, form_token = self.gate or gate, form_token_of(credential)
         visit = Visit(data, token, self.pages, base, name, {}, {}, form_token, data.clock.wall(), self.versions)
         return await self._visit(visit, scope, receive, send)
+
+    def _is_operators(self, token: Token) -> bool:
+        return self.scope in token.scopes and (self.issuers is None or token.issuer in self.issuers)
 
     def _refused(self, gate: object, token: object, base: str) -> Response:
         """Whoever is not let in, and why; the challenge is the gate's own."""
@@ -150,7 +159,7 @@ class Console:
         visit.gate.start()
         if handler is not None:
             return await handler(visit)
-        await feed.stream(visit, self._lookout(visit), receive, send)
+        await feed.stream(_resumed(visit, scope), self._lookout(visit), receive, send)
         return None
 
     def _handler(self, method: str, path: str) -> Callable[[Visit], Awaitable[Response]]:
@@ -202,6 +211,12 @@ async def _form(scope: Scope, receive: Receive) -> Form | None:
     request = _request(scope)
     body = await bodies.receive(request, receive)
     return None if body is None else read_form(request, body)
+
+
+def _resumed(visit: Visit, scope: Scope) -> Visit:
+    """A stream that broke off goes on after what was seen of it (HTML §9.2.4), not once more from where the page began."""
+    last = dict(_request(scope).headers).get(b"last-event-id")
+    return visit if last is None else replace(visit, query={**visit.query, "after": last.decode("latin-1")})
 
 
 def _request(scope: Scope) -> Request:

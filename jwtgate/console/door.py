@@ -3,7 +3,8 @@
 The application's own settings may not sign, or may not know operators at all, so the door has keys of its own: a secret drawn
 at start, a store in memory, a cookie. Whoever runs the command gets the code from it: 256 bits, good for ten minutes, once.
 Only requests whose ``Host`` is the address that is listened on are served: a page of a name that an attacker has pointed at
-this machine (DNS rebinding) never gets through.
+this machine (DNS rebinding) never gets through. Cookies know no port (RFC 6265 §8.5): a page that the same browser opens on
+another port, of another user of this machine, is sent the cookie: where others share the machine, come to it by a tunnel.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ LOGGED_OUT = (
     "Come in by the link",
     "Open the address that the command has printed. It works once; start the command again for another.",
 )
+
+FORETOLD = (b"sec-purpose", b"purpose", b"x-moz")
+"""What browsers say by when they fetch an address that nobody has opened yet (Fetch, "Sec-Purpose", and its forerunners)."""
 
 CODE_SECONDS = 600.0
 LOGIN_SECONDS = 28_800.0
@@ -103,6 +107,8 @@ class Door:
             )
         path: str = scope["path"]
         if path == "/enter" and scope["method"] == "GET":
+            if any(name in FORETOLD and b"prefetch" in value.lower() for name, value in headers):
+                return self._page(503, "Not yet", "The link is spent by whoever opens it, not by who fetches it ahead.")
             return await self._enter(scope.get("query_string", b""))
         if path.startswith("/static/") and scope["method"] in ("GET", "HEAD"):
             file = self.console.static.get(path.removeprefix("/static/"))

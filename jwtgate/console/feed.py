@@ -10,7 +10,7 @@ from jwtgate.pages import SECURITY
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from jwtgate.console.lookout import Lookout
+    from jwtgate.console.lookout import Lookout, Seen
     from jwtgate.console.visiting import Visit
     from jwtgate.messages import Response
 
@@ -67,17 +67,24 @@ async def stream(
         gone.cancel()
 
 
-def _rows(visit: Visit, lookout: Lookout, fresh: list[Any]) -> bytes:
+def _rows(visit: Visit, lookout: Lookout, fresh: list[Seen]) -> bytes:
     """One event of the stream: all new rows, as the page has them; a comment where there are none."""
     if not fresh:
         return b": still here\n\n"
-    page = visit.page("feed_rows", seen=fresh[::-1], parts=len(lookout.parts)).body
-    data = b"".join(b"data: " + line + b"\n" for line in page.splitlines() if line.strip())
-    return b"id: %d\n%b\n" % (fresh[-1].serial, data)
+    return b"id: %d\n%b\n" % (fresh[-1].serial, b"".join(_row(visit, lookout, seen) for seen in reversed(fresh)))
+
+
+def _row(visit: Visit, lookout: Lookout, seen: Seen) -> bytes:
+    """Drawn once for all that look: two hundred tabs would hold up the loop for seconds each time many rulings came."""
+    drawn = lookout.drawn.get(seen.serial)
+    if drawn is None:
+        page = visit.page("feed_rows", seen=[seen], parts=len(lookout.parts)).body
+        drawn = lookout.draw(seen, b"".join(b"data: " + line + b"\n" for line in page.splitlines() if line.strip()))
+    return drawn
 
 
 def _begin(visit: Visit) -> int:
-    """Where to go on; what is no number is the beginning."""
+    """Where to go on, for whoever comes again after what he saw last; what is no number is the beginning."""
     after = visit.query.get("after", "")
     return int(after) if after.isascii() and after.isdecimal() and len(after) < MOST_DIGITS else 0
 

@@ -79,6 +79,7 @@ class Lookout:
     def __init__(self, gate: Gate) -> None:
         self.parts, self.clock, self.follower, self.view = gate.parts, gate.clock, gate.follower, gate.view
         self.events: deque[Seen] = deque(maxlen=KEPT_EVENTS)
+        self.drawn: dict[int, bytes] = {}
         self.trips: deque[Trip] = deque(maxlen=KEPT_SECONDS)
         self.since: float | None = None
         self.has_caught_up = False
@@ -107,6 +108,13 @@ class Lookout:
     def after(self, serial: int) -> list[Seen]:
         """Events with a later serial, oldest first."""
         return [seen for seen in tuple(self.events) if seen.serial > serial]
+
+    def draw(self, seen: Seen, drawn: bytes) -> bytes:
+        """Keeps what an event looks like as long as the event, in ``drawn``. On a loop's thread."""
+        if len(self.drawn) >= 2 * KEPT_EVENTS:
+            self.drawn = {serial: known for serial, known in self.drawn.items() if serial > seen.serial - KEPT_EVENTS}
+        self.drawn[seen.serial] = drawn
+        return drawn
 
     def counts(self) -> dict[str, int]:
         """How many rulings of each kind are known, as of a few seconds ago."""

@@ -149,9 +149,8 @@ class Revoker:
         return written
 
     def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
-        now = self.clock.boot()
         self.view.learn(written, (change.digest for change in changes))
-        return self._waits(written.parts, now, most_seconds)
+        return self._waits(written.parts, self.clock.boot(), most_seconds)
 
     def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[_Wait]:
         waits: list[_Wait] = []
@@ -175,7 +174,9 @@ class Revoker:
         for wait in pursuit.waits:
             if (yield from self._seen_again(wait)) is None:
                 return None
-        return self._receipt(pursuit.waits, pursuit.began)
+        receipt = self._receipt(pursuit.waits, pursuit.began)
+        is_void = receipt.effective_everywhere and not (yield from self._are_kept(pursuit.waits))
+        return None if is_void else receipt
 
     def _noticed(self, astray: Written) -> Generator[Effect, Any, None]:
         """Until the epoch is another one: some follower finds its log rewritten at its next renewal (H2).
@@ -213,13 +214,14 @@ class Revoker:
                 state.missing[name] = worker
 
     def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
-        """True: all that can be known is known. False: an epoch changed, write again (W3).
-
-        While one partition was waited for another may have lost its history, so all are looked at once more in the end.
-        """
+        """True: all that can be known is known. False: an epoch changed, write again (W3)."""
         for wait in waits:
             if not (yield from self._wait(wait)):
                 return False
+        return (yield from self._are_kept(waits))
+
+    def _are_kept(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+        """While one partition was looked at another may have lost its history, so all are looked at once more in the end."""
         for wait in waits if len(waits) > 1 else ():
             epoch, end, _ = yield Roster(wait.written.partition)
             if not _is_kept(wait.written, epoch, end):

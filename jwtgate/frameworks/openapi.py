@@ -79,8 +79,9 @@ def add_login(told: dict[str, Any], token_url: str) -> None:
     schemes.setdefault(SCHEME, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     schemes[LOGIN_SCHEME] = {"type": "oauth2", "flows": {"password": {"tokenUrl": token_url, "scopes": scopes}}}
     told.setdefault("security", [{SCHEME: []}, {LOGIN_SCHEME: []}])
-    if "post" in paths.get(token_url, {}):
-        paths[token_url]["post"].setdefault("security", [])
+    login = paths.get(f"/{token_url.removeprefix('/')}", {}).get("post")
+    if login is not None:
+        login.setdefault("security", [])
 
 
 __all__ = ["BearerScheme", "add_login", "signature_under"]

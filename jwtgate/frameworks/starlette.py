@@ -112,7 +112,8 @@ def show_login(app: FastAPI, token_url: str) -> None:
     Args:
         app: FastAPI's.
         token_url: the path of your login, which takes the form fields ``username`` and ``password`` (RFC 6749 §4.3.2,
-            ``OAuth2PasswordRequestForm``) and answers ``pair.as_dict()``.
+            ``OAuth2PasswordRequestForm``) and answers ``pair.as_dict()``. Without a slash at its beginning it is below the
+            application's own path: for one that is mounted, or behind a proxy that cuts a prefix off.
     """
     tell = app.openapi
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jwtgate.metrics.table import TABLE, Metric, Values
 
@@ -68,13 +68,22 @@ def written(numbers: Numbers) -> dict[str, list[list[list[str] | list[float]]]]:
     return {name: [[list(labels), value] for labels, value in values.items()] for name, values in numbers.items()}
 
 
-def readable(shape: dict[str, list[tuple[list[str], list[float]]]]) -> Numbers:
-    """What ``written`` made of them, perhaps in another release: what is not known here is left out."""
+def readable(shape: Any) -> Numbers:
+    """What ``written`` made of them, perhaps in another release: what is not known here is left out.
+
+    Raises: TypeError, ValueError, AttributeError: it is something else.
+    """
     return {
-        name: {tuple(labels): value for labels, value in values if len(value) == _length(ROWS[name])}
+        name: {
+            tuple(map(str, labels)): [float(each) for each in value] for labels, value in values if _fits(name, labels, value)
+        }
         for name, values in shape.items()
         if name in ROWS
     }
+
+
+def _fits(name: str, labels: Any, value: Any) -> bool:
+    return len(value) == _length(ROWS[name]) and len(labels) == len(ROWS[name].labels)
 
 
 def _length(metric: Metric) -> int:

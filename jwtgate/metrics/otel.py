@@ -16,9 +16,11 @@ Each worker exports its own numbers, as with all of OpenTelemetry: tell them apa
 
 from __future__ import annotations
 
+import logging
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 try:
     from opentelemetry.metrics import Observation, get_meter_provider
@@ -35,11 +37,32 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
 __all__ = ["instrument"]
 
+T = TypeVar("T")
+
+logger = logging.getLogger("jwtgate")
+
 UNITS = {"": "1", "seconds": "s"}
+
+
+class _Harmless:
+    """Calls what others wrote (a sampler, a processor): what fails in there is said once, and no request fails for it."""
+
+    def __init__(self) -> None:
+        self._has_failed = False
+
+    def __call__(self, call: Callable[[], T]) -> T | None:
+        """None: it failed."""
+        try:
+            return call()
+        except Exception:
+            if not self._has_failed:
+                logger.exception("OpenTelemetry failed, and may tell less than there is")
+            self._has_failed = True
+            return None
 
 
 def instrument(
@@ -93,9 +116,11 @@ def _observing(metric: Metric, gate: Gate) -> Callable[[CallbackOptions], Iterab
 
 
 def _recording(metric: Metric, histogram: Histogram) -> Callable[[str, str, float], None]:
+    harmless = _Harmless()
+
     def record(name: str, label: str, seconds: float) -> None:
         if name == metric.name:
-            histogram.record(seconds, {_attributes(metric)[0]: label} if metric.labels else None)
+            harmless(lambda: histogram.record(seconds, {_attributes(metric)[0]: label} if metric.labels else None))
 
     return record
 
@@ -106,21 +131,30 @@ def _attributes(metric: Metric) -> list[str]:
 
 def _spanning(tracer: Tracer) -> Callable[[str], AbstractContextManager[object]]:
     """An error is told by its reason, never in its own words."""
+    harmless = _Harmless()
 
     @contextmanager
     def span(operation: str) -> Generator[object]:
-        with tracer.start_as_current_span(
-            f"jwtgate.store.{operation}",
-            kind=SpanKind.CLIENT,
-            attributes={"jwtgate.operation": operation},
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as begun:
-            try:
-                yield begun
-            except JWTGateError as error:
-                begun.set_attribute("error.type", error.reason)
-                begun.set_status(Status(StatusCode.ERROR))
-                raise
+        begun = harmless(lambda: _begin(tracer, operation))
+        try:
+            yield None if begun is None else begun[1]
+        except JWTGateError as error:
+            if begun is not None:
+                harmless(partial(_blame, begun[1], error.reason))
+            raise
+        finally:
+            if begun is not None:
+                harmless(partial(begun[0].__exit__, None, None, None))
 
     return span
+
+
+def _begin(tracer: Tracer, operation: str) -> tuple[AbstractContextManager[Span], Span]:
+    name, attributes = f"jwtgate.store.{operation}", {"jwtgate.operation": operation}
+    manager = tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+    return manager, manager.__enter__()  # it is left without the exception, which it would tell in its own words
+
+
+def _blame(span: Span, reason: str) -> None:
+    span.set_attribute("error.type", reason)
+    span.set_status(Status(StatusCode.ERROR))

@@ -21,8 +21,11 @@ import secrets
 import threading
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass
+from errno import EINVAL, ENOSPC
 from hashlib import sha256
 from math import inf
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -46,6 +49,12 @@ SILENT_SECONDS = 3 * WRITE_SECONDS
 
 REMEMBERED = 200
 """Files that are gone, of whose end somebody may not have heard who read them a moment before."""
+
+MOST_BYTES = 4_194_304
+"""Of one file; ours have some ten thousand."""
+
+NO_TRICKS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A link leads elsewhere, and a pipe would be waited for."""
 
 HEAD_BYTES = len("0000000000 00000000\n")
 READS = 20
@@ -104,7 +113,7 @@ class Sharing:
                     self._open()
                 text = _packed({"taken_at": boot(), "numbers": numbers.written(self._read())})
                 for file in self._own.values():
-                    os.pwrite(file, text, 0)
+                    _put(file, text)
                 self._has_failed = False
             except OSError as error:
                 if not self._has_failed:
@@ -143,20 +152,19 @@ class Sharing:
         found = {path: _read_file(path) for path in self._folder.glob(f"{self._stem}_*_*.json") if path not in self._own}
         ended, taken_in = self._ended()
         now = boot()
-        whole = {path: shape for path, shape in found.items() if shape is not None and path.name not in taken_in}
+        whole = {path: each for path, each in found.items() if each is not None and path.name not in taken_in}
         over = [path for path in whole if _is_ownerless(path)]
         told = [self._read(), ended]
-        for path, shape in whole.items():
-            each = numbers.readable(shape["numbers"])
-            silent = max(0.0, now - shape["taken_at"] - SILENT_SECONDS)
-            told.append(numbers.lasting(each) if path in over else numbers.aged(each, silent))
+        for path, each in whole.items():
+            silent = max(0.0, now - each.taken_at - SILENT_SECONDS)
+            told.append(numbers.lasting(each.numbers) if path in over else numbers.aged(each.numbers, silent))
         self._fold(over)
         return told
 
     def _ended(self) -> tuple[Numbers, list[str]]:
         """What all that have ended counted, and the files that it was taken from last."""
-        shape = _read_file(self._ended_path)
-        return ({}, []) if shape is None else (numbers.readable(shape["numbers"]), shape["taken_in"])
+        told = _read_file(self._ended_path)
+        return ({}, []) if told is None else (told.numbers, told.taken_in)
 
     @property
     def _ended_path(self) -> Path:
@@ -167,7 +175,7 @@ class Sharing:
         if not paths:
             return
         with suppress(OSError):
-            lock = os.open(self._folder / f"{self._stem}_lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(self._folder / f"{self._stem}_lock", os.O_RDWR | os.O_CREAT | NO_TRICKS, 0o644)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._fold_locked(paths)
@@ -178,14 +186,18 @@ class Sharing:
         ended, taken_in = self._ended()
         there = {path.name for path in self._folder.glob(f"{self._stem}_*_*.json")}
         new = {path: _read_file(path) for path in paths if path.name in there and path.name not in taken_in}
-        counted = [numbers.lasting(numbers.readable(shape["numbers"])) for shape in new.values() if shape is not None]
+        counted = [numbers.lasting(each.numbers) for each in new.values() if each is not None]
         names = (
             [name for name in taken_in[:-REMEMBERED] if name in there] + taken_in[-REMEMBERED:] + [path.name for path in new]
         )
         text = _packed({"numbers": numbers.written(numbers.merged([ended, *counted])), "taken_in": names})
         draft = self._folder / f".{self._stem}_{secrets.token_hex(4)}"
-        draft.write_bytes(text)
-        draft.replace(self._ended_path)
+        try:
+            draft.write_bytes(text)
+            draft.replace(self._ended_path)
+        except OSError:  # a full disk
+            draft.unlink(missing_ok=True)
+            raise
         for path in paths:
             path.unlink(missing_ok=True)
 
@@ -195,20 +207,52 @@ def _packed(shape: dict[str, Any]) -> bytes:
     return b"%010d %08x\n" % (len(text), crc32(text)) + text
 
 
-def _read_file(path: Path) -> dict[str, Any] | None:
-    """None: it is gone, or nobody has written it whole."""
+def _put(file: int, text: bytes) -> None:
+    """Room is made first: on a full disk what stands there stays whole. Raises: OSError."""
+    size = os.fstat(file).st_size
+    lacking = len(text) - size
+    if lacking > 0 and os.pwrite(file, b" " * lacking, size) < lacking:
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+    os.pwrite(file, text, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What stands in a file. Attributes: taken_in: of the ended, see the module."""
+
+    numbers: Numbers
+    taken_at: float
+    taken_in: list[str]
+
+
+def _read_file(path: Path) -> _Told | None:
+    """None: it is gone, or nobody has written it whole, or it is nothing of ours."""
     for _ in range(READS):
         try:
-            whole = path.read_bytes()
+            whole = _octets(path)
         except OSError:
             return None
-        with suppress(ValueError):
+        # Whatever a stranger has put there breaks no scrape.
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):
             length, checksum = int(whole[:10]), int(whole[11 : HEAD_BYTES - 1], 16)
             text = whole[HEAD_BYTES : HEAD_BYTES + length]
             if crc32(text) == checksum:
                 shape: dict[str, Any] = json.loads(text)
-                return shape
+                at, taken_in = float(shape.get("taken_at", 0.0)), [str(each) for each in shape.get("taken_in", ())]
+                return _Told(numbers.readable(shape.get("numbers")), at, taken_in)
     return None
+
+
+def _octets(path: Path) -> bytes:
+    """Of a plain file of bearable size. Raises: OSError: it is none, or gone."""
+    file = os.open(path, os.O_RDONLY | NO_TRICKS)
+    try:
+        found = os.fstat(file)
+        if not S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise OSError(EINVAL, os.strerror(EINVAL))
+        return os.pread(file, MOST_BYTES, 0)
+    finally:
+        os.close(file)
 
 
 def _close(own: dict[Path, int]) -> None:
@@ -219,7 +263,7 @@ def _close(own: dict[Path, int]) -> None:
 
 def _is_ownerless(path: Path) -> bool:
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDWR | NO_TRICKS)
     except OSError:
         return False
     try:

@@ -105,7 +105,8 @@ class Carrying:
             self.put("SECRET", _text(self.take(name)), name, is_secret=True)
         if algorithm is None or not is_symmetric:
             self.put("PRIVATE_KEY", _pem(self.take(private)), private, is_secret=True)
-            self.put("PUBLIC_KEY", _pem(self.take(public)), public)
+            shown = _pem(self.take(public))
+            self.put("PUBLIC_KEY", shown, public, is_secret="PRIVATE" in shown)  # some give both the same
         self.used.update((secret, private, public))
         if not any(line.variable in ("SECRET", "PRIVATE_KEY", "PUBLIC_KEY") for line in self.lines):
             name = secret if is_symmetric else private
@@ -166,7 +167,9 @@ class Carrying:
     def finish(self, prefix: str) -> Carried:
         """With what the file sets besides. Args: prefix: by which an unknown name is known to be one of theirs."""
         if STAR in self.found:
-            self.leave(STAR, "settings of another file count, too: read that one as well", matters=True)
+            self.leave(
+                STAR, "settings come from elsewhere, too (another file, the environment): read that as well", matters=True
+            )
         for name in sorted(self.found):
             if name not in self.used and (name in self.rows or (prefix and name.startswith(prefix))):
                 self.leave(name)
@@ -194,4 +197,7 @@ def _texts(value: object) -> list[str]:
 def _seconds(value: object) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:  # a whole number of 400 digits
+        return None

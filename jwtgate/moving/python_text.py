@@ -1,7 +1,7 @@
 """The settings in a Python file, which is read as text and never run.
 
 What is not written out is not guessed at: what is computed when the program runs, set in two ways or under a condition, or
-comes from another file, is ``Computed``.
+comes from another file, is ``Computed``; of several classes of settings it is not known which one counts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,14 @@ DEEPEST = 16
 
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+MOST_STEPS = 200_000
+"""Of all values together: names that stand for lists of names may multiply without end."""
+
 STAR = "import *"
-"""A name that no setting has: the file takes settings from another one."""
+"""A name that no setting has: the file takes settings from another one, or from what is known when the program runs."""
+
+LOADERS = frozenset(("from_object", "from_pyfile", "from_file", "from_json", "from_envvar", "from_prefixed_env"))
+"""Of Flask's ``Config``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,18 @@ class Assigned:
     Attributes:
         values: by name; None: by what has no expression of its own.
         members: of dictionaries, by the name of each.
+        classes: of the file.
+        alternatives: those of which the program takes one.
+        steps: made while values were read.
     """
 
     values: dict[str, list[ast.expr | None]] = field(default_factory=dict[str, "list[ast.expr | None]"])
     members: dict[str, list[tuple[str, ast.expr | None]]] = field(
         default_factory=dict[str, "list[tuple[str, ast.expr | None]]"]
     )
+    classes: frozenset[str] = frozenset()
+    alternatives: frozenset[str] = frozenset()
+    steps: int = 0
 
     def add(self, name: str, value: ast.expr | None) -> None:
         """One more value of a name."""
@@ -74,8 +86,9 @@ def of_python(text: str, inside: str | None) -> dict[str, Any]:
 
     Raises: SyntaxError, ValueError, RecursionError.
     """
-    assigned = Assigned()
     tree = ast.parse(text)
+    classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    assigned = Assigned(classes=frozenset(classes), alternatives=_alternatives(classes))
     _gather(tree, assigned, is_certain=True)
     found: dict[str, Any] = {} if STAR not in assigned.values else {STAR: UNSURE}
     if inside is None:
@@ -120,8 +133,24 @@ def _members(value: ast.expr | None) -> Iterator[tuple[str | None, ast.expr]]:
             pass
 
 
+def _alternatives(classes: Mapping[str, ast.ClassDef]) -> frozenset[str]:
+    """Those that are made of others of the file; and all that set something, where several begin anew."""
+    setting = {name for name, node in classes.items() if any(_sets(each) for each in node.body)}
+    derived = {
+        name for name in setting if any(isinstance(base, ast.Name) and base.id in classes for base in classes[name].bases)
+    }
+    return frozenset(setting if len(setting - derived) > 1 else derived)
+
+
+def _sets(node: ast.stmt) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return any(isinstance(target, ast.Name) and target.id.isupper() for target in targets)
+
+
 def _gather(node: ast.AST, assigned: Assigned, *, is_certain: bool) -> None:
     """Args: is_certain: False: what stands here may never be run."""
+    is_alternative = isinstance(node, ast.ClassDef) and node.name in assigned.alternatives
+    is_certain = is_certain and not is_alternative
     match node:
         case ast.Assign(targets=targets, value=value):
             _assign(targets, value if is_certain else None, assigned)
@@ -129,6 +158,10 @@ def _gather(node: ast.AST, assigned: Assigned, *, is_certain: bool) -> None:
             _assign([target], value if is_certain else None, assigned)
         case ast.AugAssign(target=target):
             _assign([target, target], None, assigned)
+            if _is_config(target):
+                assigned.add(STAR, None)
+        case ast.NamedExpr(target=target):
+            _assign([target], None, assigned)
         case ast.ImportFrom(names=names) | ast.Import(names=names):
             for each in names:
                 assigned.add(STAR if each.name == "*" else each.asname or each.name, None)
@@ -142,17 +175,40 @@ def _gather(node: ast.AST, assigned: Assigned, *, is_certain: bool) -> None:
 
 def _gather_call(call: ast.Call, assigned: Assigned, *, is_certain: bool) -> None:
     """``AuthXConfig(NAME=…)``, ``app.config.update(NAME=…)``, ``app.config.from_mapping({…})``."""
-    pairs = [(each.arg, each.value) for each in call.keywords]
+    pairs: list[tuple[str | None, ast.expr]] = [(each.arg, each.value) for each in call.keywords]
+    is_whole = True
     match call.func:
-        case ast.Attribute(attr="update" | "from_mapping" | "setdefault", value=owner):
+        case ast.Attribute(attr="update" | "from_mapping" | "setdefault" as method, value=owner):
             if isinstance(owner, ast.Name):
                 _assign([owner], None, assigned)
             pairs += [pair for each in call.args for pair in _members(each) if isinstance(each, ast.Dict)]
+            if _is_config(owner):
+                is_whole = method == "setdefault" or all(isinstance(each, ast.Dict) for each in call.args)
+                is_whole = is_whole and all(each is not None for each, _ in pairs)
+        case ast.Attribute(attr=name) if name in LOADERS:
+            is_whole = name == "from_object" and _is_of_this_file(call.args, assigned)
+        case ast.Name(id="setattr"):
+            pairs += [(str(each.value), call) for each in call.args[1:2] if isinstance(each, ast.Constant)]
+            is_certain = False
+        case ast.Name(id=name) | ast.Attribute(attr=name) if name.endswith("Config"):
+            is_whole = all(each is not None for each, _ in pairs)
         case _:
             pass
-    for name, value in pairs:
-        if name is not None:
-            assigned.add(name, value if is_certain else None)
+    if not is_whole:
+        assigned.add(STAR, None)
+    for given, value in pairs:
+        if given is not None:
+            assigned.add(given, value if is_certain else None)
+
+
+def _is_config(owner: ast.expr) -> bool:
+    """``app.config``, as Flask has it."""
+    return isinstance(owner, ast.Attribute) and owner.attr == "config"
+
+
+def _is_of_this_file(arguments: list[ast.expr], assigned: Assigned) -> bool:
+    """``from_object(__name__)``, or a class of the file, which is read wherever it stands."""
+    return any(isinstance(each, ast.Name) and each.id in {"__name__", *assigned.classes} for each in arguments)
 
 
 def _assign(targets: list[ast.expr], value: ast.expr | None, assigned: Assigned) -> None:
@@ -181,7 +237,8 @@ OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 def _value(node: ast.expr, assigned: Assigned, depth: int) -> Any:
     """What an expression is, where that is written out. ``Computed``: it is not."""
-    if depth > DEEPEST:
+    assigned.steps += 1
+    if depth > DEEPEST or assigned.steps > MOST_STEPS:
         return RUN_TIME
 
     def inner(each: ast.expr) -> Any:

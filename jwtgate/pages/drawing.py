@@ -37,12 +37,13 @@ POLICY = (
 SECURITY = (
     ("content-security-policy", POLICY),
     ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
+    ("referrer-policy", "same-origin"),
     ("cross-origin-opener-policy", "same-origin"),
     ("cross-origin-resource-policy", "same-origin"),
 )
-"""Nothing from elsewhere, nothing inline, no frame around it (CSP 3); a page's address, which may name a subject, goes to
-nobody (Referrer Policy §3.1)."""
+"""Nothing from elsewhere, nothing inline, no frame around it (CSP 3); a page's address, which may name a subject, goes to no
+other site (Referrer Policy §3.3). Under no-referrer the Origin of its own forms would be null (Fetch, "serializing a request
+origin"), and that is all that is known of a form where browsers send no Sec-Fetch-Site: by plain http, and old ones."""
 
 
 class NotInstalled(ImportError):

@@ -341,6 +341,25 @@ def test_command_opens_by_its_link(browser: Any, world: World) -> None:
     door.close()
 
 
+def test_buttons_work_by_plain_http_on_a_name_of_the_network(browser: Any, world: World) -> None:
+    """There browsers send no Sec-Fetch-Site: all that tells a form of ours is its Origin, which must not be null."""
+    served = Served(None)
+    door = Door(world.gate, by="root on this machine", hosts=hosts_of("console.test", served.port))
+    served.app = door
+    with served:
+        told = browser.browser_type.launch(
+            executable_path=CHROMIUM, args=[*OPTIONS, "--host-resolver-rules=MAP console.test 127.0.0.1"]
+        )
+        page = told.new_page()
+        page.goto(served.url(f"/enter?code={door.code}", host="console.test"))
+        page.wait_for_selector("h1:has-text('Overview')")
+        page.goto(served.url("/confirm?action=suspend&sub=by-network", host="console.test"))
+        page.click("button:has-text('Suspend')")
+        page.wait_for_selector(".headline.good")
+        told.close()
+    door.close()
+
+
 # --- devices
 
 

@@ -44,6 +44,8 @@ def test_console_refuses_what_others_could_read() -> None:
     """Another interface only where plain http is said aloud; and there must be something to look at."""
     for arguments, store, told in (
         (("--host", "0.0.0.0"), "sqlite:////tmp/nothing.db", "--plain-http"),
+        (("--host", "0.0.0.0", "--plain-http"), "sqlite:////tmp/nothing.db", "every address"),
+        (("--host", "::", "--plain-http"), "sqlite:////tmp/nothing.db", "every address"),
         (("--host", "no.such.host.invalid", "--plain-http"), "sqlite:////tmp/nothing.db", "cannot listen"),
         ((), "memory://", "memory of one process"),
         (("--port", "70000"), "memory://", "port"),

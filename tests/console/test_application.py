@@ -19,12 +19,13 @@ from jwtgate.audit import AuditEvent
 from jwtgate.console import Console
 from jwtgate.console import feed as feeds
 from jwtgate.console.door import Door
-from jwtgate.console.lookout import Lookout
+from jwtgate.console.lookout import KEPT_EVENTS, Lookout, Seen
 from jwtgate.console.receipts import MOST_KEPT
 from jwtgate.core.history import NotDurable, Worker
-from jwtgate.pages import NotInstalled
+from jwtgate.pages import NotInstalled, Pages
 from jwtgate.pages.drawing import iso, utc
 from jwtgate.testing import FixtureGate, gate
+from jwtgate.watching import Event
 
 
 def scope_of(own: FixtureGate, method: str = "GET", path: str = "/", **more: Any) -> dict[str, Any]:
@@ -180,6 +181,17 @@ def test_audit_names_the_operator() -> None:
         assert [(event.kind, event.actor) for event in told] == [("login", None), ("logout", "olga"), ("suspension", "olga")]
 
 
+def test_operators_may_be_of_one_issuer_alone() -> None:
+    """Where several are configured, each could give the scope to whom it likes, and rule over the users of all."""
+    with console(issuer="https://own.example", console=Console(issuers=["https://own.example"])) as operator:
+        assert operator.get()
+    with console(issuer="https://partner.example", console=Console(issuers=["https://own.example"])) as operator:
+        assert "Not for you" in operator.get(status=403)
+        assert "Not for you" in operator.client.post("/ops/do", params={"action": "everything"}).text
+    with pytest.raises(TypeError, match="a list"):
+        Console(issuers="https://own.example")
+
+
 # --- the stream and the lookout
 
 
@@ -207,6 +219,72 @@ def test_silent_stream_says_that_it_is_there(monkeypatch: pytest.MonkeyPatch) ->
 
         asyncio.run(visit())
     assert {message["body"] for message in sent[1:]} == {b": still here\n\n"}
+
+
+def rows_of(console: Console, own: FixtureGate, *headers: tuple[bytes, bytes]) -> bytes:
+    """The first rows that a stream tells."""
+    found: list[bytes] = []
+
+    async def visit() -> None:
+        left = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            if b"<li" in message.get("body", b""):
+                found.append(message["body"])
+                left.set()
+
+        async with asyncio.timeout(10):
+            await console(scope_of(own, path="/feed/events", headers=list(headers)), receive, send)
+
+    asyncio.run(visit())
+    return found[0]
+
+
+def test_row_is_drawn_once_for_all_who_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many tabs and a burst of rulings would hold up the loop for seconds."""
+    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.01)
+    drawn: list[str] = []
+
+    class Counting(Pages):
+        def draw(self, template: str, *arguments: Any, **known: Any) -> Any:
+            drawn.append(template)
+            return super().draw(template, *arguments, **known)
+
+    with gate() as own:
+        own.revoke(jti="a")
+        console = Console()
+        console.pages = Counting()
+        first = rows_of(console, own)
+        assert rows_of(console, own) == first
+        assert drawn == ["console/feed_rows.html"]
+
+
+def test_what_is_drawn_is_not_kept_for_good() -> None:
+    """Only as long as the event itself."""
+    with gate() as own:
+        lookout = Lookout(own)
+        for serial in range(1, 5 * KEPT_EVENTS):
+            lookout.draw(Seen(serial, 0, Event("back", 0.0, None, {}, "")), b"row")
+        assert len(lookout.drawn) <= 2 * KEPT_EVENTS
+        assert lookout.drawn[5 * KEPT_EVENTS - 1] == b"row"
+
+
+def test_stream_that_broke_off_goes_on_after_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsers say what they saw last (HTML §9.2.4): no row is told twice."""
+    monkeypatch.setattr(feeds, "LOOK_SECONDS", 0.01)
+    with gate() as own:
+        console = Console()
+        own.revoke(jti="a")
+        first = rows_of(console, own)
+        own.revoke(jti="b")
+        rest = rows_of(console, own, (b"Last-Event-ID", b"1"))
+        assert first.startswith(b"id: 1\n")
+        assert rest.startswith(b"id: 2\n")
+        assert rest.count(b'class="entry"') == 1
 
 
 def test_late_worker_is_told_as_late(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,16 @@ def test_wrong_code_does_not_open(door: Door, query: str) -> None:
     assert client.get("/enter", params={"code": door.code}).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["Sec-Purpose", "Purpose", "X-Moz"])
+def test_link_that_is_fetched_ahead_is_not_spent(door: Door, header: str) -> None:
+    """A browser may look at an address while it is typed; who then opens it would be told that the link is used."""
+    client = visitor(door)
+    ahead = client.get("/enter", params={"code": door.code}, headers={header: "prefetch;prerender"})
+    assert ahead.status_code == 503
+    assert "set-cookie" not in ahead.headers
+    assert client.get("/enter", params={"code": door.code}).status_code == 200
+
+
 def test_link_is_over_after_ten_minutes(door: Door) -> None:
     """An old terminal opens nothing."""
     door._ends_at = door.clock.boot() - 1

@@ -87,7 +87,7 @@ def test_pages_keep_everything_foreign_out(ops: Operator) -> None:
         assert "frame-ancestors 'none'" in policy
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son[a-z]+=|javascript:", answer.text)
 
 
@@ -498,3 +498,15 @@ def test_store_that_fails_while_a_receipt_fills_is_told(apart: tuple[Operator, F
             told = operator.client.get(answer.url)
             assert (told.status_code, "The store does not answer" in told.text) == (503, True)
     assert "Effective everywhere" in operator.client.get(answer.url).text
+
+
+@pytest.mark.parametrize("action", ["suspend", "reinstate", "end", "end-all", "revoke", "renew"])
+def test_target_that_no_token_can_carry_is_refused(action: str) -> None:
+    """By a page, before and after the question; never by 500."""
+    with console() as ops:
+        query = {"action": action, "sid" if action == "end" else "sub": "x" * 9000}
+        asked = ops.client.get("/ops/confirm", params=query)
+        (form_token,) = re.findall(r'name="form_token" value="([^"]*)"', ops.get("confirm", action="everything"))
+        done = ops.client.post("/ops/do", params=query, data={"form_token": form_token})
+        assert asked.status_code in (200, 400)
+        assert "There is no such session" in done.text or (done.status_code, "Nothing was done" in done.text) == (400, True)

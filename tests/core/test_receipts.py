@@ -380,6 +380,19 @@ def test_receipt_is_over_with_its_history() -> None:
     assert Pursuer(worker("a")).look(worker("a", 7), at=0.1, end=LogEnd(7, "other", "7")) is None
 
 
+def test_partition_that_loses_its_history_while_another_is_looked_at_proves_nothing() -> None:
+    """W3, as for who waits: all are looked at once more before it is said that it holds everywhere."""
+    caller = Caller()
+    pursuit = caller.revoker.pursue([(written(worker("a")), replace(written(), partition=1))])
+    plan = caller.revoker.again(pursuit)
+    assert next(plan) == Roster(0)
+    assert plan.send((epoch(), END, (worker("a", 7),))) == Roster(1)
+    assert plan.send((epoch(), END, ())) == Roster(0)
+    with pytest.raises(StopIteration) as ended:
+        plan.send((epoch("F"), END, ()))
+    assert ended.value.value is None
+
+
 def test_epoch_that_has_not_settled_proves_nothing_yet() -> None:
     """W3: somebody may still act on knowledge of the one before."""
     pursuer = Pursuer()

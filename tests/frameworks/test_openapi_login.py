@@ -138,3 +138,13 @@ def test_document_without_operations_of_ours_is_told_all_the_same() -> None:
         "tokenUrl": "https://id.example/token",
         "scopes": {},
     }
+
+
+def test_login_of_a_mounted_application_is_below_it() -> None:
+    """A path without a slash at its beginning is taken from where the document is; the login still asks for no token."""
+    app = FastAPI()
+    app.post("/auth/login")(lambda: None)
+    show_login(app, "auth/login")
+    told = app.openapi()
+    assert told["components"]["securitySchemes"]["jwtgate_login"]["flows"]["password"]["tokenUrl"] == "auth/login"
+    assert told["paths"]["/auth/login"]["post"]["security"] == []

@@ -6,15 +6,17 @@ import asyncio
 import gc
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from keymaking import SECRET
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader, Sum
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import SpanKind, StatusCode
 
 from jwtgate import Gate, Settings, testing
@@ -241,3 +243,46 @@ def test_nothing_is_traced_unasked(gate: FixtureGate) -> None:
     """``instrument(gate)`` is for metrics."""
     instrument(gate, MeterProvider())
     assert gate.onlookers.span is None
+
+
+class Sampling(Sampler):
+    """One that has a bug."""
+
+    def should_sample(self, *_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    def get_description(self) -> str:
+        return "broken"
+
+
+class Ending(SpanProcessor):
+    """One that fails once a span is over."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_tracing_that_fails_fails_no_request(gate: FixtureGate, caplog: pytest.LogCaptureFixture, *, is_late: bool) -> None:
+    """It is said once; the answer, and a refusal, are what they would have been."""
+    provider = TracerProvider() if is_late else TracerProvider(sampler=Sampling())
+    if is_late:
+        provider.add_span_processor(Ending())
+    instrument(gate, MeterProvider([]), tracer_provider=provider)
+    pair = gate.sessions.start("alice")
+    assert gate.verify(pair.access_token).subject == "alice"
+    gate.revoke(sub="alice", wait=True)
+    with pytest.raises(InvalidToken):
+        gate.verify(pair.access_token)
+    gate.faults.fail()
+    with pytest.raises(StoreUnavailable):
+        gate.sessions.start("bob")
+    assert [record.message for record in caplog.records].count("OpenTelemetry failed, and may tell less than there is") == 1
+
+
+def test_instrument_that_fails_fails_no_call(gate: FixtureGate, caplog: pytest.LogCaptureFixture) -> None:
+    """The write has been made."""
+    instrument(gate, MeterProvider([]))
+    with patch("opentelemetry.sdk.metrics._internal.instrument.Histogram.record", side_effect=ZeroDivisionError):
+        gate.revoke(sub="alice", wait=True)
+    assert "OpenTelemetry failed, and may tell less than there is" in caplog.messages

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from keymaking import SECRET
@@ -22,6 +23,7 @@ from jwtgate.metrics.prometheus import GateCollector
 from jwtgate.metrics.sharing import SILENT_SECONDS, Sharing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from jwtgate.metrics.numbers import Numbers
@@ -336,3 +338,85 @@ def test_scrape_that_is_dropped_leaves_no_open_file(folder: Path) -> None:
     gc.collect()
     assert sum(one.told()) == 3
     assert files(folder) == 1
+
+
+def told_with(folder: Path, name: str, plant: Callable[[Path], object]) -> list[float]:
+    """By a scrape of a process that has counted three, beside a file that somebody else has put there."""
+    process = Process(folder, 3)
+    process.told()
+    (own,) = folder.glob("jwtgate_*.json")
+    plant(folder / f"{own.name[:16]}_{name}")
+    return process.told()
+
+
+def huge(path: Path) -> None:
+    """Of a terabyte, none of which is there."""
+    path.touch()
+    os.truncate(path, 2**40)
+
+
+STRANGE = {
+    "a list": [],
+    "no numbers": {},
+    "words for numbers": {"numbers": {"jwtgate_cache_hits": [[[], ["many"]]]}},
+    "labels too many": {"numbers": {"jwtgate_cache_hits": [[[{}], [1.0]]]}},
+    "no time": {"numbers": {}, "taken_at": []},
+}
+
+
+@pytest.mark.parametrize("name", ["1_other.json", "ended"])
+@pytest.mark.parametrize("shape", STRANGE.values(), ids=STRANGE)
+def test_file_of_a_stranger_breaks_no_scrape(tmp_path: Path, name: str, shape: Any) -> None:
+    """However well it is made: what is not as ours is not read."""
+    assert told_with(tmp_path, name, lambda path: path.write_bytes(sharing._packed(shape))) == [3]
+
+
+@pytest.mark.parametrize("name", ["1_other.json", "ended"])
+@pytest.mark.parametrize(
+    "plant",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), huge],
+)
+def test_what_is_no_plain_file_is_not_read(tmp_path: Path, name: str, plant: Callable[[Path], object]) -> None:
+    """A pipe would be waited for, a device or a huge file read without end."""
+    assert told_with(tmp_path, name, plant) == [3]
+
+
+def test_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path: Path) -> None:
+    """Whoever may write in the folder writes nowhere else by it."""
+    one, other = Process(tmp_path, 1), Process(tmp_path, 2)
+    other.sharing.write()
+    (path,) = other.sharing._own
+    (tmp_path / f"{path.name[:16]}_lock").symlink_to(tmp_path / "elsewhere")
+    other.end()
+    assert sorted(one.told()) == [1, 2]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_full_disk_leaves_what_was_told(tmp_path: Path) -> None:
+    """Half of the new numbers over the old ones would be none: another worker's scrape would count less than before."""
+    one, other = Process(tmp_path, 1), Process(tmp_path, 2)
+    other.sharing.write()
+    other.hits = 1e300
+
+    def only_ten_bytes_more(file: int, text: bytes, offset: int) -> int:
+        return write(file, text[: max(0, size + 10 - offset)], offset)
+
+    (path,), write = other.sharing._own, os.pwrite
+    size = path.stat().st_size
+    other.sharing._read = lambda: {**other.read(), "jwtgate_store_call_seconds": {("write",): [1e300] * 15}}
+    with patch.object(os, "pwrite", only_ten_bytes_more):
+        other.sharing.write()
+    assert sorted(one.told()) == [1, 2]
+    other.sharing.write()
+    assert sorted(one.told()) == [1, 1e300]
+
+
+def test_full_disk_leaves_no_draft(tmp_path: Path) -> None:
+    """Else each scrape would leave one more; what the ended counted stays in their files."""
+    one, other = Process(tmp_path, 1), Process(tmp_path, 2)
+    other.sharing.write()
+    other.end()
+    with patch("pathlib.Path.replace", side_effect=OSError):
+        assert sorted(one.told()) == [1, 2]
+    assert not list(tmp_path.glob(".jwtgate_*"))
+    assert sorted(one.told()) == [1, 2]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jwtgate.moving import PACKAGES, Carried, Unreadable, carry
-from jwtgate.moving.python_text import Computed
+from jwtgate.moving.python_text import STAR, Computed
 from jwtgate.moving.reading import read
 
 SECRET = "a-secret-of-at-least-32-bytes-for-hs256"
@@ -285,3 +285,74 @@ def test_dictionary_that_is_put_together_is_not_guessed() -> None:
     """In two places, or by a function."""
     for text in ("SIMPLE_JWT = {}\nSIMPLE_JWT.update(X)", "SIMPLE_JWT = {}\nSIMPLE_JWT |= X", "SIMPLE_JWT = make()"):
         assert left_of(carried("simplejwt", f"SECRET_KEY = '{SECRET}'\n{text}"))["SIMPLE_JWT"]
+
+
+# --- what is not to be had from a file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "app.config.from_object('production')",
+        "app.config.from_prefixed_env()",
+        "app.config.from_envvar('SETTINGS')",
+        "app.config.update(other())",
+        "app.config.update(**other)",
+        "app.config |= {'JWT_DECODE_ISSUER': 'https://id.example'}",
+        "config = AuthXConfig(**other)",
+    ],
+)
+def test_settings_from_elsewhere_are_said(text: str) -> None:
+    """One of them may be the issuer, without which tokens of any issuer would be admitted."""
+    found = carried("flask-jwt-extended", f"JWT_SECRET_KEY = '{SECRET}'\n{text}")
+    assert left_of(found)[STAR] is True
+
+
+@pytest.mark.parametrize("text", ["app.config.from_object(__name__)", "class C:\n    X = 1\napp.config.from_object(C)"])
+def test_file_that_loads_itself_is_whole(text: str) -> None:
+    """Nothing is missing then."""
+    assert STAR not in left_of(carried("flask-jwt-extended", f"JWT_SECRET_KEY = '{SECRET}'\n{text}"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class Config:\n    JWT_DECODE_LEEWAY = 0\nclass Development(Config):\n    JWT_COOKIE_SECURE = False\n",
+        "class Development:\n    JWT_COOKIE_SECURE = False\nclass Production:\n    DEBUG = False\n",
+        "class Development:\n    JWT_COOKIE_SECURE: bool = False\nclass Production:\n    DEBUG: bool = False\n",
+        "(JWT_COOKIE_SECURE := False)",
+        "setattr(app, 'JWT_COOKIE_SECURE', False)",
+    ],
+)
+def test_one_class_of_several_is_not_believed(text: str) -> None:
+    """What is looser for development must not come to count everywhere."""
+    assert isinstance(read(text, ".py")["JWT_COOKIE_SECURE"], Computed)
+
+
+def test_class_that_others_are_made_of_is_read() -> None:
+    """What they have in common stands there."""
+    found = read(f"class Config:\n    JWT_SECRET_KEY = '{SECRET}'\nclass Testing(Config):\n    TESTING = True\n", ".py")
+    assert found["JWT_SECRET_KEY"] == SECRET
+
+
+def test_names_that_multiply_are_given_up() -> None:
+    """Ten names in each of fifteen lists would be a number of steps with sixteen digits."""
+    lists = [f"a{number} = [{', '.join([f'a{number + 1}'] * 10)}]" for number in range(15)]
+    assert isinstance(read("\n".join([*lists, "a15 = 1"]), ".py")["a0"], Computed)
+
+
+def test_number_beyond_all_floats_is_no_span() -> None:
+    """Nothing is made of it, and nothing breaks."""
+    found = carried("flask-jwt-extended", f"JWT_SECRET_KEY = '{SECRET}'\nJWT_ACCESS_TOKEN_EXPIRES = 1{'0' * 400}")
+    assert left_of(found)["JWT_ACCESS_TOKEN_EXPIRES"] is True
+    assert "ACCESS_TTL" not in lines_of(found)
+
+
+def test_private_key_in_the_place_of_the_public_one_is_not_shown() -> None:
+    """It works there, too, so some have it."""
+    key = "-----BEGIN PRIVATE KEY-----\\nMIIE\\n-----END PRIVATE KEY-----"
+    found = carried("flask-jwt-extended", f"JWT_ALGORITHM = 'RS256'\nJWT_PRIVATE_KEY = '{key}'\nJWT_PUBLIC_KEY = '{key}'")
+    assert {line.variable: line.is_secret for line in found.lines if "KEY" in line.variable} == {
+        "PRIVATE_KEY": True,
+        "PUBLIC_KEY": True,
+    }

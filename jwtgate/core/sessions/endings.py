@@ -93,6 +93,7 @@ class Endings:
         """Each session of a subject but one. One that begins meanwhile began after the call: it lives."""
         standing = self._standing()
         user = standing.user(sub)
+        before: tuple[Change, ...] = ()
         for _ in range(ROUNDS):
             looked: Looked = yield ListSessions(user)
             if not looked.facts.epoch.is_healed:  # a journal may put back those that are missing: nothing would end them
@@ -104,6 +105,8 @@ class Endings:
                 Change(each.stored.handles[0], revoked=True, until=standing.remembered_until(each.record, looked.facts.at))
                 for each in going
             )
+            # Where nothing is left, one of the last round's again, in its place of the log: the receipt is of all rounds.
+            changes = before = changes or before[:1]
             ended = tuple(SessionChange(sid, user) for sid in (*dead, *(each.stored.sid for each in going)))
             events = tuple(self._logout(each.stored.sid, sub) for each in going)
             receipt = yield from self.revoker.revoke(changes, events=events, wait=wait and is_last, sessions=ended)

@@ -16,6 +16,7 @@ from jwtgate.core.following import Following
 from jwtgate.core.handles import digest_of
 from jwtgate.core.rulings import Change, Ruling
 from jwtgate.core.sessions.endings import Endings
+from jwtgate.core.sessions.stored import MOST_LISTED
 from jwtgate.errors import GrantError, StoreUnavailable
 
 
@@ -131,6 +132,20 @@ def test_more_sessions_than_one_look_tells_all_end() -> None:
         world.start()
     world.run(world.endings.all_but("alice", kept.session_id, wait=False))
     assert [session.sid for session in world.list()] == [kept.session_id]
+
+
+def test_receipt_of_several_batches_is_of_all_of_them() -> None:
+    """Where the last look finds nothing left, a receipt of no change would be of another partition, and true at once."""
+    world = World()
+    kept = world.start()
+    for _ in range(MOST_LISTED - 1):
+        world.time.now += 0.001
+        world.start()
+    world.effects.clear()
+    receipt = world.run(world.endings.all_but("alice", kept.session_id, wait=False))
+    first, last = world.writes()
+    assert (len(first.changes), last.changes, last.events) == (MOST_LISTED - 1, first.changes[:1], ())
+    assert receipt.position.endswith(f":{MOST_LISTED}")
 
 
 def test_more_sessions_than_one_look_tells_are_dead_by_the_cut_off() -> None:
