@@ -902,7 +902,7 @@ def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
 
     def living() -> list[str]:
         kinds = (LiveConnection, Client, ConnectionEnded)
-        return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
+        return [type(each).__name__ for each in gc.get_objects() if type(each) in kinds]
 
     async def story() -> None:
         left.append(weakref.ref(asyncio.get_running_loop()))

@@ -17,7 +17,7 @@ from jwtgate.core.history import Epoch, LogEnd, Written
 from jwtgate.core.issuance import Issuer
 from jwtgate.core.lru import Admitted
 from jwtgate.core.parsing import parse
-from jwtgate.core.rulings import Change, Ruling, Toggle
+from jwtgate.core.rulings import MAX_SKEW_SECONDS, Change, Ruling, Toggle
 from jwtgate.core.sessions.renewal import Renewal, Renewed
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.core.tokens import to_token
@@ -142,10 +142,14 @@ def test_token_of_a_foreign_key_is_not_renewed() -> None:
 
 
 def test_old_jti_is_revoked_only_while_it_is_not() -> None:
-    """One write, guarded; remembered as long as any token under it, with the margin for clocks."""
+    """One write, guarded; remembered as long as any token under it, with the margin for clocks; it says that it was replaced."""
     gate = Gate()
     gate.renew()
-    assert gate.effect == Write((Change(JTI, revoked=True, until=END + 3600.0),), START, guard=Guard(not_revoked=(JTI,)))
+    assert gate.effect == Write(
+        (Change(JTI, revoked=True, until=END + 3600.0, cut_at=START + MAX_SKEW_SECONDS),),
+        START,
+        guard=Guard(not_revoked=(JTI,)),
+    )
 
 
 def test_this_process_applies_its_own_ruling_at_once() -> None:
