@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("jwtgate")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Side by side where all is asked for: tests of processes mostly wait. Not on a database that the runs would share."""
     is_all = not config.invocation_params.args or config.args == config.getini("testpaths")
-    return min(4, (os.cpu_count() or 1) + 1) if is_all and not any(map(os.environ.get, OWN.values())) else 0
+    return min(6, (os.cpu_count() or 1) + 2) if is_all and not any(map(os.environ.get, OWN.values())) else 0
 
 
 SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
@@ -142,7 +142,21 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path, running_databas
 
 
 @pytest.fixture
-def sql_store(database_url: str) -> Iterator[Store]:
+def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL servers wait for us for ten times as long: on a busy machine a test may stand still between two statements.
+
+    Its server would rightly throw it out; what is asked here is what a store answers, not when.
+    """
+    for ask in (Lines.ask, Lines.ask_own, SqlJournal._ask):  # noqa: SLF001
+        monkeypatch.setitem(ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
+    for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
+        monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
+    for name in ("LOCK_SECONDS", "IDLE_SECONDS"):
+        monkeypatch.setattr(mysql, name, 10 * getattr(mysql, name))
+
+
+@pytest.fixture
+def sql_store(database_url: str, unhurried_sql: None) -> Iterator[Store]:  # noqa: ARG001
     """A store on ``database_url``."""
     store = open_store(database_url, prefix="jwtgate", watch=WATCH)
     yield store
@@ -160,20 +174,6 @@ def emptied_url(name: str, request: pytest.FixtureRequest) -> str:
         group.flush()
         return group.url
     return emptied(name, request.getfixturevalue("running_servers")).url
-
-
-@pytest.fixture
-def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQL servers wait for us for ten times as long: on a busy machine a test may stand still between two statements.
-
-    Its server would rightly throw it out; what is asked here is what a store answers, not when.
-    """
-    for ask in (Lines.ask, Lines.ask_own, SqlJournal._ask):  # noqa: SLF001
-        monkeypatch.setitem(ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
-    for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
-        monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
-    for name in ("LOCK_SECONDS", "IDLE_SECONDS"):
-        monkeypatch.setattr(mysql, name, 10 * getattr(mysql, name))
 
 
 @pytest.fixture(params=["memory", *SERVERS, *GROUPS, "sqlite", *SQL_SERVERS])
