@@ -16,7 +16,7 @@ from jwtgate import Gate, Settings
 from jwtgate.core.history import Watch
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Migrating
-from jwtgate.stores.sql import mysql, postgresql
+from jwtgate.stores.sql import engine, mysql, postgresql
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.journal import SqlJournal
@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("jwtgate")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Side by side where all is asked for: tests of processes mostly wait. Not on a database that the runs would share."""
     is_all = not config.invocation_params.args or config.args == config.getini("testpaths")
-    return min(6, (os.cpu_count() or 1) + 2) if is_all and not any(map(os.environ.get, OWN.values())) else 0
+    return min(4, (os.cpu_count() or 1) + 1) if is_all and not any(map(os.environ.get, OWN.values())) else 0
 
 
 SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
@@ -149,6 +149,7 @@ def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     for ask in (Lines.ask, Lines.ask_own, SqlJournal._ask):  # noqa: SLF001
         monkeypatch.setitem(ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
+    monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 10 * TIMEOUT_SECONDS)
     for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
         monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
     for name in ("LOCK_SECONDS", "IDLE_SECONDS"):

@@ -82,10 +82,27 @@ def start(tmp_path):
         demo.process.communicate(timeout=PATIENCE_SECONDS)
 
 
-def test_demo_shows_every_revocation_and_the_outage_and_ends_with_0(start):
-    demo = start("--once")
-    printed = demo.end()
-    assert demo.process.returncode == 0, printed
+def test_demo_shows_every_revocation_and_the_outage_and_stays_up_until_ctrl_c(start):
+    demo = start()
+    printed = demo.read_until("Ctrl-C ends everything.")
+    assert_everything_shown(printed)
+    token, admin = (re.search(f"^{name}=(.+)$", printed, re.MULTILINE)[1] for name in ("TOKEN", "ADMIN"))
+    first, second = re.search(r"FastAPI is at (\S+), Flask at (\S+)\. ", printed).groups()
+    assert f'curl -i {second}/ -H "Authorization: Bearer $TOKEN"' in printed
+    assert call(second, "/", token)[0] == 200
+    assert call(first, "/revoke", token, {"sub": "alice"})[0] == 403
+    assert 'Content-Type: application/json" -d \'{"sub": "alice"}\'' in printed
+    status, receipt = call(first, "/revoke", admin, {"sub": "alice"})
+    assert (status, receipt["effective_everywhere"]) == (200, True)
+    assert call(second, "/", token)[0] == 401
+    assert_doors_open(first, printed)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.end().endswith("Stopping.\n")
+    assert demo.process.returncode == 0
+
+
+def assert_everything_shown(printed):
+    """All the rounds, the outage and the chat."""
     for title in ("one token (jti)", "one session (sid)", "one user (sub)", "everybody"):
         assert f"Revoked: {title}" in printed
     assert printed.count("and after the receipt: never") == 4 * 4
@@ -120,24 +137,6 @@ def test_interrupted_demo_leaves_nothing_running(start, moment, number):
     printed = demo.end()
     assert printed.endswith("Interrupted; nothing is left running.\n")
     assert demo.process.returncode == 130
-
-
-def test_demo_stays_up_for_the_lines_it_prints_until_ctrl_c(start):
-    demo = start()
-    printed = demo.read_until("Ctrl-C ends everything.")
-    token, admin = (re.search(f"^{name}=(.+)$", printed, re.MULTILINE)[1] for name in ("TOKEN", "ADMIN"))
-    first, second = re.search(r"FastAPI is at (\S+), Flask at (\S+)\. ", printed).groups()
-    assert f'curl -i {second}/ -H "Authorization: Bearer $TOKEN"' in printed
-    assert call(second, "/", token)[0] == 200
-    assert call(first, "/revoke", token, {"sub": "alice"})[0] == 403
-    assert 'Content-Type: application/json" -d \'{"sub": "alice"}\'' in printed
-    status, receipt = call(first, "/revoke", admin, {"sub": "alice"})
-    assert (status, receipt["effective_everywhere"]) == (200, True)
-    assert call(second, "/", token)[0] == 401
-    assert_doors_open(first, printed)
-    demo.process.send_signal(signal.SIGINT)
-    assert demo.end().endswith("Stopping.\n")
-    assert demo.process.returncode == 0
 
 
 def assert_doors_open(first, printed):

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from servers import WATCH
@@ -24,7 +24,7 @@ from jwtgate.stores.sql.store import SqlStore
 from jwtgate.stores.sql.tables import VERSION, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from databases import Database
@@ -535,9 +535,7 @@ def test_what_is_over_is_purged_by_followers(sql_store: SqlStore, database_url: 
     )
     feed = sql_store.feed()
     cursor = sql_store.look_up([]).end.cursor
-    feed._purging._next = 0.0
-    assert feed.read(cursor, 0.02, 10) == ()
-    assert counts(database_url) == {"rulings": 0, "sessions": 1, "log": 30}
+    purge_until(feed, cursor, lambda: counts(database_url) == {"rulings": 0, "sessions": 1, "log": 30})
     assert sql_store.look_up([], ["long"]).sessions[0] is not None
     feed.close()
 
@@ -550,12 +548,20 @@ def test_old_entries_are_purged_behind_the_last_thousand(sql_store: SqlStore, da
     feed.read("1400", 0.02, 10)
     assert counts(database_url)["log"] == 1400, "they are young"
     execute(database_url, "UPDATE jwtgate_log SET at = at - 1000")
-    feed._purging._next = 0.0
-    feed.read("1400", 0.02, 10)
-    assert counts(database_url)["log"] == 1000
+    purge_until(feed, "1400", lambda: counts(database_url)["log"] == 1000)
     assert feed.read("400", 0.0, 1)[0].position == 401
     assert not feed._purging.is_due()
     feed.close()
+
+
+def purge_until(feed: Any, cursor: str, condition: Callable[[], bool]) -> None:
+    """A follower that is thrown out while it purges, as on a busy machine, does it the next time."""
+    for _ in range(5):
+        feed._purging._next = 0.0
+        assert feed.read(cursor, 0.02, 10) == ()
+        if condition():
+            return
+    raise AssertionError("not purged")
 
 
 def counts(url: str) -> dict[str, int]:
