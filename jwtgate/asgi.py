@@ -171,15 +171,15 @@ class JWTGateMiddleware:
         if passed is None:
             return
         entry, send = passed
+        del passed  # what stays here stays as long as the connection
         shown = {**scope, **(self._nobody if entry is None else entry.dress or self._dressed(entry))}
         if self._reads_subprotocol:
             more, send = without_token(scope, send)
             shown.update(more)
-        credential = None if entry is None else self._watched(scope)
-        if entry is None or credential is None:
+        socket = None if entry is None else self._socket(scope, entry, receive, send)
+        if socket is None:
             await self.app(shown, receive, send)
             return
-        socket = Socket(self._own_gate(), entry, credential, receive, send)
         try:
             await self.app(shown, socket.receive, socket.send)
         except Exception as error:
@@ -188,6 +188,10 @@ class JWTGateMiddleware:
             logger.debug("an application was still at work when its WebSocket was ended")
         finally:
             await socket.leave()
+
+    def _socket(self, scope: Scope, entry: Admitted, receive: Receive, send: Send) -> Socket | None:
+        credential = self._watched(scope)
+        return None if credential is None else Socket(self._own_gate(), entry, credential, receive, send)
 
     def stream(self, scope: Scope, entry: Admitted | None, send: Send) -> Stream | Open:
         """Of a response that turns out to come in parts."""
