@@ -13,8 +13,16 @@ from urllib.parse import unquote_to_bytes
 from wsgiref.util import setup_testing_defaults
 
 import jwt
+import pytest
+from starlette import formparsers
 
 from jwtgate import Gate, Settings, Token
+
+FORMS = pytest.mark.skipif(
+    formparsers.parse_options_header is None,
+    reason="NOT TESTED: this Starlette takes the package multipart, which Litestar brings, for python-multipart",
+)
+"""Of tests that send forms to Starlette."""
 
 SECRET = "a-secret-for-tests-of-the-shells-0"
 OTHER_SECRET = "another-secret-that-nobody-trusts-1"

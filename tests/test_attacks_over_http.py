@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from servers import Server
-from shells import COOKIE, Sent, Sink, ask_asgi, ask_wsgi, gate_of, scope_of
+from shells import COOKIE, FORMS, Sent, Sink, ask_asgi, ask_wsgi, gate_of, scope_of
 from starlette import formparsers
 from starlette.responses import Response as StarletteResponse
 from test_endpoints_with_gate import AS_CLIENT, REFRESH_COOKIE, SAME_ORIGIN, World, bearer, cookies_of, json_of
@@ -26,10 +26,6 @@ from jwtgate.checks import fresh_login, scope
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.stored import MOST_LISTED
 
-FORMS = pytest.mark.skipif(
-    formparsers.parse_options_header is None,
-    reason="NOT TESTED: this Starlette takes the package multipart, which Litestar brings, for python-multipart",
-)
 README = Path(__file__).parent.parent / "README.md"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.console.application import SCOPE, Console
@@ -21,15 +21,10 @@ from jwtgate.gate import Gate
 from jwtgate.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-
+    from jwtgate.channel.shapes import Message, Receive, Scope, Send
     from jwtgate.core.effects import Clock
     from jwtgate.messages import Response
 
-    Scope = MutableMapping[str, Any]
-    Message = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
 
 __all__ = ["COOKIE", "Door"]
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jwtgate.pages import SECURITY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable
 
+    from jwtgate.channel.shapes import Message
     from jwtgate.console.lookout import Lookout, Seen
     from jwtgate.console.visiting import Visit
     from jwtgate.messages import Response
 
-    Message = MutableMapping[str, Any]
 
 __all__ = ["feed", "stream"]
 

@@ -8,17 +8,12 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from fastapi.testclient import TestClient
-from shells import gate_of
+from shells import FORMS, gate_of
 from starlette import formparsers
 
 from jwtgate import Token
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.frameworks.starlette import admitted, render_errors, require, show_login
-
-FORMS = pytest.mark.skipif(
-    formparsers.parse_options_header is None,
-    reason="NOT TESTED: this Starlette takes the package multipart, which Litestar brings, for python-multipart",
-)
 
 EXEMPT = ("/auth/login", "/docs", "/openapi.json", "/health")
 
