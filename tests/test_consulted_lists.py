@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -154,16 +155,17 @@ def test_last_good_list_stays_whatever_comes(
         lists.how = how
         began, first = time.monotonic(), len(lists.asked)
         number = 0
-        while time.monotonic() - began < 2.6:
+        while (took := time.monotonic() - began) < 2.6 or (len(lists.asked) == first and took < 20):
             number += 1
             assert answer(gate, lists.token(7, jti=str(number))) == "admitted"
+            time.sleep(0.005)  # the server is in this process
         tried = lists.asked[first:]
-        assert 1 <= len(tried) <= 4
+        assert 1 <= len(tried) <= took + 2
         lists.claims, lists.dead, lists.how = {}, {7}, "answer"
         eventually(gate, lists.token(7), "revoked")
     lines = [each.message for each in caplog.records if each.levelno == logging.WARNING and "status list" in each.message]
-    if not any("answer in time" in line for line in lines) or how in ("hang", "drip"):  # else a busy machine said it in between
-        assert len(set(lines)) == len(lines) <= 2
+    assert 1 <= len(lines) <= took + 3
+    assert all(line != before for before, line in pairwise(lines)), "a reason that goes on is said once"
     assert lists.uri() not in caplog.text
 
 
