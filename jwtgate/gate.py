@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from jwtgate.auditing import audit_settings
 from jwtgate.configuring import durability_of, offer_of, reach_of, rules_of
-from jwtgate.core.challenge import answer
 from jwtgate.core.checking import Checks
-from jwtgate.core.cookies import clear_cookies, set_cookies
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Watch
+from jwtgate.core.http.challenge import answer
+from jwtgate.core.http.cookies import clear_cookies, set_cookies
 from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, SettingsError
