@@ -42,10 +42,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plans": ("errors", "messages", "audit", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
-    "gate": (
-        *("errors", "messages", "core", "settings", "stores", "runtime", "plans", "sessions", "responses", "configuring"),
-        *("auditing", "audit"),
-    ),
+    "composition": ("errors", "messages", "core", "settings", "stores", "runtime", "plans", "configuring", "auditing"),
+    "gate": ("messages", "audit", "core", "settings", "runtime", "sessions", "responses", "composition"),
     "": ("messages", "settings", "gate"),
     "metrics": ("errors", "core.tally", "runtime.clock", "gate"),
     "identity": ("claims",),
