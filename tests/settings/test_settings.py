@@ -318,9 +318,13 @@ def test_handle_is_no_built_in_kind(name: str) -> None:
 
 
 def test_bare_text_is_a_list_of_one() -> None:
-    """In Python a string stands for itself, and is never split at commas."""
-    settings = Settings(secret=SECRET, audience="a,b", exempt="/health", locations="cookie", algorithms="HS256")
-    assert (settings.audience, settings.exempt, settings.locations) == (("a,b",), ("/health",), ("cookie",))
+    """In Python a string stands for itself, and is never split at commas: one that has them was meant for the environment."""
+    settings = Settings(secret=SECRET, audience="a", exempt="/health", locations="cookie", algorithms="HS256")
+    assert (settings.audience, settings.exempt, settings.locations) == (("a",), ("/health",), ("cookie",))
+    assert Settings(secret=SECRET, audience=["a,b"]).audience == ("a,b",)
+    for name in ("audience", "exempt", "origins"):
+        with pytest.raises(SettingsError, match=rf"JWTGATE_{name.upper()} is one text with a comma.*allowed: a list of"):
+            Settings(**{"secret": SECRET, name: "/a,/b"})
 
 
 def test_zero_and_one_are_yes_and_no() -> None:
