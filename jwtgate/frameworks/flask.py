@@ -9,7 +9,11 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from flask import Response, current_app, request
+try:
+    from flask import Response, current_app, request
+except ImportError as missing:
+    raise ImportError("jwtgate.frameworks.flask needs flask: pip install 'jwtgate[flask]'") from missing
+
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
