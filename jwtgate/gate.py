@@ -39,6 +39,7 @@ from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.key_desk import KeyDesk
 from jwtgate.runtime.onlookers import Onlookers, audited
+from jwtgate.runtime.refusals import Refusals
 from jwtgate.runtime.rekeying import Rekeying
 from jwtgate.runtime.waking import Lines
 from jwtgate.sessions import AsyncSessions, Sessions
@@ -101,6 +102,7 @@ class Gate:
         for check in checks:
             self.checks.add(checked(check), before=False)
         self.onlookers = Onlookers()
+        self.refusals = Refusals()
         if audit is not None:
             self.audit(audit)
         self._compose()
@@ -402,7 +404,7 @@ class Gate:
         """Puts a login's tokens into the cookies of a response (RFC 6265bis §4.1).
 
         Args:
-            response: Starlette's or Werkzeug's: its ``headers`` take one more of a name by ``append`` or by ``add``.
+            response: Starlette's, Werkzeug's or Django's.
             pair: of ``sessions.start`` or ``sessions.refresh``.
         """
         add_cookies(response, set_cookies(self.plans.cookies, pair, self.clock.wall()))
@@ -525,6 +527,13 @@ class AsyncGate:
 
     async def _run(self, plan: Plan[T]) -> T:
         return await nonblocking.run(plan, self._gate.waiter)
+
+
+def as_gate(given: Gate) -> Gate:
+    """The same. Raises: TypeError: it is none; its settings are often given in its place."""
+    if isinstance(given, Gate):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
+        return given
+    raise TypeError(f"gate must be a Gate, for example Gate(Settings.from_env()), and is of type {type(given).__name__}")
 
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()
