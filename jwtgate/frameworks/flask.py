@@ -97,8 +97,12 @@ def token_required(
         fresh: seconds since the user gave a password, by ``auth_time``; else 401 asks for a new login (RFC 9470 §3).
         optional: an anonymous request passes; a token must have all the rest.
 
-    Raises: ValueError, TypeError: no scopes, or no span of time.
+    Raises: ValueError, TypeError: no view, no scopes, or no span of time.
     """
+    if view is not None and not callable(view):
+        raise TypeError(
+            f"token_required takes its rules by name, for example scopes='read', and was given {type(view).__name__}"
+        )
     checks = _checks(scopes, fresh)
 
     def required(view: V) -> V:
