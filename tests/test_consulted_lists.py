@@ -15,7 +15,7 @@ from listed import ListServer, bomb
 from published import Provider
 
 from jwtgate import Gate, Settings
-from jwtgate.core import key_fetching
+from jwtgate.core.keys import fetching as key_fetching
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.runtime import list_fetching
 
