@@ -297,7 +297,7 @@ def test_origins_are_held_as_browsers_send_them() -> None:
 @pytest.mark.parametrize(
     "path",
     ["a", "*", "/a*", "/a/*/b", "/*/*", "/a/../b", "/.", "/a/./*", "//a", "/a//b", "/a//*", "//*", "/a%2fb", "/a?b"]
-    + ["/a\\b", "/a\0", "/a\n"],
+    + ["/a\\b", "/a\0", "/a\n", "/a /b"],
 )
 def test_exempt_pattern_is_a_plain_path(path: str) -> None:
     """What no honest decoded path holds is a mistake, not a pattern that never matches (threats.md 24)."""
@@ -504,8 +504,10 @@ def test_several_hosts_are_a_store(store: str) -> None:
     + ["redis+cluster://", "redis+cluster://h/1", "redis+cluster://h:x", "redis+cluster://h:99999", "redis+cluster://u:p/0@h"],
 )
 def test_incomplete_hosts_are_a_mistake(store: str) -> None:
-    """No service, no host, a port that is none, a database of a cluster, a slash in a password."""
-    assert "is not complete" in mistakes(store=store)[0]
+    """No service, no host, a port that is none, a database of a cluster, a slash in a password, which is told."""
+    mistake = mistakes(store=store)[0]
+    assert "is not complete" in mistake
+    assert ("percent-encoded" in mistake) == ("@" in store)
 
 
 def test_cached_needs_grace() -> None:
