@@ -20,7 +20,7 @@ from jwtgate.core.http.challenge import answer
 from jwtgate.core.http.exemption import routed_path
 from jwtgate.core.http.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
-from jwtgate.gate import Gate
+from jwtgate.gate import Gate, as_gate
 from jwtgate.identity import Credentials, User
 from jwtgate.messages import Credential, Request, Token
 from jwtgate.runtime import bodies, nonblocking
@@ -54,7 +54,7 @@ class JWTGateMiddleware:
         self.app = app
         self._owns_gate = gate is None
         self._mistake = SettingsError()
-        self.gate = gate if gate is not None else self._from_env()
+        self.gate = self._from_env() if gate is None else as_gate(gate)
         self._longest = 0
         self._is_header_only = False
         self._reads_subprotocol = False
@@ -149,7 +149,7 @@ class JWTGateMiddleware:
                 return None
             entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
-            logger.info("refused: %s (%s)", error.reason, error)
+            gate.refusals.tell(error)
             await refuse(scope, receive, send, gate.answer(error))
             return None
         if entry is not None and gate.plans.is_renewal_due(entry, request):

@@ -76,6 +76,9 @@ def _of_mistake(mistake: str) -> Weakness:
     problem, _, allowed = mistake.removesuffix(".").partition(_SEPARATOR)
     found = re.match(r"JWTGATE_\w+(\[\d+\])?(\.\w+)?", problem)
     about = found[0] if found else "JWTGATE_SECRET" if "key" in problem else "JWTGATE_STORE"
+    lacking, _, line = problem.partition(": pip install ")
+    if line:
+        return Weakness(f"{lacking}.", f"pip install {line}", about=about)
     return Weakness(f"{problem}.", _remedy(about, problem, allowed), about=about)
 
 

@@ -20,6 +20,7 @@ from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked, mapped, provided
 from jwtgate.runtime.onlookers import audited
+from jwtgate.runtime.refusals import Refusals
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
 
@@ -59,6 +60,7 @@ class Gate(Composition):
         Raises: SettingsError: ``STRICT=1`` and the store is unsafe. TypeError: something given as a check or for audit is none.
         """
         super().__init__(settings)
+        self.refusals = Refusals()
         for check in checks:
             self.check(check)
         if audit is not None:
@@ -231,7 +233,7 @@ class Gate(Composition):
         """Puts a login's tokens into the cookies of a response (RFC 6265bis §4.1).
 
         Args:
-            response: Starlette's or Werkzeug's: its ``headers`` take one more of a name by ``append`` or by ``add``.
+            response: Starlette's, Werkzeug's or Django's.
             pair: of ``sessions.start`` or ``sessions.refresh``.
         """
         add_cookies(response, set_cookies(self.plans.cookies, pair, self.clock.wall()))
@@ -341,6 +343,13 @@ class AsyncGate:
 
     async def _run(self, plan: Plan[T]) -> T:
         return await nonblocking.run(plan, self._gate.waiter)
+
+
+def as_gate(given: Gate) -> Gate:
+    """The same. Raises: TypeError: it is none; its settings are often given in its place."""
+    if isinstance(given, Gate):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
+        return given
+    raise TypeError(f"gate must be a Gate, for example Gate(Settings.from_env()), and is of type {type(given).__name__}")
 
 
 _environment_gates: dict[Settings, Gate] = {}

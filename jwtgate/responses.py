@@ -11,7 +11,8 @@ __all__ = ["CookieResponse", "add_cookies"]
 
 
 class CookieResponse(Protocol):
-    """A response whose headers take several of one name: Starlette's (``append``), Werkzeug's (``add``)."""
+    """A response whose headers take several of one name: Starlette's (``append``), Werkzeug's (``add``). Or Django's, which
+    has ``cookies`` of http.cookies (``load``)."""
 
     @property
     def headers(self) -> Any: ...
@@ -24,8 +25,12 @@ def add_cookies(response: CookieResponse, values: Iterable[str]) -> None:
     """
     headers = getattr(response, "headers", None)
     add = getattr(headers, "append", None) or getattr(headers, "add", None)
-    if add is None or isinstance(headers, list):
-        raise TypeError("the response must be Starlette's or Werkzeug's: headers that append or add a Set-Cookie")
+    load = getattr(getattr(response, "cookies", None), "load", None)
+    if (add is None and load is None) or isinstance(headers, list):
+        raise TypeError("the response must be Starlette's, Werkzeug's or Django's, to which a Set-Cookie can be added")
     for value in values:
-        add("Set-Cookie", value)
+        if add is not None:
+            add("Set-Cookie", value)
+        elif load is not None:
+            load(value)
     response.headers["Cache-Control"] = "no-store"

@@ -6,7 +6,6 @@ left under these names is overwritten or removed: an identity from outside is ne
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sized
 from http import HTTPStatus
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.channel.parts import Parts
 from jwtgate.core.http.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
-from jwtgate.gate import Gate
+from jwtgate.gate import Gate, as_gate
 from jwtgate.messages import Credential, Request, Response, Token
 from jwtgate.runtime import blocking, bodies
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JWTGateMiddleware"]
 
-logger = logging.getLogger("jwtgate")
 
 HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
@@ -57,7 +55,7 @@ class JWTGateMiddleware:
     def __init__(self, app: WSGIApplication, *, gate: Gate | None = None) -> None:
         """Raises: SettingsError: the environment's settings are wrong."""
         self.app = app
-        self.gate = Gate.from_env() if gate is None else gate
+        self.gate = Gate.from_env() if gate is None else as_gate(gate)
         settings = self.gate.settings
         self._longest = settings.max_token_bytes + len(CANONICAL_SCHEME)
         self._is_header_only = settings.locations == ("header",)
@@ -82,7 +80,7 @@ class JWTGateMiddleware:
                     return _answer(environ, start_response, answered)
                 entry = self._examine(request)
             except JWTGateError as error:
-                logger.info("refused: %s (%s)", error.reason, error)
+                self.gate.refusals.tell(error)
                 return _answer(environ, start_response, self.gate.answer(error))
             if entry is not None and self.gate.plans.is_renewal_due(entry, request):
                 start_response = _renewing(self.gate, entry, start_response)

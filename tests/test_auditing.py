@@ -245,3 +245,12 @@ def test_remedies_of_settings_are_one_line() -> None:
     )
     assert len(worst) == 5
     assert all("\n" not in finding.remedy and finding.problem.endswith(".") for finding in worst)
+
+
+def test_missing_library_has_its_own_line_as_remedy() -> None:
+    """No other value of the setting mends it."""
+    (found,) = weaknesses_of_mistakes(("JWTGATE_STORE is an SQL database and needs sqlalchemy: pip install 'jwtgate[sql]'.",))
+    assert (found.problem, found.remedy) == (
+        "JWTGATE_STORE is an SQL database and needs sqlalchemy.",
+        "pip install 'jwtgate[sql]'",
+    )

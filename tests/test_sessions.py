@@ -9,10 +9,13 @@ import pickle
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jwt
 import pytest
+from django.conf import settings
+from django.http import HttpResponse as DjangoResponse
 from starlette.responses import JSONResponse
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -286,6 +289,30 @@ def test_gate_that_cannot_sign_has_no_logins(call: Any) -> None:
 
 
 # Cookies on responses
+
+
+def test_cookies_are_set_and_cleared_in_django() -> None:
+    """Its responses hold cookies by name, and write what the others write; what cannot hold any is refused."""
+    settings.configured or settings.configure()
+    gate, ours = made(locations=["cookie"], endpoints="/auth", csrf="double-submit"), DjangoResponse()
+    ours.set_cookie("mine", "1")
+    for change in (partial(gate.set_cookies, pair=gate.sessions.start("alice")), gate.clear_cookies):
+        change(ours)
+        change(theirs := WerkzeugResponse())
+        wanted = theirs.headers.getlist("set-cookie")
+        found = [cookie.OutputString() for cookie in ours.cookies.values()]
+        assert [parts_of(cookie) for cookie in found] == [["mine=1", "path=/"], *map(parts_of, wanted)]
+        assert len(wanted) == 3
+        assert ours.headers["Cache-Control"] == "no-store"
+        with pytest.raises(TypeError, match="Django"):
+            change(object())
+    gate.close()
+
+
+def parts_of(cookie: str) -> list[str]:
+    """In no order, since each writer has its own."""
+    first, *rest = cookie.split("; ")
+    return [first.replace('""', ""), *sorted(part.lower() for part in rest)]
 
 
 @pytest.mark.parametrize("response", [JSONResponse({}), WerkzeugResponse()], ids=["starlette", "werkzeug"])

@@ -21,7 +21,7 @@ from jwtgate.core.history import NotDurable
 from jwtgate.core.http.exemption import routed_path
 from jwtgate.endpoints.forms import read_form
 from jwtgate.errors import InsufficientScope, JWTGateError, MissingToken, UnavailableError
-from jwtgate.gate import Gate
+from jwtgate.gate import Gate, as_gate
 from jwtgate.messages import Request, Response, Token
 from jwtgate.pages import Pages, Static
 from jwtgate.runtime import bodies
@@ -50,13 +50,13 @@ class Console:
             issuers: whose tokens may be operators'; by default any that is configured, each of which can give the scope.
             gate: that is looked at; by default the one in front.
 
-        Raises: NotInstalled: the extra ``console`` is not. TypeError: ``issuers`` is one text.
+        Raises: NotInstalled: the extra ``console`` is not. TypeError: ``issuers`` is one text, ``gate`` none.
         """
         if isinstance(issuers, str):
             raise TypeError("issuers are several: give a list")
         self.scope = scope
         self.issuers = None if issuers is None else frozenset(issuers)
-        self.gate = gate
+        self.gate = None if gate is None else as_gate(gate)
         self.pages = Pages()
         self.static = {name: Static.load(name) for name in ("console.css", "console.js", "icon.svg")}
         self.versions = {name: file.version for name, file in self.static.items()}

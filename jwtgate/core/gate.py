@@ -90,7 +90,7 @@ class Decision(Continuing):
             if rules.is_optional:
                 self.tally.anonymous += 1
                 return None
-            raise MissingToken("no token in the request")
+            raise MissingToken("no token where JWTGATE_LOCATIONS looks, and the path is none of JWTGATE_EXEMPT")
         if credential.source == "cookie" and rules.csrf != "off":
             cross_site.check(request, mode=rules.csrf, origins=rules.origins)
         try:

@@ -90,7 +90,7 @@ def session_of(case: Case) -> str:
     """
     sid = case.parsed.claims.get("sid")
     if not is_session_id(sid):
-        raise Revoked("it is of no session of ours")
+        raise Revoked("it is of no session of ours, as JWTGATE_VALIDITY=allowlist wants")
     return str(sid)
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import markcoroutinefunction
-from django.conf import settings
+try:
+    from asgiref.sync import markcoroutinefunction
+    from django.conf import settings
+except ImportError as missing:
+    raise ImportError("jwtgate.frameworks.django needs django: pip install 'jwtgate[django]'") from missing
+
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.http import HttpResponse

@@ -9,7 +9,11 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from flask import Response, current_app, request
+try:
+    from flask import Response, current_app, request
+except ImportError as missing:
+    raise ImportError("jwtgate.frameworks.flask needs flask: pip install 'jwtgate[flask]'") from missing
+
 from werkzeug.exceptions import HTTPException
 from werkzeug.local import LocalProxy
 
@@ -93,8 +97,12 @@ def token_required(
         fresh: seconds since the user gave a password, by ``auth_time``; else 401 asks for a new login (RFC 9470 §3).
         optional: an anonymous request passes; a token must have all the rest.
 
-    Raises: ValueError, TypeError: no scopes, or no span of time.
+    Raises: ValueError, TypeError: no view, no scopes, or no span of time.
     """
+    if view is not None and not callable(view):
+        raise TypeError(
+            f"token_required takes its rules by name, for example scopes='read', and was given {type(view).__name__}"
+        )
     checks = _checks(scopes, fresh)
 
     def required(view: V) -> V:

@@ -202,6 +202,8 @@ class Texts:
 
     def _items(self, value: object) -> tuple[str, ...]:
         if isinstance(value, str):
+            if "," in value:
+                raise Unfit("is one text with a comma, which only the environment splits")
             return (self.item.check(value),)
         if not isinstance(value, Sequence) or isinstance(value, (bytes, bytearray)):
             raise _of_type(value)

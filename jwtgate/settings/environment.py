@@ -129,6 +129,8 @@ def _parsed_one(env: Env, variable: str, shape: Shape) -> Any:
         case "flag":
             return env.bool(variable)
         case "list":
+            if env.str(variable).lstrip().startswith(('["', "['")):
+                return Unread("is written as JSON or Python, and commas alone separate its items")
             items: list[str] = env.list(variable) or []
             return [item.strip() for item in items]
 

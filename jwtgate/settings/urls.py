@@ -146,7 +146,8 @@ def _scheme(url: str) -> str:
 
 def _complete(scheme: str, url: str) -> str:
     if UNSAFE.search(url) or not _COMPLETE[scheme](url.partition("://")[2]):
-        raise Unfit(f"is {mask_url(url)}, which is not complete")
+        perhaps = ", or has a / ? # or @ in its password that is not percent-encoded" if "@" in url else ""
+        raise Unfit(f"is {mask_url(url)}, which is not complete{perhaps}")
     return url
 
 

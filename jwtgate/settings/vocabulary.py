@@ -84,7 +84,7 @@ def _normal_pattern(path: str) -> str:
     """A pattern is compared with the decoded path, so what no honest decoded path holds could only ever mislead."""
     stem = path.removesuffix("/*") if path.endswith("/*") else path
     segments = stem.split("/")
-    is_plain = not re.search(r"[*%?\\]", stem) and "//" not in path and not {".", ".."}.intersection(segments)
+    is_plain = not re.search(r"[*%?\\]|\s/", stem) and "//" not in path and not {".", ".."}.intersection(segments)
     if not (path.startswith("/") and is_plain):
         raise Unfit(f"is {path!r}")
     return path
@@ -190,7 +190,7 @@ LOCATIONS = Texts(Choice(("header", "cookie", "subprotocol")))
 ORIGINS = Texts(Text("origins, scheme://host or scheme://host:port, without a path and without *", normal=normal_origin))
 EXEMPT = Texts(
     Text(
-        "paths that start with /, with * only in a final /*, without //, dot segments, %, ?, backslash or controls",
+        "paths that start with /, * only in a final /*, without //, blank before /, dot segments, %, ?, backslash or controls",
         normal=_normal_pattern,
     )
 )

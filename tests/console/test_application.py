@@ -13,7 +13,7 @@ import pytest
 from console.visited import console, text_of
 from starlette.testclient import TestClient
 
-from jwtgate import Gate
+from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.audit import AuditEvent
 from jwtgate.console import Console
@@ -328,3 +328,9 @@ def test_forked_child_looks_anew() -> None:
         operator.gate.start()
         operator.get()
         assert app._lookouts[operator.gate] is not before
+
+
+def test_console_takes_no_settings_in_place_of_a_gate() -> None:
+    """One clear line where it is mounted, and no page that breaks."""
+    with pytest.raises(TypeError, match="gate must be a Gate"):
+        Console(gate=Settings(secret="k3Jd8-sS9aQpLz7vXcVbNmQwErTyUiOp"))  # type: ignore[arg-type]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from shells import gate_of, tokens
@@ -53,3 +55,12 @@ def test_operators_mistake_is_logged_as_one(caplog: pytest.LogCaptureFixture) ->
         ("ERROR", "refused: settings (JWTGATE_SECRET is not set)"),
         ("INFO", "refused: missing_token (none)"),
     ]
+
+
+@pytest.mark.parametrize(("module", "library"), [("flask", "flask"), ("django", "asgiref")])
+def test_missing_framework_names_the_line_that_installs_it(module: str, library: str) -> None:
+    """Whoever copies it has what is missing."""
+    program = f"import sys; sys.modules[{library!r}] = None; import jwtgate.frameworks.{module}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert f"pip install 'jwtgate[{module}]'" in ended.stderr.splitlines()[-1]

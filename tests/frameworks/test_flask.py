@@ -385,6 +385,8 @@ def test_mistakes_are_said_where_they_are_made(wrong: dict[str, Any]) -> None:
     """RFC 6749 §3.3, RFC 9470 §3: when the view is decorated."""
     with pytest.raises((ValueError, TypeError)):
         token_required(**wrong)
+    with pytest.raises(TypeError, match="by name, for example scopes='read'"):
+        token_required("items:write")  # type: ignore[type-var]
 
 
 def test_decorated_view_keeps_its_name() -> None:

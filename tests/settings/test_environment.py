@@ -230,3 +230,10 @@ def test_distance_is_symmetric_and_bounded(one: str, other: str) -> None:
     """It is 0 for equals alone, and never more than the longer length."""
     assert distance(one, other) == distance(other, one) <= max(len(one), len(other))
     assert (distance(one, other) == 0) is (one == other)
+
+
+@pytest.mark.parametrize("text", ['["a","b"]', "['a', 'b']", ' ["a"]'])
+def test_list_as_json_is_a_mistake(text: str) -> None:
+    """It would be taken apart at its commas, and nothing would ever match."""
+    with pytest.raises(SettingsError, match=r"JWTGATE_AUDIENCE is written as JSON or Python, .*allowed: a list of audiences"):
+        Settings.from_env({"JWTGATE_SECRET": "s" * 32, "JWTGATE_AUDIENCE": text})

@@ -297,7 +297,7 @@ def test_origins_are_held_as_browsers_send_them() -> None:
 @pytest.mark.parametrize(
     "path",
     ["a", "*", "/a*", "/a/*/b", "/*/*", "/a/../b", "/.", "/a/./*", "//a", "/a//b", "/a//*", "//*", "/a%2fb", "/a?b"]
-    + ["/a\\b", "/a\0", "/a\n"],
+    + ["/a\\b", "/a\0", "/a\n", "/a /b"],
 )
 def test_exempt_pattern_is_a_plain_path(path: str) -> None:
     """What no honest decoded path holds is a mistake, not a pattern that never matches (threats.md 24)."""
@@ -318,9 +318,13 @@ def test_handle_is_no_built_in_kind(name: str) -> None:
 
 
 def test_bare_text_is_a_list_of_one() -> None:
-    """In Python a string stands for itself, and is never split at commas."""
-    settings = Settings(secret=SECRET, audience="a,b", exempt="/health", locations="cookie", algorithms="HS256")
-    assert (settings.audience, settings.exempt, settings.locations) == (("a,b",), ("/health",), ("cookie",))
+    """In Python a string stands for itself, and is never split at commas: one that has them was meant for the environment."""
+    settings = Settings(secret=SECRET, audience="a", exempt="/health", locations="cookie", algorithms="HS256")
+    assert (settings.audience, settings.exempt, settings.locations) == (("a",), ("/health",), ("cookie",))
+    assert Settings(secret=SECRET, audience=["a,b"]).audience == ("a,b",)
+    for name in ("audience", "exempt", "origins"):
+        with pytest.raises(SettingsError, match=rf"JWTGATE_{name.upper()} is one text with a comma.*allowed: a list of"):
+            Settings(**{"secret": SECRET, name: "/a,/b"})
 
 
 def test_zero_and_one_are_yes_and_no() -> None:
@@ -500,8 +504,10 @@ def test_several_hosts_are_a_store(store: str) -> None:
     + ["redis+cluster://", "redis+cluster://h/1", "redis+cluster://h:x", "redis+cluster://h:99999", "redis+cluster://u:p/0@h"],
 )
 def test_incomplete_hosts_are_a_mistake(store: str) -> None:
-    """No service, no host, a port that is none, a database of a cluster, a slash in a password."""
-    assert "is not complete" in mistakes(store=store)[0]
+    """No service, no host, a port that is none, a database of a cluster, a slash in a password, which is told."""
+    mistake = mistakes(store=store)[0]
+    assert "is not complete" in mistake
+    assert ("percent-encoded" in mistake) == ("@" in store)
 
 
 def test_cached_needs_grace() -> None:

@@ -60,7 +60,7 @@ def check(request: Request, *, mode: Literal["fetch-metadata", "double-submit", 
     if origin in origins:
         return
     if (sites and sites not in _OWN_SITE) or not _is_own_host(origin, _values(request, b"host")):
-        raise CrossSiteRequest("the Origin is not an allowed one")
+        raise CrossSiteRequest("the Origin is neither the request's own nor one of JWTGATE_ORIGINS")
 
 
 def check_double_submit(request: Request, expected: object) -> None:

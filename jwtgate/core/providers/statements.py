@@ -129,7 +129,7 @@ def _chosen(token: bytes, policies: Mapping[str | None, IssuerPolicy], max_bytes
     parsed = parse(token, max_bytes)
     policy, key = select(parsed, policies)
     if policy.issuer is None or "iss" not in parsed.claims:
-        raise WrongIssuer("iss is not a configured issuer")
+        raise WrongIssuer("iss is not a configured issuer: JWTGATE_ISSUER counts to the last slash")
     for name in ("iat", "jti"):
         if name not in parsed.claims:
             raise MalformedToken(f"{name} is missing")
@@ -164,7 +164,7 @@ def _checked_times(claims: Claims, policy: IssuerPolicy, now: float, most_age_se
     leeway, iat, exp = policy.leeway_seconds, claims["iat"], claims.get("exp")
     forgiven = max(leeway, MAX_SKEW_SECONDS)
     if max(iat, claims.get("nbf", 0)) > now + forgiven:
-        raise NotYetValid("iat or nbf is in the future")
+        raise NotYetValid("iat or nbf is in the future, by more than JWTGATE_LEEWAY")
     ends_at = iat + most_age_seconds + forgiven if exp is None else int(exp) + leeway
     if ends_at <= now:
         raise Expired("it is past its exp, or too old")

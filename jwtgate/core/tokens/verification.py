@@ -64,7 +64,7 @@ def select(parsed: ParsedToken, policies: Mapping[str | None, IssuerPolicy]) -> 
     """
     policy = policies.get(parsed.claims.get("iss")) or policies.get(None) or spelt_otherwise(parsed.claims.get("iss"), policies)
     if policy is None:
-        raise WrongIssuer("iss is not a configured issuer")
+        raise WrongIssuer("iss is not a configured issuer: JWTGATE_ISSUER counts to the last slash")
     header = parsed.header
     key = policy.keys.candidates(header["alg"], header.get("kid"))
     return policy, key if key.deriving is None else key.of_subject(parsed.claims)
@@ -156,9 +156,9 @@ def check_claims(parsed: ParsedToken, policy: IssuerPolicy, now: float, key: Key
     ):
         raise InvalidToken("it lives longer than JWTGATE_MAX_TTL, and so longer than rulings on it are remembered")
     if claims.get("nbf", 0) > latest:
-        raise NotYetValid("nbf is in the future")
+        raise NotYetValid("nbf is in the future, by more than JWTGATE_LEEWAY")
     if claims.get("iat", 0) > latest and stamp_of(parsed, key) is None:
-        raise NotYetValid("iat is in the future")
+        raise NotYetValid("iat is in the future, by more than JWTGATE_LEEWAY")
     audience = claims.get("aud")
     if audience is None and policy.profile is not None:
         audience = policy.profile.audience_of(claims)
