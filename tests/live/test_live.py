@@ -769,10 +769,13 @@ async def test_server_is_told_of_no_fault_where_an_application_says_the_end_in_o
         (("ignore", "/feed/*=close"), "/feed//a", True),
         (("/feed/*=ignore",), "/feed/../other", True),
         (("/feed/*=ignore", "/feed/a=close"), "/feed/a", True),
+        (("/feed/*=ignore", "/feed/a=close"), "/feed/a/", True),
+        (("ignore", "/feed/*=close"), "/feed", True),
+        (("/feed=ignore",), "/feed/", True),
     ],
 )
 def test_live_says_by_path_what_ends(live: tuple[str, ...], path: str, closes: bool) -> None:
-    """A path that not everybody reads alike ends, in doubt."""
+    """A path that not everybody reads alike ends, in doubt; and so does one that differs from a named one by its last slash."""
 
     async def story(gate: Any) -> None:
         socket = await connect(gate, gate.token_for("alice"), path=path)
