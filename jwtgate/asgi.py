@@ -35,7 +35,6 @@ __all__ = ["JWTGateMiddleware"]
 
 logger = logging.getLogger("jwtgate")
 
-
 READ = frozenset(
     (
         *(b"authorization", b"cookie", b"host", b"origin", b"sec-fetch-site", b"x-csrf-token"),
@@ -99,11 +98,11 @@ class JWTGateMiddleware:
         try:
             await self.app({**scope, **dress}, receive, MethodType(_watched, held))
         except Exception as error:
-            if not isinstance(held[1], Stream) or not is_of_end(error):
+            if not isinstance(held[4], Stream) or not is_of_end(error):
                 raise
         finally:
-            if held[1] is not None:
-                await held[1].leave()
+            if held[4] is not entry:
+                await held[4].leave()
 
     def _hit(self, scope: Scope) -> Admitted | None:
         """The way of nearly every request. Only bytes that were found well-formed once can hit; all else goes the long way."""
@@ -193,12 +192,12 @@ class JWTGateMiddleware:
         credential = self._watched(scope)
         return None if credential is None else Socket(self._own_gate(), entry, credential, receive, send)
 
-    def stream(self, scope: Scope, entry: Admitted | None, send: Send) -> Stream | Open:
+    def stream(self, scope: Scope, entry: Admitted | None, send: Send, start: Message) -> Stream | Open:
         """Of a response that turns out to come in parts."""
         credential = None if entry is None else self._watched(scope)
         if entry is None or credential is None:
             return Open(send)
-        return Stream(self._own_gate(), entry, credential, send)
+        return Stream(self._own_gate(), entry, credential, send, is_measured=_is_measured(scope, start))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.gate is None:
@@ -234,15 +233,21 @@ def _watched(held: list[Any], message: Message) -> Awaitable[None]:
 
     Bound to a list, which is the cheapest that a request can have of its own: every hit pays for it.
 
-    Args: held: the server's send, what the response is sent through once it is one in parts, and what that is made of.
+    Args: held: the server's send, the message that a response starts with, and what a stream is made of; once there is one,
+        its send, and itself in place of what was admitted, and no middleware.
     """
-    if held[1] is not None:
-        return held[1].send(message)  # type: ignore[no-any-return]  # of a list of anything
-    if "more_body" in message and message["more_body"]:  # noqa: RUF019 - get() takes three times as long
-        send, _, middleware, scope, entry = held
-        stream = held[1] = middleware.stream(scope, entry, send)
-        return stream.send(message)  # type: ignore[no-any-return]
-    return held[0](message)  # type: ignore[no-any-return]
+    if held[1] is None:
+        held[1] = message
+    elif "more_body" in message and message["more_body"] and held[2] is not None:  # get() takes three times as long
+        send, start, middleware, scope, entry = held
+        stream = middleware.stream(scope, entry, send, start)
+        held[:] = stream.send, start, None, scope, stream
+    return held[0](message)  # type: ignore[no-any-return]  # of a list of anything
+
+
+def _is_measured(scope: Scope, start: Message) -> bool:
+    """Whether the server was told how long the body is."""
+    return scope["method"] != "HEAD" and any(bytes(name).lower() == b"content-length" for name, _ in start.get("headers", ()))
 
 
 def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:

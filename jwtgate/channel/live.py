@@ -132,7 +132,8 @@ class _Connection:
     def _judge(self, error: JWTGateError) -> None:
         """Where nobody knows, it stays as long as nothing passes, and is looked at again once somebody does."""
         if isinstance(error, UnavailableError):
-            self._gate.view.live.leave_open(self._live)
+            view, now = self._gate.view, self._gate.clock.boot()
+            view.live.leave_open(self._live, now, is_trusted=view.is_live(now))
             logger.debug("a live connection is silent until its token can be decided about: %s", error)
         else:
             self._end(error)
@@ -164,7 +165,9 @@ class _Connection:
         self._forget()
         logger.info("ended a live connection: %s (%s)", error.reason, error)
         self._gate.tally.count_ended(error)
-        self._farewell = self._line.run(self._say(self._goodbye(error)))
+        goodbye = self._goodbye(error)
+        if goodbye is not None:
+            self._farewell = self._line.run(self._say(goodbye))
 
     async def _say(self, goodbye: Message) -> None:
         try:
@@ -172,7 +175,7 @@ class _Connection:
         except Exception as failure:  # noqa: BLE001 - a server's way to say that the client is gone already
             logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
 
-    def _goodbye(self, error: JWTGateError) -> Message:
+    def _goodbye(self, error: JWTGateError) -> Message | None:
         raise NotImplementedError
 
 
@@ -191,7 +194,12 @@ class Open:
 class Stream(_Connection):
     """A response that comes in parts."""
 
-    __slots__ = ()
+    __slots__ = ("_is_measured",)
+
+    def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send, *, is_measured: bool) -> None:
+        """Args: is_measured: the server was told how long it is, and so can end it no sooner but by breaking off."""
+        super().__init__(gate, entry, credential, send)
+        self._is_measured = is_measured
 
     async def send(self, message: Message) -> None:
         """Raises: ConnectionEnded."""
@@ -199,8 +207,9 @@ class Stream(_Connection):
             raise ConnectionEnded
         await self._send(message)
 
-    def _goodbye(self, error: JWTGateError) -> Message:  # noqa: ARG002 - a response has no word for it
-        return {"type": "http.response.body", "body": b"", "more_body": False}
+    def _goodbye(self, error: JWTGateError) -> Message | None:  # noqa: ARG002 - a response has no word for it
+        """None: it would be too short, which servers do not forgive: it is broken off once its application is done."""
+        return None if self._is_measured else {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 class Socket(_Connection):

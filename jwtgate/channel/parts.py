@@ -59,8 +59,11 @@ class Parts:
             raise StopIteration
         return part
 
+    def __del__(self) -> None:
+        """Not everybody who stands between a server and an application hands ``close`` on."""
+        self._let_go()
+
     def _let_go(self) -> None:
-        """At the end: not everybody who stands between a server and an application hands ``close`` on."""
         if self._live is not None:
             self._gate.view.live.unwatch(self._live)
 

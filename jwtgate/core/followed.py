@@ -90,11 +90,15 @@ class Followed:
         with view.lock:
             if self._life != view.lives:
                 return
+            has_lapsed = view.lease_until <= sent_at
             part.granted_at = sent_at
             part.lease_until = max(part.lease_until, sent_at + view.lease_seconds)
             part.grace_until = max(part.grace_until, sent_at + view.lease_seconds + view.grace_seconds)
             view.sum_up()
-            view.live.resume()
+            if sent_at < view.lease_until:
+                view.live.resume(sent_at)
+                if has_lapsed:
+                    view.live.catch_up(sent_at)
 
     def count_lapse(self, sent_at: float, now: float) -> None:
         """Before a grant at boot time ``now``: whether it ends a lapse, and no fence. Takes no lock."""

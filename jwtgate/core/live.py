@@ -14,17 +14,33 @@ long as the server has connections.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
 
     from jwtgate.core.lru import Admitted
     from jwtgate.messages import Source
 
-__all__ = ["LiveConnection", "LiveConnections", "nobody"]
+__all__ = ["LiveConnection", "LiveConnections", "Lock", "nobody"]
+
+LEAST_UNDECIDED_SECONDS = 1.0
+MOST_UNDECIDED_SECONDS = 30.0
+"""What cannot be known of a connection though the view is trusted (its session was lost, its issuer's keys cannot be had) may
+be so for hours: it is asked again after half as long as it has been so, within these bounds. Grants come far more often."""
+
+
+class Lock(AbstractContextManager[object], Protocol):
+    """As ``threading`` has them."""
+
+    def acquire(self, blocking: bool = ...) -> bool:  # noqa: FBT001 - as it is there
+        """False: another holds it, and it was not to be waited for."""
+        ...
+
+    def release(self) -> None:
+        """Lets others have it."""
 
 
 def nobody() -> None:
@@ -73,14 +89,16 @@ class LiveConnections:
         opened: how many there ever were.
     """
 
-    __slots__ = ("_all", "_index", "_lock", "_undecided", "opened")
+    __slots__ = ("_all", "_gone", "_index", "_lock", "_next_at", "_undecided", "opened")
 
-    def __init__(self, lock: AbstractContextManager[object]) -> None:
+    def __init__(self, lock: Lock) -> None:
         """Args: lock: the view's."""
         self._lock = lock
         self._all: set[LiveConnection] = set()
+        self._gone: set[LiveConnection] = set()
         self._index: dict[bytes, LiveConnection | set[LiveConnection]] = {}
-        self._undecided: set[LiveConnection] = set()
+        self._undecided: dict[LiveConnection, tuple[float, float]] = {}  # since when, and when it is looked at again
+        self._next_at = inf
         self.opened = 0
 
     def __len__(self) -> int:
@@ -89,20 +107,30 @@ class LiveConnections:
     def watch(self, live: LiveConnection) -> None:
         """Lists a connection, which no decision has vouched for yet; takes the lock."""
         with self._lock:
+            self._sweep()
             self.opened += 1
             self._add(live)
 
     def unwatch(self, live: LiveConnection) -> None:
-        """It is over; twice is fine; takes the lock."""
-        with self._lock:
-            self._remove(live)
+        """It is over; twice is fine. Waits for no lock: the collector, too, ends what its loop or its server forgot, in any
+        thread, also in one that holds the lock; whoever has it next does the rest.
+        """
+        self._gone.add(live)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sweep()
+            finally:
+                self._lock.release()
 
     def vouch(self, live: LiveConnection, entry: Admitted, deadline: float, doubts: int) -> bool:
         """A decision that began when it had ``doubts`` admits a connection until ``deadline``; takes the lock.
 
         False: something was ruled on it meanwhile, or it has handles under which it was not listed: it must be decided again.
+        One that ended meanwhile is not listed again.
         """
         with self._lock:
+            if live not in self._all:
+                return True
             if live.doubts != doubts:
                 return False
             live.entry, live.deadline = entry, deadline
@@ -112,18 +140,31 @@ class LiveConnections:
                 self._add(live)
                 return False
             live.is_vouched = True
+            self._undecided.pop(live, None)
             return True
 
-    def leave_open(self, live: LiveConnection) -> None:
-        """Nobody can know now whether it may go on: it is woken as soon as the view is trusted again; takes the lock."""
+    def leave_open(self, live: LiveConnection, now: float, *, is_trusted: bool) -> None:
+        """Nobody can know at boot time ``now`` whether it may go on; takes the lock.
+
+        Args: is_trusted: whether the view is: something else is missing then; else it is woken as soon as the view is.
+        """
         with self._lock:
             if live in self._all:
-                self._undecided.add(live)
+                since, _ = self._undecided.get(live, (now, now))
+                seconds = min(max((now - since) / 2, LEAST_UNDECIDED_SECONDS), MOST_UNDECIDED_SECONDS)
+                again_at = now + seconds if is_trusted else -inf
+                self._undecided[live] = since, again_at
+                self._next_at = min(self._next_at, again_at)
 
     def due(self, now: float) -> list[LiveConnection]:
         """Those whose deadline is past at boot time ``now``; takes the lock."""
         with self._lock:
             return [live for live in self._all if live.deadline <= now]
+
+    def _sweep(self) -> None:
+        """Those that are over; the collector may add to them meanwhile."""
+        while self._gone:
+            self._remove(self._gone.pop())
 
     def _add(self, live: LiveConnection) -> None:
         self._all.add(live)
@@ -140,7 +181,7 @@ class LiveConnections:
         if live not in self._all:
             return
         self._all.discard(live)
-        self._undecided.discard(live)
+        self._undecided.pop(live, None)
         for handle in live.handles:
             known = self._index[handle]
             if not isinstance(known, set):
@@ -161,11 +202,23 @@ class LiveConnections:
             for live in self.under(handle):
                 live.doubt()
 
-    def resume(self) -> None:
-        """A lease was granted: what was left open can be decided."""
-        if self._undecided:
-            waiting, self._undecided = self._undecided, set()
-            for live in waiting:
+    def resume(self, now: float) -> None:
+        """The view is trusted at boot time ``now``: what was left open is looked at, if it is time. Infinite: in any case."""
+        self._sweep()
+        if now < self._next_at:
+            return
+        self._next_at = inf
+        for live, (since, again_at) in self._undecided.items():
+            if again_at <= now:
+                self._undecided[live] = since, inf
+                live.wake()
+            else:
+                self._next_at = min(self._next_at, again_at)
+
+    def catch_up(self, now: float) -> None:
+        """After a lapse: a machine that slept has slept through alarms, whose clock may stand still in that."""
+        for live in self._all:
+            if live.deadline <= now:
                 live.wake()
 
     def doubt_all(self) -> None:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Written
 from jwtgate.core.known import Known, Part, Rulings
-from jwtgate.core.live import LiveConnections
+from jwtgate.core.live import LiveConnections, Lock
 from jwtgate.core.lru import Admitted, AdmittedTokens
 from jwtgate.core.partitioning import partition_of
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
@@ -38,7 +38,6 @@ from jwtgate.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from jwtgate.core.statuses.held import HeldList
 
@@ -54,7 +53,7 @@ class View:
 
     def __init__(  # noqa: PLR0913  # bounds and spans, each named
         self,
-        lock: AbstractContextManager[object],
+        lock: Lock,
         *,
         lease_seconds: float,
         grace_seconds: float,
@@ -133,23 +132,24 @@ class View:
             self.wide_handles = wide_handles
             if gone:
                 self._forget_all()
+            self.live.resume(inf)
 
     def turn_list(self, before: HeldList, held: HeldList | None) -> None:
         """Another status list in place of one that vouched for tokens: those that it is against are forgotten; takes the lock.
 
         Who read the one before and comes late is not remembered. To look through the tokens takes long, and disturbs nobody.
-
         Args: held: the new one, which requests find already; None: there is none any more.
         """
         with self.lock:
             before.is_over = True
             found = self.admitted.under(before.handle)
-            connected = self.live.under(before.handle)
         dead = [each for each in found if held is None or held.is_against(each[1])]
-        doubtful = [live for live in connected if held is None or held.is_against(live.entry)]
         with self.lock:
             for key, entry in dead:
                 self.admitted.remove(key, entry)
+            connected = self.live.under(before.handle)  # not before: until here one may rest on what was remembered
+        doubtful = [live for live in connected if held is None or held.is_against(live.entry)]
+        with self.lock:
             for live in doubtful:
                 live.doubt()
 

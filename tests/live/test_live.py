@@ -673,6 +673,31 @@ def test_stream_whose_application_takes_the_token_out_of_the_headers_ends(gate: 
 
 
 @in_loop
+async def test_response_whose_length_was_said_is_broken_off_and_never_ended_as_if_it_were_whole(gate: Any) -> None:
+    """A server that is told of the end of one that is too short raises, and some lose the connection from their sight."""
+    for method, ends in (("GET", False), ("HEAD", True)):
+        parts, seen = asyncio.Event(), []
+
+        async def app(scope: Any, receive: Any, send: Any, parts: Any = parts, seen: Any = seen) -> None:
+            async def measured(message: Any) -> None:
+                more = {"headers": [(b"Content-Length", b"99")]} if message["type"] == "http.response.start" else {}
+                await send({**message, **more})
+
+            await ticking(parts, seen)(scope, receive, measured)
+
+        response = await stream(gate, gate.token_for("alice"), app, method=method)
+        sent = len(response.client.sent)
+        gate.revoke(sub="alice")
+        await settle()
+        assert response.client.sent[sent:] == ([ENDED] if ends else [])
+        parts.set()
+        await settle()
+        assert response.task.done() and response.task.exception() is None
+        assert [type(error) for error in seen] == [ConnectionEnded]
+        assert response.client.sent[sent:] == ([ENDED] if ends else []) and len(gate.view.live) == 0
+
+
+@in_loop
 async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     """Also one whose application fails."""
 
@@ -744,10 +769,13 @@ async def test_server_is_told_of_no_fault_where_an_application_says_the_end_in_o
         (("ignore", "/feed/*=close"), "/feed//a", True),
         (("/feed/*=ignore",), "/feed/../other", True),
         (("/feed/*=ignore", "/feed/a=close"), "/feed/a", True),
+        (("/feed/*=ignore", "/feed/a=close"), "/feed/a/", True),
+        (("ignore", "/feed/*=close"), "/feed", True),
+        (("/feed=ignore",), "/feed/", True),
     ],
 )
 def test_live_says_by_path_what_ends(live: tuple[str, ...], path: str, closes: bool) -> None:
-    """A path that not everybody reads alike ends, in doubt."""
+    """A path that not everybody reads alike ends, in doubt; and so does one that differs from a named one by its last slash."""
 
     async def story(gate: Any) -> None:
         socket = await connect(gate, gate.token_for("alice"), path=path)
@@ -926,6 +954,28 @@ def test_nothing_of_a_connection_waits_for_the_collector(gate: Any) -> None:
         gc.enable()
     gc.collect()
     assert left[0]() is None
+
+
+def test_connection_of_a_loop_that_was_given_up_stops_nobody(gate: Any) -> None:
+    """The collector ends it, and comes while a ruling is applied."""
+
+    def give_up() -> None:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # which says that a task was destroyed
+        loop.run_until_complete(stream(gate, gate.token_for("alice"), endless))
+        loop.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        give_up()
+        with gate.view.lock:
+            gc.collect()
+    finally:
+        gc.enable()
+    gate.revoke(sub="alice")
+    gate.follower.catch_up()
+    assert len(gate.view.live) == 0 and not gate.view.live._index
 
 
 @in_loop

@@ -168,3 +168,16 @@ def test_path_may_be_left_alone() -> None:
         next(parts), next(parts)
         gate.revoke(sub="alice")
         assert next(parts) == b"data: 3\n\n"
+
+
+def test_what_nobody_closes_is_listed_no_longer(gate: Any) -> None:
+    """A middleware that is a generator closes nothing when its client leaves."""
+
+    def around(parts: Any) -> Iterator[bytes]:
+        yield from iter(lambda: next(parts), None)
+
+    outer = around(called(gate, Ticks(), gate.token_for("alice")))
+    assert [next(outer) for _ in range(2)] == [b"data: 1\n\n", b"data: 2\n\n"]
+    assert len(gate.view.live) == 1
+    del outer
+    assert len(gate.view.live) == 0 and not gate.view.live._index

@@ -44,7 +44,13 @@ class LivePaths:
         self._closed, self._ignored = Exemption(tuple(patterns["close"])), Exemption(tuple(patterns["ignore"]))
 
     def closes(self, path: str | None, raw_path: bytes | None) -> bool:
-        """Whether a connection on a path is ended; arguments as of ``Exemption.matches``. ``close`` goes first."""
-        if self.names_paths and (path is None or not is_plain(path, raw_path) or self._closed.matches(path, raw_path)):
-            return True
+        """Whether a connection on a path is ended; arguments as of ``Exemption.matches``. ``close`` goes first.
+
+        What it names it names with and without a last slash: to many routers that is the same.
+        """
+        if self.names_paths:
+            if path is None or not is_plain(path, raw_path):
+                return True
+            if any(self._closed.matches(each, raw_path) for each in (path, path.removesuffix("/"), f"{path}/")):
+                return True
         return self._closes and not self._ignored.matches(path, raw_path)

@@ -22,9 +22,10 @@ from jwtgate.core.http.exemption import Exemption
 from jwtgate.core.http.extraction import Extraction
 from jwtgate.core.keys.fetching import COOL_DOWN_SECONDS
 from jwtgate.core.keys.ring import AWAITED_SECONDS
+from jwtgate.core.live import LiveConnection
 from jwtgate.core.rules import Rules
 from jwtgate.core.statuses import held as held_module
-from jwtgate.core.statuses.held import FetchedList, Statuses, StatusUnavailable
+from jwtgate.core.statuses.held import FetchedList, HeldList, Statuses, StatusUnavailable
 from jwtgate.core.statuses.status_list import StatusList
 from jwtgate.core.tally import Tally
 from jwtgate.core.view import View
@@ -32,6 +33,8 @@ from jwtgate.errors import BadSignature, Expired, InvalidToken, JWTGateError, Ma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from jwtgate.core.lru import Admitted
 
 EPOCH = "currentepoc"
 STALE = 3600.0
@@ -276,6 +279,33 @@ def test_shorter_list_takes_those_beyond_its_end_along() -> None:
     assert before is not None
     gate.view.turn_list(before, followed.held)
     assert gate.remembered == 1 and gate.decide(token(40)) == "invalid_token"
+
+
+def test_connection_that_opens_while_the_tokens_are_looked_through_is_not_overlooked() -> None:
+    """What it was opened with is remembered until then, and vouches for it."""
+    gate = Gate()
+    gate.ready()
+    assert gate.decide(token(7)) == "admitted"
+    followed = gate.statuses.followed[URI]
+    before = gate.statuses.install(followed, FetchedList(StatusList(1, bytes([0x80] * 9)), START, 60, None), 0.0, START)
+    (_, entry), *_ = gate.view.admitted.under(followed.handle)
+    live = LiveConnection(token(7), "header", entry, lambda: None)
+
+    class Looking(HeldList):
+        """At whose first look somebody connects."""
+
+        def is_against(self, entry: Admitted) -> bool:
+            if not len(gate.view.live):
+                gate.view.live.watch(live)
+                assert list(gate.decision.again(live)) == [] and gate.decision.vouches(live)
+            return super().is_against(entry)
+
+    held = followed.held
+    assert before is not None and held is not None
+    gate.view.turn_list(before, Looking(held.status_list, held.issued_at, held.usable_until, held.handle))
+    assert not gate.decision.vouches(live)
+    with pytest.raises(Revoked):
+        list(gate.decision.again(live))
 
 
 @pytest.mark.parametrize("read", range(1, 12))
