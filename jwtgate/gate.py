@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import logging
 import math
-import os
 import threading
 import weakref
 from dataclasses import replace
@@ -36,6 +35,7 @@ from jwtgate.runtime.asking import checked, mapped, provided
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.fetching import Fetcher
 from jwtgate.runtime.follower import Follower
+from jwtgate.runtime.forking import after_fork
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.key_desk import KeyDesk
 from jwtgate.runtime.onlookers import Onlookers, audited
@@ -544,5 +544,5 @@ def _close_all() -> None:
         gate.close()
 
 
-os.register_at_fork(after_in_child=_reset_all)
+after_fork(_reset_all)
 atexit.register(_close_all)

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("auditing", "audit"),
     ),
     "": ("messages", "settings", "gate"),
-    "metrics": ("errors", "core.tally", "runtime.clock", "gate"),
+    "metrics": ("errors", "core.tally", "runtime.clock", "runtime.forking", "gate"),
     "identity": ("claims",),
     "channel": ("errors", "messages", "core", "runtime", "gate"),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),

@@ -204,8 +204,8 @@ def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
     """Gives the timeouts of a plain socket to the kernel: one wait for the interpreter's lock per answer instead of three.
 
     With Python's own timeouts a thread waits for the lock after poll, after recv and after each change of the timeout; in a
-    saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS; gevent,
-    whose sockets never block, so that the kernel would keep no time and ``recv`` wait for ever, whatever its flags say).
+    saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS;
+    gevent, whose sockets never block: the kernel would keep no time, and ``recv`` wait for ever, whatever its flags say).
     The first exchange on a connection still had the place's timeouts.
     """
     if sock is None:
