@@ -27,7 +27,7 @@ from benchmarks.callers import SHELLS
 from benchmarks.key_endpoint import HOWS, Endpoint
 from benchmarks.measuring import Line, Options, median, percentile
 from jwtgate import Gate, Settings
-from jwtgate.core.key_fetching import COOL_DOWN_SECONDS
+from jwtgate.core.keys.fetching import COOL_DOWN_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

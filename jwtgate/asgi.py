@@ -16,9 +16,9 @@ from jwtgate.channel.lifespan import live_through, mistake_of_loop
 from jwtgate.channel.live import Open, Socket, Stream, is_of_end
 from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, say, with_nonce
-from jwtgate.core.challenge import answer
-from jwtgate.core.exemption import routed_path
-from jwtgate.core.extraction import CANONICAL_SCHEME
+from jwtgate.core.http.challenge import answer
+from jwtgate.core.http.exemption import routed_path
+from jwtgate.core.http.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate
 from jwtgate.identity import Credentials, User

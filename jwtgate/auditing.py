@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from jwtgate.core.policy import ANY_AUDIENCE
+from jwtgate.core.tokens.policy import ANY_AUDIENCE
 from jwtgate.stores.contract import Weakness
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 Each is made once, from what the operator wants, and then asked about every request that shows a token. Each fails closed: a
 claim, an address or a header that is not there refuses, and so does ``gate.verify``, where there is no request to look at,
-wherever the request is what matters. A path that only looks different never escapes a check (``core.coverage``).
+wherever the request is what matters. A path that only looks different never escapes a check (``core.http.coverage``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
-from jwtgate.core.coverage import Coverage
 from jwtgate.core.effects import Check
+from jwtgate.core.http.coverage import Coverage
 from jwtgate.errors import InsufficientScope, InsufficientUserAuthentication
 
 if TYPE_CHECKING:

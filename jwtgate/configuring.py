@@ -8,15 +8,15 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from jwtgate.core.certificates import Certificates
-from jwtgate.core.challenge import Offer
-from jwtgate.core.cookies import CookieRules, clear_cookies, set_cookies
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
-from jwtgate.core.live_paths import LivePaths
-from jwtgate.core.nonces import Nonces
-from jwtgate.core.possession_rules import PossessionRules
-from jwtgate.core.proof import ProofRules
+from jwtgate.core.http.challenge import Offer
+from jwtgate.core.http.cookies import CookieRules, clear_cookies, set_cookies
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
+from jwtgate.core.http.live_paths import LivePaths
+from jwtgate.core.possession.certificates import Certificates
+from jwtgate.core.possession.nonces import Nonces
+from jwtgate.core.possession.proof import ProofRules
+from jwtgate.core.possession.rules import PossessionRules
 from jwtgate.core.rules import Rules as RequestRules
 from jwtgate.core.sessions.login import SessionRules
 from jwtgate.core.statuses.published import StatusLists
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.operations import Operations
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
     from jwtgate.settings import Settings
 

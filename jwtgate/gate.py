@@ -1,60 +1,35 @@
-"""The gate: everything a user types, composed of the rooms that do the work.
+"""The gate: everything a user types. ``Gate`` blocks, ``Gate.aio`` is awaited.
 
-``Gate`` blocks, ``Gate.aio`` is awaited; both run the same plans over one view, one follower and one store. Nothing is
-decided here. A forked child starts from nothing: its own view, connections and follower.
+Both run the same plans over one view, one follower and one store (``composition``). Nothing is decided here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-import math
 import threading
-import weakref
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from jwtgate.auditing import audit_settings
-from jwtgate.configuring import durability_of, offer_of, reach_of, rules_of
-from jwtgate.core.challenge import answer
-from jwtgate.core.checking import Checks
-from jwtgate.core.cookies import clear_cookies, set_cookies
-from jwtgate.core.gate import Decision
-from jwtgate.core.history import Watch
-from jwtgate.core.tally import Tally
-from jwtgate.core.view import View
-from jwtgate.errors import JWTGateError, SettingsError
-from jwtgate.messages import Receipt, Response, Status, Token
-from jwtgate.plans import Plans
+from jwtgate.composition import Composition
+from jwtgate.core.http.cookies import clear_cookies, set_cookies
+from jwtgate.messages import Receipt, Status, Token
 from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked, mapped, provided
-from jwtgate.runtime.clock import SystemClock
-from jwtgate.runtime.fetching import Fetcher
-from jwtgate.runtime.follower import Follower
 from jwtgate.runtime.forking import after_fork
-from jwtgate.runtime.health import Health
-from jwtgate.runtime.key_desk import KeyDesk
-from jwtgate.runtime.onlookers import Onlookers, audited
-from jwtgate.runtime.rekeying import Rekeying
-from jwtgate.runtime.waking import Lines
+from jwtgate.runtime.onlookers import audited
 from jwtgate.sessions import AsyncSessions, Sessions
 from jwtgate.settings import Settings
-from jwtgate.stores import JournaledStore, PartitionedStore, open_journal, open_store
-from jwtgate.stores.owing import OwingJournal
-from jwtgate.stores.strict import insisted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.audit import Auditor
-    from jwtgate.core.effects import Check, Clock, Plan, Provider, SubjectMapper
+    from jwtgate.core.effects import Check, Plan, Provider, SubjectMapper
     from jwtgate.messages import TokenPair
     from jwtgate.responses import CookieResponse
-    from jwtgate.stores.contract import Store
 
 __all__ = ["AsyncGate", "Gate"]
 
@@ -70,7 +45,7 @@ _NOT_GIVEN: Any = object()
 """None given as a check is a mistake, and not the decorator's empty parentheses."""
 
 
-class Gate:
+class Gate(Composition):
     """Decides for one application in one process; see the interface of each method. Thread-safe."""
 
     def __init__(self, settings: Settings, *, checks: Iterable[Check] = (), audit: Auditor | None = None) -> None:
@@ -83,123 +58,13 @@ class Gate:
 
         Raises: SettingsError: ``STRICT=1`` and the store is unsafe. TypeError: something given as a check or for audit is none.
         """
-        if not isinstance(settings, Settings):  # pyright: ignore[reportUnnecessaryIsInstance] - users' code is not typed
-            raise SettingsError("Gate takes a Settings, for example Gate(Settings.from_env())")
-        self.settings = settings
-        self.clock = self._timed()
-        self.reach_seconds = reach_of(settings)
-        watch = Watch(settings.lease, self.reach_seconds)
-        self.journal = None if settings.journal is None else open_journal(settings.journal, prefix=settings.prefix)
-        self._owing = None if self.journal is None else OwingJournal(self.journal)
-        self.parts = tuple(self._opened(watch, partition) for partition in range(settings.partitions))
-        self.store: Store = self.parts[0] if len(self.parts) == 1 else PartitionedStore(self.parts)
-        self._rules = rules_of(settings, self.clock)
-        self._offer = offer_of(settings)
-        self._provider: Provider | None = None
-        self._mapper: SubjectMapper | None = None
-        self.checks = Checks()
+        super().__init__(settings)
         for check in checks:
-            self.checks.add(checked(check), before=False)
-        self.onlookers = Onlookers()
+            self.check(check)
         if audit is not None:
             self.audit(audit)
-        self._compose()
         self.sessions = Sessions(lambda: self.plans, lambda plan: blocking.run(plan, self.performer))
         self.aio = AsyncGate(self)
-        for warning in settings.warnings:
-            logger.warning("%s", warning)
-        _gates.add(self)
-
-    # What jwtgate.testing puts its own in place of: what moves time and talks to the store, and nothing that decides.
-
-    _Follower: ClassVar[type[Follower]] = Follower
-    _Performer: ClassVar[type[blocking.Performer]] = blocking.Performer
-    _Waiter: ClassVar[type[nonblocking.Waiter]] = nonblocking.Waiter
-
-    def _timed(self) -> Clock:
-        return SystemClock()
-
-    def _opened(self, watch: Watch, partition: int) -> Store:
-        settings = self.settings
-        store: Store = open_store(
-            settings.store,
-            prefix=settings.prefix,
-            watch=watch,
-            poll_seconds=settings.poll,
-            durability=durability_of(settings),
-            share=(partition, settings.partitions),
-        )
-        if self._owing is not None:
-            store = JournaledStore(store, self._owing)
-        return insisted(store) if settings.strict else store
-
-    def _compose(self) -> None:
-        """Everything that a forked child must have of its own."""
-        settings = self.settings
-        self._lock = threading.Lock()
-        self._has_warned = False
-        self.tally = Tally(self.onlookers.listeners)
-        self.view = View(
-            threading.Lock(),
-            lease_seconds=settings.lease,
-            grace_seconds=settings.grace if settings.on_store_down == "cached" else 0.0,
-            admitted_limit=settings.cache_size,
-            rulings_limit=settings.view_limit,
-            wide_handles=frozenset(),  # the desk's
-            session_seconds=settings.refresh_ttl,
-            partitions=settings.partitions,
-            tally=self.tally,
-        )
-        self.health = Health(self.clock, settings.lease)
-        configured = {issuer: policy.keys for issuer, policy in settings.policies.items()}
-        desk = KeyDesk(self._rules.policies, configured, self.view)
-        self.fetcher = Fetcher(desk, self.clock)
-        rekeying = Rekeying(settings.key_files, lambda: replace(settings).policies, desk, self.clock)
-        self.follower = self._Follower(
-            self.parts,
-            self.view,
-            self.clock,
-            self.health,
-            self.reach_seconds,
-            journal=self.journal,
-            rekeying=rekeying,
-            chores=self.onlookers.chores,
-        )
-        self.performer = self._Performer(self.store, self.parts, self.clock, self.health, self.tally, self.onlookers)
-        self.waiter = self._Waiter(self.performer)
-        self.lines = Lines()
-        self.decision = Decision(self._rules, self.view, self.clock, self.health.is_down, self.tally, self.checks)
-        follower = self.follower
-        self.plans = Plans(
-            settings,
-            self.decision,
-            self.view,
-            self.clock,
-            self.reach_seconds,
-            own_worker=follower.worker_name,
-            provider=lambda: self._provider,
-            subjects=lambda: self._mapper,
-            freshen=self._freshener(rekeying),
-        )
-        # A gate that is dropped without close() takes its follower with it; at exit _close_all has done more.
-        weakref.finalize(self, self.follower.let_go).atexit = False
-        weakref.finalize(self, self.fetcher.let_go).atexit = False
-
-    def _freshener(self, rekeying: Rekeying) -> Callable[[], None]:
-        """Not bound to the gate, which may be dropped."""
-        follower, fetcher, lock = self.follower, self.fetcher, self._lock
-
-        def freshen() -> None:
-            """Where nobody follows the store, nobody looks at the key files, and nothing has asked for keys."""
-            if not follower.is_started:
-                rekeying.look()
-            if not fetcher.is_started and lock.acquire(blocking=False):
-                try:
-                    fetcher.start()
-                finally:
-                    lock.release()
-
-        return freshen
 
     @classmethod
     def from_env(cls) -> Gate:
@@ -279,42 +144,6 @@ class Gate:
         """
         self.onlookers.auditors.append(audited(auditor))
         return auditor
-
-    def start(self) -> None:
-        """Starts follower and fetcher in this process if they are not at work; every decision that misses does.
-
-        Waits for nobody: while another thread starts or stops them, this request asks the store.
-        """
-        if (self.follower.is_started and self.fetcher.is_started) or not self._lock.acquire(blocking=False):
-            return
-        try:
-            if not self.fetcher.is_started:
-                self.fetcher.start()
-            if not self.follower.is_started:
-                self._warn()
-                self.follower.start()
-        finally:
-            self._lock.release()
-
-    def _warn(self) -> None:
-        """Says once in each process what about the settings is unsafe; the follower, what about the store is."""
-        if self._has_warned:
-            return
-        self._has_warned = True
-        for weakness in audit_settings(self.settings, {}):
-            if weakness.severity == "problem":
-                logger.warning("unsafe settings: %s", weakness)
-
-    def answer(self, error: JWTGateError) -> Response:
-        """The HTTP answer to a refusal, under this gate's realm."""
-        return answer(
-            error,
-            realm=self.settings.realm,
-            retry_after_seconds=math.ceil(self.settings.lease),
-            resource_metadata=self.plans.resource_metadata,
-            offer=self._offer,
-            nonce=self._rules.possession.next_nonce if error.is_dpop else None,
-        )
 
     # --- what users call
 
@@ -436,19 +265,6 @@ class Gate:
             refused=MappingProxyType(dict(self.tally.refused)),
         )
 
-    def close(self) -> None:
-        """Stops the follower and closes connections. May be called twice; the next use starts again."""
-        with self._lock:
-            self.fetcher.stop()
-            self.follower.stop()
-        self.waiter.close()
-        self.store.close()
-
-    def reset_after_fork(self) -> None:
-        """In a forked child: starts from nothing; the parent's connections are left alone."""
-        self.store.reset_after_fork()
-        self._compose()
-
 
 class AsyncGate:
     """``Gate``, awaited: the same names in the same order, over the same view, follower and store; any number of loops."""
@@ -527,22 +343,13 @@ class AsyncGate:
         return await nonblocking.run(plan, self._gate.waiter)
 
 
-_gates: weakref.WeakSet[Gate] = weakref.WeakSet()
 _environment_gates: dict[Settings, Gate] = {}
 _environment_lock = threading.Lock()
 
 
-def _reset_all() -> None:
+def _reset_lock() -> None:
     global _environment_lock  # noqa: PLW0603 - the parent's may be held by a thread that is not here
     _environment_lock = threading.Lock()
-    for gate in list(_gates):
-        gate.reset_after_fork()
 
 
-def _close_all() -> None:
-    for gate in list(_gates):
-        gate.close()
-
-
-after_fork(_reset_all)
-atexit.register(_close_all)
+after_fork(_reset_lock)

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.channel.parts import Parts
-from jwtgate.core.extraction import CANONICAL_SCHEME
+from jwtgate.core.http.extraction import CANONICAL_SCHEME
 from jwtgate.errors import JWTGateError
 from jwtgate.gate import Gate
 from jwtgate.messages import Credential, Request, Response, Token

@@ -303,7 +303,7 @@ def _postgresql_template() -> Path:
 @cache
 def _mariadb_template() -> Path:
     folder = _temporary()
-    arguments = [f"--datadir={folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db"]
+    arguments = [f"--datadir={folder}/data", f"--tmpdir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db"]
     small = ["--innodb-log-file-size=8M", *(("--user=root",) if IS_ROOT else ())]
     _install([_program("mariadb-install-db"), "--no-defaults", *arguments, *small], None, folder)
     return folder / "data"

@@ -23,21 +23,27 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "endpoints": ("errors", "messages", "claims", "core"),
     "checks": ("errors", "messages", "core"),
     "settings": (
-        *("errors", "core.keyring", "core.keys", "core.live_paths", "core.policy", "core.profile", "core.target_uri"),
+        *(
+            "errors",
+            "core.keys.building",
+            "core.keys.ring",
+            "core.http.live_paths",
+            "core.tokens.policy",
+            "core.tokens.profile",
+            "core.possession.target_uri",
+        ),
         "core.statuses.claim",
     ),
     "stores": ("errors", "core.history", "core.partitioning", "core.rulings", "core.sessions.stored"),
     "runtime": ("errors", "messages", "audit", "core", "endpoints.forms", "endpoints.refusals", "stores.contract"),
     "watching": ("errors", "core", "wording", "stores.contract"),
     "configuring": ("errors", "messages", "core", "endpoints", "settings", "pages", "stores.contract"),
-    "auditing": ("core.policy", "settings", "stores.contract"),
+    "auditing": ("core.tokens.policy", "settings", "stores.contract"),
     "plans": ("errors", "messages", "audit", "core", "endpoints.routing", "settings", "configuring"),
     "sessions": ("messages", "core", "plans"),
     "responses": (),
-    "gate": (
-        *("errors", "messages", "core", "settings", "stores", "runtime", "plans", "sessions", "responses", "configuring"),
-        *("auditing", "audit"),
-    ),
+    "composition": ("errors", "messages", "core", "settings", "stores", "runtime", "plans", "configuring", "auditing"),
+    "gate": ("messages", "audit", "core", "settings", "runtime", "sessions", "responses", "composition"),
     "": ("messages", "settings", "gate"),
     "metrics": ("errors", "core.tally", "runtime.clock", "runtime.forking", "gate"),
     "identity": ("claims",),
@@ -73,10 +79,10 @@ PURE = frozenset(
 """What these may import of the standard library: nothing that waits, draws, logs, or reads a clock or the machine."""
 
 CORE_ALSO: dict[str, frozenset[str]] = {
-    "core.key_material": frozenset({"jwt", "cryptography"}),
+    "core.keys.material": frozenset({"jwt", "cryptography"}),
     "core.sessions.refresh_tokens": frozenset({"cryptography"}),
-    "core.signing": frozenset({"jwt"}),
-    "core.subject_keys": frozenset({"cryptography"}),
+    "core.keys.signing": frozenset({"jwt"}),
+    "core.keys.derived": frozenset({"cryptography"}),
 }
 """Where the JOSE library is used; ``cryptography`` to see what kind of key a PEM holds, and how strong, and to seal."""
 

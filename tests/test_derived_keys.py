@@ -13,7 +13,7 @@ from keymaking import pair_of
 
 from jwtgate import Gate, Settings
 from jwtgate.cli.key_files import KeyFiles, new_key
-from jwtgate.core.subject_keys import derived_key
+from jwtgate.core.keys.derived import derived_key
 from jwtgate.errors import BadSignature, GrantError, Revoked, SettingsError, StoreUnavailable, UnknownKey
 
 if TYPE_CHECKING:

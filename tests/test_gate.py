@@ -82,7 +82,8 @@ def test_both_faces_have_the_same_names_in_the_same_order() -> None:
     """Interface §2: what blocks on one is awaited on the other, with the same arguments."""
 
     def calls(kind: type) -> dict[str, list[str]]:
-        methods = {name: value for name, value in vars(kind).items() if inspect.isfunction(value) and name[0] != "_"}
+        found = [item for each in kind.__mro__ for item in vars(each).items()]
+        methods = {name: value for name, value in found if inspect.isfunction(value) and name[0] != "_"}
         return {name: [str(each) for each in inspect.signature(value).parameters.values()] for name, value in methods.items()}
 
     awaited, blocking = calls(AsyncGate), calls(Gate)

@@ -18,7 +18,7 @@ from holders import URL, Holder
 from jwtgate import Gate, Request
 from jwtgate.core.healing import NO_JOURNAL
 from jwtgate.core.history import NotDurable
-from jwtgate.core.possession_errors import InvalidProof
+from jwtgate.core.possession.errors import InvalidProof
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.errors import GrantError, ReusedRefreshToken, Revoked, StoreUnavailable
 from jwtgate.runtime import blocking

@@ -18,9 +18,9 @@ from certificates import written
 from keymaking import make_pairs
 from published import Provider
 
-import jwtgate.core.key_fetching as key_fetching
+import jwtgate.core.keys.fetching as key_fetching
 from jwtgate import Gate, Settings
-from jwtgate.core.keys import AWAITED_SECONDS
+from jwtgate.core.keys.ring import AWAITED_SECONDS
 from jwtgate.errors import JWTGateError, KeysUnavailable, SettingsError, UnknownKey, WrongIssuer
 from jwtgate.runtime import fetching
 

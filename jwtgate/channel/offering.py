@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.extraction import SUBPROTOCOL_MARKER, subprotocols_of
+from jwtgate.core.http.extraction import SUBPROTOCOL_MARKER, subprotocols_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

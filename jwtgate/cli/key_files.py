@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.utils import base64url_encode
 
 from jwtgate.cli.answering import Misuse
-from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError, thumbprint_of
-from jwtgate.core.key_schedule import OwnKey, read_own_keys, write_own_keys
+from jwtgate.core.keys.material import ALGORITHMS, UnusableKeyError, thumbprint_of
+from jwtgate.core.keys.schedule import OwnKey, read_own_keys, write_own_keys
 from jwtgate.settings.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from jwtgate.core.key_material import PrivateKey
+    from jwtgate.core.keys.material import PrivateKey
 
 __all__ = ["KeyFiles", "locked", "named", "new_key"]
 

@@ -1,7 +1,7 @@
 """``jwtgate keys``: make, show, rotate and retire the keys that sign, in the file of JWTGATE_PRIVATE_KEYS.
 
 Workers look at the file about every second, so none has to be started anew. What a rotation must wait for, and why nobody is
-logged out by it, stands in ``core.key_schedule``.
+logged out by it, stands in ``core.keys.schedule``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from jwtgate.cli.key_files import KeyFiles, locked, named, new_key
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import Column, dump, plain, say, span, table, until
 from jwtgate.core.handles import digest_of
-from jwtgate.core.key_material import ALGORITHMS, UnusableKeyError
-from jwtgate.core.key_schedule import OwnKey, retired, rotated, signing, verifying
+from jwtgate.core.keys.material import ALGORITHMS, UnusableKeyError
+from jwtgate.core.keys.schedule import OwnKey, retired, rotated, signing, verifying
 from jwtgate.errors import StoreUnavailable
 from jwtgate.runtime import blocking
 from jwtgate.settings import Settings
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jwtgate.cli.gates import Visitor
-    from jwtgate.core.keys import Key
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.keys.ring import Key
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.messages import Receipt
 
 __all__ = ["list_keys", "new", "renew", "retire", "rotate"]

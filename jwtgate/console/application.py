@@ -17,8 +17,8 @@ from weakref import WeakKeyDictionary
 from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
 from jwtgate.console.lookout import Lookout
 from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
-from jwtgate.core.exemption import routed_path
 from jwtgate.core.history import NotDurable
+from jwtgate.core.http.exemption import routed_path
 from jwtgate.endpoints.forms import read_form
 from jwtgate.errors import InsufficientScope, JWTGateError, MissingToken, UnavailableError
 from jwtgate.gate import Gate

@@ -20,7 +20,7 @@ from jwtgate.core.judgement import hinges_on_epoch, readable, refuse_if_dead, se
 from jwtgate.core.judging import Judging
 from jwtgate.core.sessions.record import Record, UnreadableRecord
 from jwtgate.core.sessions.refresh_tokens import is_session_id
-from jwtgate.core.verification import verify_signature
+from jwtgate.core.tokens.verification import verify_signature
 from jwtgate.errors import Expired, Revoked, StoreUnavailable
 
 if TYPE_CHECKING:

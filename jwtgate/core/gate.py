@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.core import cross_site
 from jwtgate.core.checking import Checks, ask
 from jwtgate.core.continuing import Continuing
-from jwtgate.core.exemption import is_preflight
+from jwtgate.core.http import cross_site
+from jwtgate.core.http.exemption import is_preflight
 from jwtgate.errors import InvalidToken, JWTGateError, MissingToken, StoreUnavailable
 
 if TYPE_CHECKING:

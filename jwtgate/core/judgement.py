@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Issued, Ruling, UnreadableRuling
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
-from jwtgate.core.verification import issued_of
+from jwtgate.core.tokens.verification import issued_of
 from jwtgate.errors import Revoked, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jwtgate.core.history import Facts
-    from jwtgate.core.keys import Key
+    from jwtgate.core.keys.ring import Key
     from jwtgate.core.known import Known
-    from jwtgate.core.parsing import ParsedToken
-    from jwtgate.core.policy import IssuerPolicy
-    from jwtgate.core.possession import Bond
+    from jwtgate.core.possession.binding import Bond
+    from jwtgate.core.tokens.parsing import ParsedToken
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = [
     "Case",

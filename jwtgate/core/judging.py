@@ -20,16 +20,16 @@ from jwtgate.core.judgement import (
     session_of,
     session_seconds_left,
 )
-from jwtgate.core.keys import Awaited, once_known
+from jwtgate.core.keys.ring import Awaited, once_known
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
-from jwtgate.core.parsing import parse
-from jwtgate.core.possession import Bond, Possession, bond_of
+from jwtgate.core.possession.binding import Bond, Possession, bond_of
+from jwtgate.core.providers.upstream import CLAIM, with_links
 from jwtgate.core.recollection import Recollection
 from jwtgate.core.sessions.refresh_tokens import is_session_id
-from jwtgate.core.tokens import to_token, to_unverified_token
-from jwtgate.core.upstream import CLAIM, with_links
-from jwtgate.core.verification import check_claims, expires_from, handles_of, screen, verify_signature
+from jwtgate.core.tokens.parsing import parse
+from jwtgate.core.tokens.shown import to_token, to_unverified_token
+from jwtgate.core.tokens.verification import check_claims, expires_from, handles_of, screen, verify_signature
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:

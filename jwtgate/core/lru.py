@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jwtgate.core.possession import Bond
+    from jwtgate.core.possession.binding import Bond
     from jwtgate.messages import Token
 
 __all__ = ["Admitted", "AdmittedTokens"]

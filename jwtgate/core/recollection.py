@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jwtgate.core.extraction import CANONICAL_SCHEME
+from jwtgate.core.http.extraction import CANONICAL_SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

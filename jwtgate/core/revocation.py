@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, cast
 from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
-from jwtgate.core.issuance import salt_in_force
-from jwtgate.core.parsing import LATEST_DATE, parse
+from jwtgate.core.keys.derived import SALT_CLAIM, salt_handle
+from jwtgate.core.providers.upstream import Link
 from jwtgate.core.rulings import MARGIN_SECONDS, VERSION_LIMIT, Change
-from jwtgate.core.subject_keys import SALT_CLAIM, salt_handle
-from jwtgate.core.upstream import Link
-from jwtgate.core.verification import expires_from, handles_of, select, verify_signature
+from jwtgate.core.tokens.issuance import salt_in_force
+from jwtgate.core.tokens.parsing import LATEST_DATE, parse
+from jwtgate.core.tokens.verification import expires_from, handles_of, select, verify_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = ["Targets"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.core.live_paths import LivePaths
-from jwtgate.core.possession_rules import PossessionRules
+from jwtgate.core.http.live_paths import LivePaths
+from jwtgate.core.possession.rules import PossessionRules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jwtgate.core.exemption import Exemption
-    from jwtgate.core.extraction import Extraction
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.http.exemption import Exemption
+    from jwtgate.core.http.extraction import Extraction
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = ["Rules"]
 

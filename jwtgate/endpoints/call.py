@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Plan
     from jwtgate.core.operations import Operations
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.endpoints.clients import Clients
     from jwtgate.endpoints.forms import Form
     from jwtgate.messages import Credential, Request, Response, Token, TokenPair
@@ -47,7 +47,7 @@ class Rules:
         cookies: None: no cookie is read, set or cleared.
         events_authorization: SHA-256 of the ``Authorization`` that transmitters of security events show, or None: they need
             none, their tokens are signed.
-        policies: of all issuers, as ``core.verification.select`` takes them.
+        policies: of all issuers, as ``core.tokens.verification.select`` takes them.
         has_events: whether an issuer's security events are taken.
         has_lists: whether status lists are published.
         draw: a page by its template's name, a status, headers, and what it is to show; None: there are no pages.

@@ -14,9 +14,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jwtgate.core import cross_site
 from jwtgate.core.acting import acting
-from jwtgate.core.challenge import answer
+from jwtgate.core.http import cross_site
+from jwtgate.core.http.challenge import answer
 from jwtgate.endpoints.forms import read_fields
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import JWTGateError

@@ -1,6 +1,6 @@
 """``GET /jwks.json``: the public keys under which tokens of our issuer verify (RFC 7517 §5). Never a secret.
 
-The next key stands in it before it signs (``core.key_schedule``), so a copy may be used for ``max-age`` seconds (RFC 9111
+The next key stands in it before it signs (``core.keys.schedule``), so a copy may be used for ``max-age`` seconds (RFC 9111
 §5.2.2.1) and be asked for again by its entity tag (RFC 9110 §13.1.2).
 
 Only those of the issuer to which the sessions belong: whoever trusts this set would take a partner's token for ours, were the
@@ -14,8 +14,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.key_schedule import MAX_AGE_SECONDS
-from jwtgate.core.keys import KeyRing
+from jwtgate.core.keys.ring import KeyRing
+from jwtgate.core.keys.schedule import MAX_AGE_SECONDS
 from jwtgate.endpoints.answers import as_json
 from jwtgate.messages import Response
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.core import cross_site
 from jwtgate.core.acting import acting
+from jwtgate.core.http import cross_site
 from jwtgate.endpoints.answers import as_json, receipt_members
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import CrossSiteRequest, GrantError, InvalidToken, MissingToken

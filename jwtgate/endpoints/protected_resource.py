@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from jwtgate.core.challenge import answer
-from jwtgate.core.exemption import is_plain, is_preflight
+from jwtgate.core.http.challenge import answer
+from jwtgate.core.http.exemption import is_plain, is_preflight
 from jwtgate.endpoints.refusals import WrongMethod
 from jwtgate.messages import Response
 

@@ -1,7 +1,7 @@
 """What an endpoint may answer beside the errors of the gate: faults of the call itself, not of a token.
 
 RFC 9110 §15.5 for the statuses, RFC 6749 §5.2 for the codes. None has a challenge: another token would not help. Rendered
-like every other refusal (``core.challenge``), from the class alone.
+like every other refusal (``core.http.challenge``), from the class alone.
 """
 
 from __future__ import annotations

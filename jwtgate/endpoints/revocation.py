@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jwtgate.core.acting import acting
-from jwtgate.core.parsing import parse
-from jwtgate.core.policy import client_of
+from jwtgate.core.tokens.parsing import parse
+from jwtgate.core.tokens.policy import client_of
 from jwtgate.endpoints.answers import empty
 from jwtgate.endpoints.refusals import MalformedCall
 from jwtgate.errors import GrantError, InvalidToken

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.core.challenge import answer
-from jwtgate.core.exemption import is_plain, is_preflight
+from jwtgate.core.http.challenge import answer
+from jwtgate.core.http.exemption import is_plain, is_preflight
 from jwtgate.endpoints.backchannel_logout import backchannel_logout
 from jwtgate.endpoints.call import Call
 from jwtgate.endpoints.devices import device_style, devices, end_device, ended
@@ -106,7 +106,7 @@ class Endpoint:
     def answer(self, body: bytes = b"") -> Plan[Response]:
         """The whole answer; for HEAD with the body that GET would have.
 
-        Raises: any ``JWTGateError``, to be rendered by ``core.challenge``.
+        Raises: any ``JWTGateError``, to be rendered by ``core.http.challenge``.
         """
         if not self._is_allowed:
             return _wrong_method(self.row)

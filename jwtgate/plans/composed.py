@@ -12,10 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate import configuring
-from jwtgate.core import cross_site
-from jwtgate.core.cookies import check_size
 from jwtgate.core.effects import Pause
-from jwtgate.core.issuance import Issuer
+from jwtgate.core.http import cross_site
+from jwtgate.core.http.cookies import check_size
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
@@ -23,6 +22,7 @@ from jwtgate.core.sessions.login import Login
 from jwtgate.core.sessions.renewal import Renewal
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
+from jwtgate.core.tokens.issuance import Issuer
 from jwtgate.errors import GrantError, ReusedRefreshToken, SettingsError, UnavailableError
 from jwtgate.plans.hearing import HearingPlans
 from jwtgate.plans.overseeing import OverseeingPlans

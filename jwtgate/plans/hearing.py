@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
-from jwtgate.core.hearing import Hearing
-from jwtgate.core.statements import NoAudience
+from jwtgate.core.providers.hearing import Hearing
+from jwtgate.core.providers.statements import NoAudience
 from jwtgate.errors import Expired, InvalidToken, NotYetValid, UnavailableError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.audit import AuditEvent
-from jwtgate.core.keys import once_known
+from jwtgate.core.keys.ring import once_known
 from jwtgate.errors import JWTGateError
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Fetches the JWK Sets of issuers, one thread each, never in a request's way; their status lists likewise.
 
-Whatever comes that is no usable set is a failure, and the last good set stays. When to fetch stands in ``core.key_fetching``,
+Whatever comes that is no usable set is a failure, and the last good set stays. When to fetch stands in ``core.keys.fetching``,
 how a document comes in ``documents``, what is done with keys in ``key_desk``. An issuer alone is enough: its metadata name the
 set (OpenID Connect Discovery 1.0 §4, RFC 8414 §3), and must name the issuer exactly.
 """
@@ -14,16 +14,16 @@ from importlib.util import find_spec
 from math import inf
 from typing import TYPE_CHECKING
 
-from jwtgate.core.key_fetching import KeyFetching, lifetime_of
-from jwtgate.core.keyring import build
-from jwtgate.core.keys import AWAITED_SECONDS, KeyRing, KeysAwaited, KeysDue, named
+from jwtgate.core.keys.building import build
+from jwtgate.core.keys.fetching import KeyFetching, lifetime_of
+from jwtgate.core.keys.ring import AWAITED_SECONDS, KeyRing, KeysAwaited, KeysDue, named
 from jwtgate.errors import KeysUnavailable, SettingsError
 from jwtgate.runtime.list_fetching import ListRun
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
-    from jwtgate.core.keys import Key
-    from jwtgate.core.policy import IssuerPolicy, Published
+    from jwtgate.core.keys.ring import Key
+    from jwtgate.core.tokens.policy import IssuerPolicy, Published
     from jwtgate.runtime.documents import Client
     from jwtgate.runtime.key_desk import KeyDesk
 

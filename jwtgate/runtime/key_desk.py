@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jwtgate.core.keys import KeyRing
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.keys.ring import KeyRing
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
 
 __all__ = ["KeyDesk"]

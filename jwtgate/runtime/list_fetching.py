@@ -19,9 +19,9 @@ from jwtgate.core.statuses.status_list import UnreadableList
 
 if TYPE_CHECKING:
     from jwtgate.core.effects import Clock
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.statuses.claim import ListRules
     from jwtgate.core.statuses.held import FetchedList, HeldList
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
 
 __all__ = ["ListRun"]

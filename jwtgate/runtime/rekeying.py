@@ -14,14 +14,14 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jwtgate.core.keys import named
+from jwtgate.core.keys.ring import named
 from jwtgate.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from jwtgate.core.effects import Clock
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.runtime.key_desk import KeyDesk
 
     Policies = Mapping[str | None, IssuerPolicy]

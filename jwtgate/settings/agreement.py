@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.target_uri import normal_uri
+from jwtgate.core.possession.target_uri import normal_uri
 from jwtgate.settings.allowed import Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
 from jwtgate.settings.presets import default_issuer_of

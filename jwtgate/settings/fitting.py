@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.profile import MAPPED_NAMES, Profile
+from jwtgate.core.tokens.profile import MAPPED_NAMES, Profile
 from jwtgate.settings.allowed import sentence
 from jwtgate.settings.presets import PRESETS
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.core.keyring import build
-from jwtgate.core.keys import KeyRing
-from jwtgate.core.policy import IssuerPolicy, Published
+from jwtgate.core.keys.building import build
+from jwtgate.core.keys.ring import KeyRing
 from jwtgate.core.statuses.claim import ListRules
+from jwtgate.core.tokens.policy import IssuerPolicy, Published
 from jwtgate.settings.allowed import Kind, Unfit, sentence
 from jwtgate.settings.claim_kinds import ADMITS, AUDIENCE_CLAIM, MAPPING, REQUIRE_VALUES
 from jwtgate.settings.files import key_set_text, pem_text, read_text

@@ -65,7 +65,7 @@ from jwtgate.settings.vocabulary import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = ["Settings", "rows"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 
-from jwtgate.core.live_paths import LivePaths
-from jwtgate.core.target_uri import normal_uri
+from jwtgate.core.http.live_paths import LivePaths
+from jwtgate.core.possession.target_uri import normal_uri
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit
 from jwtgate.settings.urls import (
     JOURNALS_ALLOWED,

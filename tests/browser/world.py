@@ -28,7 +28,7 @@ from starlette.routing import Route, WebSocketRoute
 
 from jwtgate import Gate, Settings, token_of
 from jwtgate.asgi import JWTGateMiddleware
-from jwtgate.core.cookies import check_size, set_cookies
+from jwtgate.core.http.cookies import check_size, set_cookies
 from jwtgate.messages import TokenPair
 
 OWN, SIBLING, STRANGER = "app.localhost", "other.app.localhost", "evil.localhost"

@@ -8,10 +8,10 @@ from core.sessions.session_world import World as SessionWorld
 from provider_tokens import NOW, OWN, PROVIDER, access, issuers
 
 from jwtgate.core.effects import AskSubject, Pause
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.gate import Decision
-from jwtgate.core.hearing import Hearing
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
+from jwtgate.core.providers.hearing import Hearing
 from jwtgate.core.rules import Rules
 from jwtgate.core.tally import Tally
 from jwtgate.errors import JWTGateError, StoreUnavailable

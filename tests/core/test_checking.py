@@ -10,7 +10,7 @@ from core import test_gate as gates
 from core.test_gate import CURRENT, DOWN, FORGED, REVOKED, SECRET, TOKEN, Gate, bearer, minted
 
 from jwtgate.core.effects import Ask, Looked, LookUp
-from jwtgate.core.keys import Key, KeyRing
+from jwtgate.core.keys.ring import Key, KeyRing
 from jwtgate.errors import (
     BadSignature,
     Expired,

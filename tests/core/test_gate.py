@@ -12,12 +12,12 @@ import pytest
 from core.scripted import START, ScriptedClock, Time
 
 from jwtgate.core.effects import Looked, LookUp
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
 from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
 from jwtgate.core.rules import Rules
 from jwtgate.core.rulings import CutOff, Ruling, Toggle
 from jwtgate.core.tally import Tally

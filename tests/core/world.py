@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 from core.scripted import START, ScriptedClock, ScriptedServer, ScriptedStore, Time, perform
 
 from jwtgate.core.effects import Looked, LookUp, Pause, Read, Renew, Roster, Write
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.core.gate import Decision
 from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Watch
-from jwtgate.core.issuance import Issuer
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.rules import Rules
 from jwtgate.core.rulings import Issued, Ruling, merge
 from jwtgate.core.tally import Tally
+from jwtgate.core.tokens.issuance import Issuer
 from jwtgate.core.view import View
 from jwtgate.errors import JWTGateError, Revoked, StoreUnavailable
 from jwtgate.runtime.health import Health
@@ -402,8 +402,8 @@ class World:
         raise AssertionError("issue asks once")
 
     def hold(self, text: str) -> Held:
-        from jwtgate.core.parsing import parse
-        from jwtgate.core.verification import handles_of
+        from jwtgate.core.tokens.parsing import parse
+        from jwtgate.core.tokens.verification import handles_of
 
         parsed = parse(text.encode(), 8192)
         held = Held(text.encode(), handles_of(parsed, POLICY), dict(parsed.claims), self.time.now, self.mishaps)

@@ -14,11 +14,11 @@ from typing import Any
 import jwt
 
 from jwtgate import Gate, Settings
-from jwtgate.core import cross_site
-from jwtgate.core.challenge import answer
 from jwtgate.core.effects import Pause
-from jwtgate.core.exemption import Exemption, is_preflight
-from jwtgate.core.extraction import Extraction
+from jwtgate.core.http import cross_site
+from jwtgate.core.http.challenge import answer
+from jwtgate.core.http.exemption import Exemption, is_preflight
+from jwtgate.core.http.extraction import Extraction
 from jwtgate.core.lru import Admitted
 from jwtgate.core.statuses.published import Published
 from jwtgate.endpoints.call import Cookies, Rules

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jwtgate.endpoints
-from jwtgate.core.challenge import answer
+from jwtgate.core.http.challenge import answer
 from jwtgate.endpoints import refusals
 from jwtgate.endpoints.clients import Clients
 from jwtgate.endpoints.routing import TABLE

@@ -5,7 +5,7 @@ The provider says no lifetime of its keys, so the default is what counts. The bo
 
 from __future__ import annotations
 
-import jwtgate.core.key_fetching as key_fetching
+import jwtgate.core.keys.fetching as key_fetching
 from jwtgate.runtime import fetching
 
 SECONDS = {

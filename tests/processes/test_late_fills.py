@@ -11,7 +11,7 @@ from processes.gates import heal, started
 from processes.world import wait_until
 
 from jwtgate.core.followed import Followed
-from jwtgate.core.key_material import ALGORITHMS
+from jwtgate.core.keys.material import ALGORITHMS
 from jwtgate.errors import JWTGateError, Revoked
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from provider_tokens import LACKING, LOGOUT, SESSION_REVOKED, whole
 from published import Provider
 from servers import Server, free_port
 
-import jwtgate.core.key_fetching as key_fetching
+import jwtgate.core.keys.fetching as key_fetching
 from jwtgate import Gate, Settings
 from jwtgate.errors import Revoked
 from jwtgate.runtime import blocking

@@ -14,6 +14,7 @@ from shells import Sent, asgi_application, ask_asgi, ask_wsgi, wsgi_application
 import jwtgate.gate
 from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware as ASGIGate
+from jwtgate.composition import Composition
 from jwtgate.errors import (
     BadSignature,
     Expired,
@@ -31,7 +32,11 @@ from jwtgate.wsgi import JWTGateMiddleware as WSGIGate
 
 def test_everything_but_clock_store_and_waiting_is_the_gate_of_production() -> None:
     """What decides is the real decision: the class replaces none of it."""
-    replaced = {name for name in vars(FixtureGate) if name in vars(Gate)} - {"__module__", "__doc__", "__annotations__"}
+    replaced = {name for name in vars(FixtureGate) if name in {**vars(Composition), **vars(Gate)}} - {
+        "__module__",
+        "__doc__",
+        "__annotations__",
+    }
     assert replaced - {"__static_attributes__", "__firstlineno__", "__annotate_func__"} == {
         *("__init__", "_timed", "_opened", "_warn"),
         *("_Follower", "_Performer", "_Waiter"),

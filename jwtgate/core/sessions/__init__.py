@@ -1,0 +1,1 @@
+"""The life of a login: begun, refreshed, rotated, ended."""

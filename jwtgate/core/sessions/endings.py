@@ -20,9 +20,9 @@ from jwtgate.core.sessions.stored import MOST_LISTED, SessionChange
 from jwtgate.errors import GrantError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.receipts import Revoker
     from jwtgate.core.sessions.standing import Standing
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.messages import Receipt
 
 __all__ = ["Endings"]

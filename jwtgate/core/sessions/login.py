@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import ListSessions, Looked, LookUp, Plan, Write
-from jwtgate.core.issuance import is_utf8, scope_text, suspends
 from jwtgate.core.partitioning import partition_of_session, partition_of_user
+from jwtgate.core.providers.upstream import CLAIM
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.record import Record
 from jwtgate.core.sessions.refresh_tokens import RefreshToken
 from jwtgate.core.sessions.standing import session_handles
 from jwtgate.core.sessions.stored import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
-from jwtgate.core.upstream import CLAIM
+from jwtgate.core.tokens.issuance import is_utf8, scope_text, suspends
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import TokenPair
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jwtgate.core.history import Facts, Written
-    from jwtgate.core.issuance import Issuer
+    from jwtgate.core.providers.upstream import Link
     from jwtgate.core.sessions.standing import Standing
-    from jwtgate.core.upstream import Link
+    from jwtgate.core.tokens.issuance import Issuer
 
 __all__ = ["ATTEMPTS", "Login", "SessionRules", "pair_of"]
 

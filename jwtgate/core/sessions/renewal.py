@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jwtgate.core.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.effects import Plan, Write
 from jwtgate.core.handles import digest_of
+from jwtgate.core.http.cookies import MAX_COOKIE_BYTES, access_cookie
 from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS, Change
 from jwtgate.core.sessions.stored import Guard
 from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
@@ -28,11 +28,11 @@ from jwtgate.errors import KeysUnavailable, StoreUnavailable, UnknownKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from jwtgate.core.cookies import CookieRules
     from jwtgate.core.history import Written
-    from jwtgate.core.issuance import Issuer
+    from jwtgate.core.http.cookies import CookieRules
     from jwtgate.core.lru import Admitted
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.issuance import Issuer
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
     from jwtgate.messages import Request, Token
 

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jwtgate.audit import AuditEvent
 from jwtgate.core.effects import AskClaims, Looked, LookUp, Plan, Write
-from jwtgate.core.issuance import scope_text
 from jwtgate.core.judgement import is_dead, readable
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.login import ATTEMPTS, Login, pair_of
@@ -35,7 +34,8 @@ from jwtgate.core.sessions.record import REMEMBERED_IN_GRACE, Joined
 from jwtgate.core.sessions.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
 from jwtgate.core.sessions.standing import login_of, session_handles
 from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
-from jwtgate.core.verification import claim_handles, issued_of
+from jwtgate.core.tokens.issuance import scope_text
+from jwtgate.core.tokens.verification import claim_handles, issued_of
 from jwtgate.errors import GrantError, MalformedToken, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session, TokenPair
 
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Provider
     from jwtgate.core.history import Written
-    from jwtgate.core.parsing import ParsedToken
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.receipts import Revoker
     from jwtgate.core.sessions.record import Record
     from jwtgate.core.sessions.standing import Live
+    from jwtgate.core.tokens.parsing import ParsedToken
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = ["Rotation"]
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from jwtgate.core.effects import Clock, ListSessions, Looked, LookUp, Plan
 from jwtgate.core.handles import digest_of
 from jwtgate.core.judgement import readable
+from jwtgate.core.providers.upstream import linked_at, subject_of, with_links
 from jwtgate.core.rulings import MARGIN_SECONDS, Issued
 from jwtgate.core.sessions.record import Record, UnreadableRecord
 from jwtgate.core.sessions.refresh_tokens import is_session_id
 from jwtgate.core.sessions.stored import SUBJECT_PLACE
-from jwtgate.core.upstream import linked_at, subject_of, with_links
-from jwtgate.core.verification import handles_of, read_stamp
+from jwtgate.core.tokens.verification import handles_of, read_stamp
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jwtgate.core.history import Facts
-    from jwtgate.core.parsing import ParsedToken
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.sessions.refresh_tokens import RefreshToken
     from jwtgate.core.sessions.stored import StoredSession
+    from jwtgate.core.tokens.parsing import ParsedToken
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
 
 __all__ = ["Live", "Standing", "login_of", "session_handles"]

@@ -9,7 +9,7 @@ its place, or it is given up, ``View.turn_list`` marks it as over and finds the 
 step under the lock under which tokens are remembered; a late decision finds the mark and is not remembered. Nothing is
 remembered longer than the list that it was read in may be used.
 
-Reads no clock and fetches nothing: ``runtime.list_fetching`` does. When to fetch is ``key_fetching``, one for each list.
+Reads no clock and fetches nothing: ``runtime.list_fetching`` does. When to fetch is ``keys.fetching``, one for each list.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.handles import digest_of
-from jwtgate.core.key_fetching import KeyFetching
-from jwtgate.core.keys import AWAITED_SECONDS, Awaited
+from jwtgate.core.keys.fetching import KeyFetching
+from jwtgate.core.keys.ring import AWAITED_SECONDS, Awaited
 from jwtgate.core.statuses.claim import reference_of
 from jwtgate.core.statuses.status_list import VALID
 from jwtgate.errors import InvalidToken, Revoked, UnavailableError

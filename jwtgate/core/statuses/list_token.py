@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.judgement import is_dead
-from jwtgate.core.parsing import parse
-from jwtgate.core.policy import ANY_AUDIENCE
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Issued
 from jwtgate.core.statuses.held import FetchedList
 from jwtgate.core.statuses.status_list import StatusList, UnreadableList
-from jwtgate.core.token_types import STATUS_LIST_TYPE, media_type_of
+from jwtgate.core.tokens.parsing import parse
+from jwtgate.core.tokens.policy import ANY_AUDIENCE
+from jwtgate.core.tokens.types import STATUS_LIST_TYPE, media_type_of
 from jwtgate.errors import InvalidToken, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = ["LIMIT_BYTES", "read_list_token"]
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.effects import Compute, Looked, LookUp, Mark, Marks, Pause, Plan
 from jwtgate.core.judgement import readable
-from jwtgate.core.signing import sign
+from jwtgate.core.keys.signing import sign
 from jwtgate.core.statuses.registry import (
     MOST_SECONDS,
     SIZE,
@@ -41,7 +41,7 @@ from jwtgate.core.statuses.registry import (
 )
 from jwtgate.core.statuses.status_list import INVALID, SUSPENDED, VALID, StatusList
 from jwtgate.core.statuses.strangers import COST_SHARE, Strangers
-from jwtgate.core.token_types import STATUS_LIST_TYPE
+from jwtgate.core.tokens.types import STATUS_LIST_TYPE
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.history import Marked, MarkPage
-    from jwtgate.core.policy import IssuerPolicy
     from jwtgate.core.rulings import Ruling
+    from jwtgate.core.tokens.policy import IssuerPolicy
     from jwtgate.core.view import View
 
     Entry = tuple[int, bytes]

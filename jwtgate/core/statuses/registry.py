@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jwtgate.core.effects import Mark, Plan
 from jwtgate.core.handles import DIGEST_BYTES, digest_of
 from jwtgate.core.partitioning import partition_of_mark
+from jwtgate.core.providers.upstream import begun_at, with_links
 from jwtgate.core.rulings import MARGIN_SECONDS, MAX_SKEW_SECONDS, Issued
-from jwtgate.core.upstream import begun_at, with_links
-from jwtgate.core.verification import claim_handles, read_stamp
+from jwtgate.core.tokens.verification import claim_handles, read_stamp
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.effects import Clock
     from jwtgate.core.history import Marked
-    from jwtgate.core.policy import IssuerPolicy
+    from jwtgate.core.tokens.policy import IssuerPolicy
 
 __all__ = [
     "SIZE",

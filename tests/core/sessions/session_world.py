@@ -9,8 +9,6 @@ from core.scripted import START, ScriptedClock, ScriptedServer, ScriptedStore, T
 
 from jwtgate.core.effects import AskClaims, ListSessions, Looked, LookUp, Write
 from jwtgate.core.history import Watch
-from jwtgate.core.issuance import Issuer
-from jwtgate.core.parsing import parse
 from jwtgate.core.receipts import Revoker
 from jwtgate.core.revocation import Targets
 from jwtgate.core.sessions.endings import Endings
@@ -18,6 +16,8 @@ from jwtgate.core.sessions.login import Login, SessionRules
 from jwtgate.core.sessions.record import Record
 from jwtgate.core.sessions.rotation import Rotation
 from jwtgate.core.sessions.standing import Standing
+from jwtgate.core.tokens.issuance import Issuer
+from jwtgate.core.tokens.parsing import parse
 from jwtgate.core.view import View
 from jwtgate.settings import Settings
 

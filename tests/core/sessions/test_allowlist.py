@@ -9,13 +9,13 @@ from core.scripted import perform
 from core.sessions.session_world import DAY, START, World, claims_of
 
 from jwtgate.core.effects import Looked, LookUp
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
+from jwtgate.core.keys.signing import sign
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rules import Rules
-from jwtgate.core.signing import sign
 from jwtgate.core.tally import Tally
 from jwtgate.errors import BadSignature, InvalidToken, Revoked, StoreUnavailable
 from jwtgate.messages import TokenPair

@@ -9,18 +9,18 @@ import jwt
 import pytest
 from core.scripted import START, ScriptedClock, Time
 
-from jwtgate.core.cookies import CookieRules
 from jwtgate.core.effects import Write
 from jwtgate.core.followed import Followed
 from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Epoch, LogEnd, Written
-from jwtgate.core.issuance import Issuer
+from jwtgate.core.http.cookies import CookieRules
 from jwtgate.core.lru import Admitted
-from jwtgate.core.parsing import parse
 from jwtgate.core.rulings import MAX_SKEW_SECONDS, Change, Ruling, Toggle
 from jwtgate.core.sessions.renewal import Renewal, Renewed
 from jwtgate.core.sessions.stored import Guard
-from jwtgate.core.tokens import to_token
+from jwtgate.core.tokens.issuance import Issuer
+from jwtgate.core.tokens.parsing import parse
+from jwtgate.core.tokens.shown import to_token
 from jwtgate.core.view import View
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Request
@@ -200,7 +200,7 @@ def test_new_token_is_the_old_one_under_another_jti() -> None:
 def test_no_cut_off_that_kills_the_old_token_spares_the_new_one(position: int) -> None:
     """Also one written before the renewal that this process has not heard of: log out everywhere, then a late request."""
     from jwtgate.core.rulings import CutOff
-    from jwtgate.core.verification import issued_of, screen
+    from jwtgate.core.tokens.verification import issued_of, screen
 
     gate = Gate()
     renewed = gate.renew()

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jwtgate.core.effects import Looked, LookUp, Pause
-from jwtgate.core.exemption import Exemption
-from jwtgate.core.extraction import Extraction
 from jwtgate.core.followed import Followed
 from jwtgate.core.gate import Decision
 from jwtgate.core.history import Epoch, Facts, LogEnd
-from jwtgate.core.key_fetching import COOL_DOWN_SECONDS
-from jwtgate.core.keys import AWAITED_SECONDS
+from jwtgate.core.http.exemption import Exemption
+from jwtgate.core.http.extraction import Extraction
+from jwtgate.core.keys.fetching import COOL_DOWN_SECONDS
+from jwtgate.core.keys.ring import AWAITED_SECONDS
 from jwtgate.core.rules import Rules
 from jwtgate.core.statuses import held as held_module
 from jwtgate.core.statuses.held import FetchedList, Statuses, StatusUnavailable

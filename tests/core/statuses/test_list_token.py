@@ -10,11 +10,11 @@ from core.scripted import START
 from core.statuses.listing import ISSUER, OTHER, SECRET, URI, list_token, listed, policy_of
 from keymaking import make_pairs
 
-from jwtgate.core.parsing import parse
 from jwtgate.core.rulings import Ruling, Toggle
 from jwtgate.core.statuses.list_token import read_list_token
 from jwtgate.core.statuses.status_list import UnreadableList
-from jwtgate.core.verification import screen
+from jwtgate.core.tokens.parsing import parse
+from jwtgate.core.tokens.verification import screen
 from jwtgate.errors import WrongType
 
 

@@ -15,6 +15,7 @@ from jwtgate.core.effects import Mark
 from jwtgate.core.handles import digest_of
 from jwtgate.core.history import Epoch, Marked
 from jwtgate.core.partitioning import partition_of_mark
+from jwtgate.core.providers.upstream import CLAIM, Link
 from jwtgate.core.rulings import Issued
 from jwtgate.core.statuses.registry import (
     ATTEMPTS,
@@ -27,8 +28,7 @@ from jwtgate.core.statuses.registry import (
     index_of,
     mark_of,
 )
-from jwtgate.core.upstream import CLAIM, Link
-from jwtgate.core.verification import handles_of
+from jwtgate.core.tokens.verification import handles_of
 from jwtgate.errors import StoreUnavailable
 from jwtgate.settings import Settings
 
@@ -248,8 +248,8 @@ def test_rulings_name_it_as_they_name_the_token() -> None:
         "ver": 3,
     }
     kept = Registered.of(POLICY, gate_claims, f"{EPOCH}:5")
-    from jwtgate.core.issuance import Issuer
-    from jwtgate.core.parsing import parse
+    from jwtgate.core.tokens.issuance import Issuer
+    from jwtgate.core.tokens.parsing import parse
 
     text = Issuer({None: POLICY}, ScriptedClock(Time()), default_ttl=9, max_token_bytes=8192, draw_token_id=str).sign(
         POLICY, gate_claims, f"{EPOCH}:5"

@@ -1,0 +1,1 @@
+"""Keys of one issuer: read, published, rotated, fetched, derived; which one signs and which one verifies."""
