@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from jwtgate.channel.lifespan import live_through
+from jwtgate.channel.lifespan import live_through, mistake_of_loop
 from jwtgate.channel.live import Open, Socket, Stream, is_of_end
 from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, say, with_nonce
@@ -55,10 +55,8 @@ class JWTGateMiddleware:
         self._mistake = SettingsError()
         self.gate = self._from_env() if gate is None else as_gate(gate)
         self._longest = 0
-        self._is_header_only = False
-        self._reads_subprotocol = False
+        self._is_on_asyncio = self._is_header_only = self._reads_subprotocol = self._looks_at_path = False
         self._nobody: dict[str, Any] = {}
-        self._looks_at_path = False
         self._below: str | tuple[()] = ()
         self._resource = None if self.gate is None else self.gate.plans.resource
         self._read = READ
@@ -81,6 +79,15 @@ class JWTGateMiddleware:
             self._mistake = error
             logger.error("jwtgate is not configured: %s", error)  # noqa: TRY400 - a traceback adds nothing to the text
             return None
+
+    def _comes_to_asyncio(self) -> bool:
+        """Asked until it does, and never on a hit: nothing hits what was not examined."""
+        mistake = mistake_of_loop()
+        if mistake is not None and mistake is not self._mistake:
+            self._mistake = mistake
+            logger.error("jwtgate cannot work: %s", mistake)
+        self._is_on_asyncio = mistake is None
+        return self._is_on_asyncio
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI 3. Raises: NotImplementedError: a protocol it does not know, and so cannot guard."""
@@ -134,7 +141,7 @@ class JWTGateMiddleware:
     async def _examine(self, scope: Scope, receive: Receive, send: Send) -> tuple[Admitted | None, Send] | None:
         """What is admitted, and the send for its response; None: it is answered."""
         gate = self.gate
-        if gate is None:
+        if gate is None or not (self._is_on_asyncio or self._comes_to_asyncio()):
             await refuse(scope, receive, send, answer(self._mistake, realm="jwtgate", retry_after_seconds=None))
             return None
         gate.start()
@@ -200,7 +207,7 @@ class JWTGateMiddleware:
         return Stream(self._own_gate(), entry, credential, send, is_measured=_is_measured(scope, start))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.gate is None:
+        if self.gate is None or not self._comes_to_asyncio():
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(self._mistake)})
         else:
@@ -266,12 +273,11 @@ _shared_credentials = lru_cache(maxsize=1024)(Credentials)
 
 def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:
     """Args: read: which headers; None: checks of the application look at it, so they get all there is."""
-    is_whole = read is None
     if read is None:
         headers = tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]])
     else:
         headers = tuple([(name, bytes(value)) for name, value in scope["headers"] if name in read])
-    client = scope.get("client") if is_whole else None
+    client = scope.get("client") if read is None else None
     return Request(
         method=scope.get("method", "GET"),
         path=routed_path(scope["path"], scope.get("root_path", "")),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import math
-import os
 import threading
 import weakref
 from dataclasses import replace
@@ -29,6 +28,7 @@ from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.fetching import Fetcher
 from jwtgate.runtime.follower import Follower
+from jwtgate.runtime.forking import after_fork
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.key_desk import KeyDesk
 from jwtgate.runtime.onlookers import Onlookers
@@ -232,5 +232,5 @@ def _close_all() -> None:
         gate.close()
 
 
-os.register_at_fork(after_in_child=_reset_all)
+after_fork(_reset_all)
 atexit.register(_close_all)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from functools import partial
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from jwtgate.messages import Receipt, Status, Token
 from jwtgate.responses import add_cookies
 from jwtgate.runtime import blocking, nonblocking
 from jwtgate.runtime.asking import checked, mapped, provided
+from jwtgate.runtime.forking import after_fork
 from jwtgate.runtime.onlookers import audited
 from jwtgate.runtime.refusals import Refusals
 from jwtgate.sessions import AsyncSessions, Sessions
@@ -361,4 +361,4 @@ def _reset_lock() -> None:
     _environment_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_reset_lock)
+after_fork(_reset_lock)

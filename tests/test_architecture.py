@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "composition": ("errors", "messages", "core", "settings", "stores", "runtime", "plans", "configuring", "auditing"),
     "gate": ("messages", "audit", "core", "settings", "runtime", "sessions", "responses", "composition"),
     "": ("messages", "settings", "gate"),
-    "metrics": ("errors", "core.tally", "runtime.clock", "gate"),
+    "metrics": ("errors", "core.tally", "runtime.clock", "runtime.forking", "gate"),
     "identity": ("claims",),
     "channel": ("errors", "messages", "core", "runtime", "gate"),
     "asgi": ("errors", "messages", "core", "runtime", "gate", "identity", "channel"),

@@ -144,6 +144,30 @@ def test_wrong_settings_without_lifespan_refuse_every_request(environment: Any, 
     assert b"SECRET" not in answer.body
 
 
+def off_asyncio(app: Any, scope: dict[str, Any], sink: Sink) -> None:
+    """As another loop, such as trio's, drives it; nothing is waited for."""
+    with pytest.raises(StopIteration):
+        app(scope, sink.receive, sink.send).send(None)
+
+
+def test_startup_on_another_loop_than_asyncio_fails_with_the_reason(gate: Gate) -> None:
+    """A server on trio does not start; nothing could be waited for there."""
+    sink = Sink(incoming=[dict(STARTUP)])
+    off_asyncio(JWTGateMiddleware(asgi_application, gate=gate), dict(LIFESPAN), sink)
+    assert sink.sent[0]["type"] == "lifespan.startup.failed"
+    assert "asyncio" in sink.sent[0]["message"]
+
+
+def test_requests_on_another_loop_than_asyncio_are_refused(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """Without lifespan: 503 for every one, and one line that says why."""
+    app = JWTGateMiddleware(asgi_application, gate=gate)
+    for _ in range(2):
+        sink = Sink()
+        off_asyncio(app, scope_of(Sent(headers=(BEARER,))), sink)
+        assert sink.answer.status == 503
+    assert sum("asyncio" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_application_without_lifespan_raises_as_it_would_alone(environment: Any) -> None:
     """The server hears it from the application; the gate is live by then, and stays so."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
+
+from jwtgate.errors import SettingsError
 
 if TYPE_CHECKING:
     from jwtgate.channel.shapes import ASGIApp, Message, Receive, Scope, Send
     from jwtgate.gate import Gate
 
-__all__ = ["live_through"]
+__all__ = ["live_through", "mistake_of_loop"]
 
 logger = logging.getLogger("jwtgate")
 
@@ -18,6 +21,20 @@ LEASES_AT_STARTUP = 3
 
 LAST_MESSAGES = frozenset({"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 """What an application says when it serves nothing any more."""
+
+
+NOT_ASYNCIO = SettingsError(
+    "the ASGI shell runs on asyncio (or uvloop) alone, and this server runs on another loop, such as trio"
+)
+
+
+def mistake_of_loop() -> SettingsError | None:
+    """On another loop than asyncio's nothing can be waited for, so nothing may pass either."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return NOT_ASYNCIO
+    return None
 
 
 async def live_through(app: ASGIApp, gate: Gate, scope: Scope, receive: Receive, send: Send, *, is_ours: bool) -> None:

@@ -31,6 +31,7 @@ from zlib import crc32
 
 from jwtgate.metrics import numbers
 from jwtgate.runtime.clock import boot
+from jwtgate.runtime.forking import after_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -289,5 +290,5 @@ def _write_all() -> None:
         sharing.write()
 
 
-os.register_at_fork(after_in_child=_let_go_all)
+after_fork(_let_go_all)
 atexit.register(_write_all)

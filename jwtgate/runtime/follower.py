@@ -30,6 +30,7 @@ from jwtgate.core.followed import Followed
 from jwtgate.core.following import Following
 from jwtgate.core.history import JournalUnavailable
 from jwtgate.errors import StoreUnavailable
+from jwtgate.runtime.forking import is_without_threads
 from jwtgate.stores.contract import Restorable
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ __all__ = ["Follower", "Run"]
 logger = logging.getLogger("jwtgate")
 
 RESTART_SECONDS = 1.0
+
+WITHOUT_THREADS = (
+    "uWSGI runs without --enable-threads, so nobody follows the store between two requests: requests ask it one by one, and "
+    "every receipt waits a lease for this process. Remedy: uwsgi --enable-threads"
+)
 
 SEEN_AT_LAST = 5000
 """Sessions told of in one step before the process ends."""
@@ -104,6 +110,8 @@ class Follower:
             self.view.give_up()  # W4: those that did start deregister
             return
         self._runs = runs
+        if is_without_threads():
+            logger.warning(WITHOUT_THREADS)
 
     def stop(self) -> None:
         """W4: gives up the lease; each thread deregisters. Waits for the reads that are under way, at most 0.3 lease."""

@@ -86,6 +86,10 @@ COMMANDS = {
         *("gunicorn", "--workers", "2", "--threads", "4", "--bind", "127.0.0.1:{}"),
         "processes.preloaded:wsgi",
     ),
+    "gunicorn gevent": (
+        *("gunicorn", "--worker-class", "gevent", "--workers", "2", "--bind", "127.0.0.1:{}"),
+        "processes.preloaded:wsgi",
+    ),
     "uvicorn": ("uvicorn", "--workers", "2", "--host", "127.0.0.1", "--port", "{}", "processes.preloaded:asgi"),
 }
 

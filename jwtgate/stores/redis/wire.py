@@ -9,6 +9,7 @@ question. Nothing is retried: a write that timed out may have been done. Only wh
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
 import struct
@@ -203,16 +204,18 @@ def _kernel_timed(sock: socket.socket | None) -> socket.socket | None:
     """Gives the timeouts of a plain socket to the kernel: one wait for the interpreter's lock per answer instead of three.
 
     With Python's own timeouts a thread waits for the lock after poll, after recv and after each change of the timeout; in a
-    saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS).
+    saturated process each wait can take the switch interval, and a revocation waits behind them. None: it must not (TLS;
+    gevent, whose sockets never block: the kernel would keep no time, and ``recv`` wait for ever, whatever its flags say).
     The first exchange on a connection still had the place's timeouts.
     """
-    if sock is None or isinstance(sock, ssl.SSLSocket):
-        if sock is not None:
-            sock.settimeout(TIMEOUT_SECONDS)
+    if sock is None:
+        return None
+    sock.settimeout(None)
+    if isinstance(sock, ssl.SSLSocket) or not os.get_blocking(sock.fileno()):
+        sock.settimeout(TIMEOUT_SECONDS)
         return None
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         sock.setsockopt(socket.SOL_SOCKET, option, _timeval(TIMEOUT_SECONDS))
-    sock.settimeout(None)
     return sock
 
 
