@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.channel.lifespan import live_through, mistake_of_loop
 from jwtgate.channel.live import Open, Socket, Stream, is_of_end
 from jwtgate.channel.offering import offered_in, without_token
-from jwtgate.channel.sending import refuse, renewing, say, with_nonce
+from jwtgate.channel.sending import has_length, refuse, renewing, say, serve, with_nonce
 from jwtgate.core.http.challenge import answer
 from jwtgate.core.http.exemption import routed_path
 from jwtgate.core.http.extraction import CANONICAL_SCHEME
@@ -23,7 +23,7 @@ from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.gate import Gate, as_gate
 from jwtgate.identity import Credentials, User
 from jwtgate.messages import Credential, Request, Token
-from jwtgate.runtime import bodies, nonblocking
+from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -151,7 +151,7 @@ class JWTGateMiddleware:
                 response = self._resource.answer(request, scope.get("root_path", ""))
                 await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
                 return None
-            if self._below and await _serve(gate, request, receive, send):
+            if self._below and await serve(gate, request, receive, send):
                 return None
             entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:
@@ -204,7 +204,7 @@ class JWTGateMiddleware:
         credential = None if entry is None else self._watched(scope)
         if entry is None or credential is None:
             return Open(send)
-        return Stream(self._own_gate(), entry, credential, send, is_measured=_is_measured(scope, start))
+        return Stream(self._own_gate(), entry, credential, send, is_measured=has_length(scope, start))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.gate is None or not self._comes_to_asyncio():
@@ -252,11 +252,6 @@ def _watched(held: list[Any], message: Message) -> Awaitable[None]:
     return held[0](message)  # type: ignore[no-any-return]  # of a list of anything
 
 
-def _is_measured(scope: Scope, start: Message) -> bool:
-    """Whether the server was told how long the body is."""
-    return scope["method"] != "HEAD" and any(bytes(name).lower() == b"content-length" for name, _ in start.get("headers", ()))
-
-
 def _dress(gate: Gate | None, token: Token | None) -> dict[str, Any]:
     """What the application finds in the scope. Anonymous requests get Starlette's shapes, too."""
     return {
@@ -287,18 +282,6 @@ def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:
         client=client[0] if client else None,
         connection=scope,
     )
-
-
-async def _serve(gate: Gate, request: Request, receive: Receive, send: Send) -> bool:
-    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer."""
-    endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
-    if endpoint is None:
-        return False
-    body = await bodies.receive(request, receive) if endpoint.takes_body else b""
-    if body is not None:
-        response = await nonblocking.run(endpoint.answer(body), gate.waiter)
-        await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
-    return True
 
 
 def _asks_for_websocket(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

@@ -240,6 +240,8 @@ class Socket(_Connection):
             raise
         finally:
             self._readers = tuple([each for each in self._readers if each is not reader])
+        if self.is_over:  # also where the server told of its end, in words of its own
+            return self._disconnected()
         is_spoken = message["type"] == "websocket.receive"
         return message if not is_spoken or await self.passes() else self._disconnected()
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jwtgate.runtime import nonblocking
+from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
     from jwtgate.channel.shapes import Message, Receive, Scope, Send
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
-    from jwtgate.messages import Response
+    from jwtgate.messages import Request, Response
 
-__all__ = ["refuse", "renewing", "say", "with_nonce"]
+__all__ = ["has_length", "refuse", "renewing", "say", "serve", "with_nonce"]
 
 
 def renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
@@ -68,3 +68,20 @@ async def say(prefix: str, response: Response, body: bytes, send: Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     await send({"type": f"{prefix}.start", "status": response.status, "headers": headers})
     await send({"type": f"{prefix}.body", "body": body})
+
+
+async def serve(gate: Gate, request: Request, receive: Receive, send: Send) -> bool:
+    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer."""
+    endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
+    if endpoint is None:
+        return False
+    body = await bodies.receive(request, receive) if endpoint.takes_body else b""
+    if body is not None:
+        response = await nonblocking.run(endpoint.answer(body), gate.waiter)
+        await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
+    return True
+
+
+def has_length(scope: Scope, start: Message) -> bool:
+    """Whether the message that starts a response told the server how long its body is."""
+    return scope["method"] != "HEAD" and any(bytes(name).lower() == b"content-length" for name, _ in start.get("headers", ()))

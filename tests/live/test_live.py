@@ -331,6 +331,33 @@ async def test_every_task_that_listens_hears_of_the_end(gate: Any) -> None:
     assert [message["type"] for message in heard] == ["websocket.receive", *2 * ["websocket.disconnect"]]
 
 
+@in_loop
+async def test_application_hears_our_close_code_whatever_the_server_says(gate: Any) -> None:
+    """A server that hears the client's close first tells it in a code of its own; whoever listens is told of ours."""
+    codes: list[int] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        codes.append((await receive())["code"])
+
+    class Prompt(Client):
+        async def send(self, message: dict[str, Any]) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.close":
+                self.incoming.put_nowait({"type": "websocket.disconnect", "code": 1005})
+                await settle()
+
+    client = Prompt()
+    client.incoming.put_nowait({"type": "websocket.connect"})
+    scope = scope_of("websocket", gate.token_for("alice"))
+    task = asyncio.ensure_future(JWTGateMiddleware(listening, gate=gate)(scope, client.receive, client.send))
+    await settle()
+    gate.revoke(sub="alice")
+    await until(task.done)
+    assert codes == [4401]
+
+
 def test_server_that_says_nothing_while_somebody_listens_says_the_close_at_once(
     gate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
