@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sqlite3
@@ -11,6 +12,7 @@ import threading
 import time
 import traceback
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -33,7 +35,6 @@ from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 A = b"\x01" * 16
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
@@ -492,6 +493,38 @@ def test_child_of_a_fork_sees_what_is_written_after_its_parent_has_closed(tmp_pa
     os.waitpid(child, 0)
     for end in (to_child, asks, answers, to_parent):
         os.close(end)
+
+
+@pytest.mark.parametrize("taken", [("-wal", "-shm"), ("-shm",), ("-wal",)])
+def test_files_beside_the_database_that_were_deleted_part_nobody(tmp_path: Path, taken: tuple[str, ...]) -> None:
+    """Who has them open would go on among themselves, and who comes later would hear of none of their rulings."""
+    path = tmp_path / "store.db"
+    here, there = opened(f"sqlite:///{path}"), opened(f"sqlite:///{path}")
+    for store in (here, there):
+        store.write([Change(A, revoked=True)], time.time())
+    for end in taken:
+        Path(f"{path}{end}").unlink()
+    for _ in range(3):  # an old connection stands in the way of a new one, until its owner finds the same
+        for store in (here, there):
+            with contextlib.suppress(StoreUnavailable):
+                store.look_up([])
+    newcomer = subprocess.run(
+        [sys.executable, "-c", NEWCOMER, str(path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert newcomer.returncode == 0, newcomer.stderr
+    for store in (here, there):
+        assert store.look_up([bytes(16)]).rulings[0] is not None
+        store.close()
+
+
+NEWCOMER = """
+import sys, time
+from jwtgate.core.history import Watch
+from jwtgate.core.rulings import Change
+from jwtgate.stores import open_store
+store = open_store(f"sqlite:///{sys.argv[1]}", prefix="jwtgate", watch=Watch(1.0, 1.0))
+assert store.write([Change(bytes(16), revoked=True)], time.time()) is not None
+"""
 
 
 def test_child_whose_file_was_let_go_of_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
