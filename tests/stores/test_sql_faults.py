@@ -46,7 +46,7 @@ server = pytest.mark.server
 
 def opened(url: str, **more: object) -> Store:
     """A store of its own on ``url``."""
-    return open_store(url, prefix="jwtgate", watch=WATCH, **more)  # type: ignore[arg-type]
+    return open_store(url, watch=WATCH, **{"prefix": "jwtgate", **more})  # type: ignore[arg-type]
 
 
 def calls_of(store: Store) -> dict[str, Callable[[], object]]:
@@ -209,6 +209,49 @@ def test_wrong_settings_are_named_without_the_password(name: str, running_databa
         store.close()
 
 
+@server
+@pytest.mark.parametrize(
+    ("name", "user", "limited"),
+    [
+        ("postgresql", "few", "CREATE USER few CONNECTION LIMIT 1"),
+        ("mariadb", "few:word", "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'word' WITH MAX_USER_CONNECTIONS 1"),
+    ],
+)
+def test_connections_that_are_used_up_are_named(
+    name: str, user: str, limited: str, running_databases: dict[str, Database]
+) -> None:
+    """No password is wrong then, and nobody is to look for one."""
+    url = emptied_database(name, running_databases)
+    grant, whom = {
+        "postgresql": ("GRANT ALL ON SCHEMA public TO few", "few"),
+        "mariadb": ("GRANT ALL ON jwtgate.* TO few@'127.0.0.1'", "few@'127.0.0.1'"),
+    }[name]
+    execute(url, limited, grant)
+    scheme, _, place = url.partition("://")
+    stores = [opened(f"{scheme}://{user}@{place.partition('@')[2]}", prefix="jwtgate_few") for _ in range(2)]
+    try:
+        eventually(lambda: stores[0].look_up([]))
+        with pytest.raises(StoreUnavailable, match="JWTGATE_STORE: the (server has no connection left|user has used up)"):
+            stores[1].look_up([])
+    finally:
+        for store in stores:
+            store.close()
+        execute(url, *(["DROP OWNED BY few"] if name == "postgresql" else []), f"DROP USER {whom}")
+
+
+@server
+def test_isolation_that_a_role_has_is_not_ours(running_databases: dict[str, Database]) -> None:
+    """Single statements would be refused wherever they meet others'."""
+    url = emptied_database("postgresql", running_databases)
+    execute(url, "ALTER ROLE postgres SET default_transaction_isolation = 'serializable'")
+    store = opened(url)
+    try:
+        assert eventually(lambda: store._inquire("SHOW transaction_isolation")) == [("read committed",)]
+    finally:
+        store.close()
+        execute(url, "ALTER ROLE postgres RESET default_transaction_isolation")
+
+
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """SQLite makes the file, never the folder."""
     store = opened(f"sqlite:///{tmp_path}/missing/store.db")
@@ -362,7 +405,7 @@ def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Databas
         )
         reader.close()
         (weakness,) = reader.audit()
-        assert "read-only" in weakness.problem
+        assert "read-only" in weakness.problem and "a server that takes writes" in weakness.remedy
     finally:
         reader.close()
         execute(url, "DROP OWNED BY reader", "DROP USER reader")

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
-from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
 from jwtgate.stores.sql.patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
@@ -62,6 +62,7 @@ IN_SETTINGS = {
     "28P01": "the server refuses the user or the password",
     "3D000": "there is no database of this name",
     "42501": "the user may not do this; the gate's user makes and uses its own tables",
+    "53300": NO_CONNECTION_LEFT,
 }
 """SQLSTATE to the sentence."""
 
@@ -150,6 +151,7 @@ class PostgreSQL:
             "statement_timeout": STATEMENT_MS,
             "idle_in_transaction_session_timeout": IDLE_MS,
             "TimeZone": "'UTC'",
+            "default_transaction_isolation": "'read committed'",  # a role's may refuse single statements that meet others
         }
         raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         return raw
@@ -224,6 +226,9 @@ LOSSES = (
 )
 
 _IN_WORDS = (
+    ("53300", "too many connections for"),
+    ("53300", "too many clients already"),
+    ("53300", "remaining connection slots are reserved"),
     ("28P01", "password authentication failed"),
     ("28P01", 'role "'),
     ("28000", "no pg_hba.conf entry"),

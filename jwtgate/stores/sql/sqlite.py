@@ -7,9 +7,10 @@ until it goes on; reading goes on meanwhile (WAL).
 
 SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
 whoever closes the file as the last who holds one would take the write-ahead log from under the child, which then reads and
-writes what nobody else sees. The same befalls whoever has them open when somebody deletes the log or its index, so each operation
-looks for these, too, and a connection that finds others is closed; SQLite shares the index among all connections of a process,
-so a new one must wait until the last of the old ones is. And so a child takes those locks itself (``_relock``), as sqlite.org/walformat.html describes them.
+writes what nobody else sees. So a child takes those locks itself (``_relock``), as sqlite.org/walformat.html describes them.
+
+The same befalls whoever has them open when somebody deletes the log or its index, so each operation looks for these, too, and
+a connection that finds others is closed. All connections of a process share one index, so a new one waits for the last old one.
 """
 
 from __future__ import annotations
