@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import emptied_database, required
+from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from jwtgate.core.history import Repair, Worker
+from jwtgate.core.history import Repair, StoreBusy, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Feed, Store, open_store
@@ -237,6 +237,37 @@ def test_connections_that_are_used_up_are_named(
         for store in stores:
             store.close()
         execute(url, *(["DROP OWNED BY few"] if name == "postgresql" else []), f"DROP USER {whom}")
+
+
+@server
+@pytest.mark.parametrize("name", ["sqlite", *DATABASES])
+def test_store_that_takes_no_writes_still_tells_what_is_revoked(
+    name: str, tmp_path: Path, running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a database made read-only: no renewal is taken then, and no request is refused for that."""
+    url = sql_url(name, tmp_path, running_databases)
+    store = opened(url)
+    eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+    store.close()
+    forbid = {
+        "sqlite": "PRAGMA max_page_count=1",
+        "postgresql": "SET default_transaction_read_only TO on",
+        "mariadb": "SET SESSION TRANSACTION READ ONLY",
+    }
+    dialect = store._lines.dialect
+    connect = dialect.connect
+
+    def forbidden(deadline: float) -> object:
+        raw = connect(deadline)
+        raw.cursor().execute(forbid[name])
+        return raw
+
+    monkeypatch.setattr(dialect, "connect", forbidden)
+    with pytest.raises(StoreBusy):
+        for _ in range(200):  # until no page has room
+            store.write([Change(os.urandom(16), revoked=True) for _ in range(100)], time.time())
+    assert store.look_up([A]).rulings[0] is not None
+    store.close()
 
 
 @server

@@ -133,7 +133,10 @@ class Dialect(Protocol):
         ...
 
     def is_busy(self, error: BaseException) -> bool:
-        """Whether the server refused in good order what took too long: other connections are as good as before."""
+        """Whether the server refused in good order what took too long, or what is written while it takes no writes.
+
+        Other connections are as good as before, and look-ups may well be answered.
+        """
         ...
 
     def is_stale(self, raw: Raw) -> bool:

@@ -64,8 +64,8 @@ IN_SETTINGS = {
 BEGIN = "SET autocommit = 0"
 LOCK_SECONDS = 0.8 * TIMEOUT_SECONDS
 
-BUSY = frozenset({1205, 1213, 1969})
-"""A lock took too long, or two got in each other's way."""
+BUSY = frozenset({1205, 1213, 1969, 1021, 1114, 1290, 1792, 1836})
+"""A lock took too long, or two got in each other's way; or no writes are taken, for want of room or by order."""
 
 FOUND_ROWS = 2
 """CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""

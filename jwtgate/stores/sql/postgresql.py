@@ -46,8 +46,9 @@ for it still have time for their own turn."""
 CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
 """Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
 
-BUSY = frozenset(["55P03", "57014", "40001", "40P01"])
-"""SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way."""
+BUSY = frozenset(["55P03", "57014", "40001", "40P01", "53100", "25006"])
+"""SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way; or it
+takes no writes, for want of room or by order."""
 
 OPTIONS = frozenset(
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation", "channel_binding", "gssencmode"]

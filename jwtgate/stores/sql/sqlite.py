@@ -171,8 +171,8 @@ class SQLite:
         """Nothing is owed."""
 
     def is_busy(self, error: BaseException) -> bool:
-        """Others were writing all the time."""
-        return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+        """Others were writing all the time, or the disk is full."""
+        return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_FULL"))
 
     def is_stale(self, raw: Raw) -> bool:
         """Whether the paths name other files now, or none."""
