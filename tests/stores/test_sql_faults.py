@@ -31,6 +31,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.skew import clock_told
+from jwtgate.stores.sql import mysql
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -267,6 +268,29 @@ def test_store_that_takes_no_writes_still_tells_what_is_revoked(
         for _ in range(200):  # until no page has room
             store.write([Change(os.urandom(16), revoked=True) for _ in range(100)], time.time())
     assert store.look_up([A]).rulings[0] is not None
+    store.close()
+
+
+@server
+def test_backup_that_holds_up_writes_is_no_outage(
+    running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB's FLUSH TABLES WITH READ LOCK: the follower's renewal is refused in good order, and look-ups are answered."""
+    monkeypatch.setattr(mysql, "LOCK_SECONDS", 0.3)
+    url = emptied_database("mariadb", running_databases)
+    store = opened(url)
+    eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+    feed, engine = store.feed(), create_engine(url, poolclass=NullPool)
+    epoch = feed.renew(WORKER, None).epoch.name
+    with engine.connect() as backup:
+        backup.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
+        with pytest.raises(StoreBusy):
+            feed.renew(WORKER, epoch)
+        with pytest.raises(StoreBusy):
+            store.write([Change(A, revoked=False)], time.time())
+        assert store.look_up([A]).rulings[0] is not None
+        backup.exec_driver_sql("UNLOCK TABLES")
+    assert store.look_up([]).end.position == 1
     store.close()
 
 

@@ -144,9 +144,10 @@ class MySQL:
         return update
 
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Making a table ends a transaction, so a lock by name."""
+        """Making a table ends a transaction, so a lock by name. The time of a statement is unbounded meanwhile."""
         name = f"jwtgate_{lock_number(tables)}"
-        return (f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})",), (f"SELECT RELEASE_LOCK('{name}')",)
+        begin = (_bounded(0), f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})")
+        return begin, (f"SELECT RELEASE_LOCK('{name}')", _bounded(LOCK_SECONDS))
 
     def prepare_epoch(self, tables: Tables) -> Statement:
         """Puts a word where a restart has taken it; whoever is first. Outside of any transaction: this table knows none."""
@@ -162,6 +163,7 @@ class MySQL:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             if "MariaDB" in raw.get_server_info():
                 cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
+                cursor.execute(_bounded(LOCK_SECONDS))
         return raw
 
     def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
@@ -241,3 +243,12 @@ class MySQL:
                     f"The table {name} is kept by {engine}, without transactions: receipts are not to be believed.",
                     f"ALTER TABLE {name} ENGINE = InnoDB",
                 )
+
+
+def _bounded(seconds: float) -> str:
+    """MariaDB gives up a statement before its client does, whatever that waits for.
+
+    A backup's FLUSH TABLES WITH READ LOCK holds up writes, and no time for a lock bounds that but one in whole seconds: a
+    client that waits no longer would take the server for one that does not answer.
+    """
+    return f"SET @jwtgate = 0 /*M! , SESSION max_statement_time = {seconds:g} */"
