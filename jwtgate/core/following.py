@@ -200,8 +200,11 @@ class Following(Healing):
             self.view.forget_admitted()
 
     def _tell(self, now: float) -> Step:
-        """What sessions were seen; the rest with the next renewal, where there are more than one step takes."""
-        if now - self._told_at >= TELL_SECONDS:
+        """What sessions were seen; the rest with the next renewal, where there are more than one step takes.
+
+        Not while all heal or load: they wait for each other long enough.
+        """
+        if self._loaded and now - self._told_at >= TELL_SECONDS:
             sids = self.view.seen.take(TOLD_AT_ONCE, self.followed.keeps)
             if len(sids) < TOLD_AT_ONCE:
                 self._told_at = now
