@@ -193,18 +193,16 @@ class Following(Healing):
                 yield Forget(worker)
         self._beats = beats
         self._purge(now)
-        yield from self._tell(now)
+        if renewal.epoch.is_healed:  # all who heal wait for each other long enough
+            yield from self._tell(now)
         offset = self.clock.wall() - self.clock.boot()
         if abs(offset - self._offset) > WALL_STEP_SECONDS:  # in one step or in many
             self._offset = offset
             self.view.forget_admitted()
 
     def _tell(self, now: float) -> Step:
-        """What sessions were seen; the rest with the next renewal, where there are more than one step takes.
-
-        Not while all heal or load: they wait for each other long enough.
-        """
-        if self._loaded and now - self._told_at >= TELL_SECONDS:
+        """What sessions were seen; the rest with the next renewal, where there are more than one step takes."""
+        if now - self._told_at >= TELL_SECONDS:
             sids = self.view.seen.take(TOLD_AT_ONCE, self.followed.keeps)
             if len(sids) < TOLD_AT_ONCE:
                 self._told_at = now
