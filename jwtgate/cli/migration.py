@@ -27,4 +27,5 @@ def migrate(*, as_json: Json = False) -> int:
         say(f"The tables are of layout version {after} already.")
     else:
         say(f"The tables were of layout version {before} and are of version {after} now.")
+        say("Workers of an earlier version of jwtgate refuse them and answer 503: start them anew with this one.")
     return 0

@@ -193,7 +193,8 @@ class Following(Healing):
                 yield Forget(worker)
         self._beats = beats
         self._purge(now)
-        yield from self._tell(now)
+        if renewal.epoch.is_healed:  # all who heal wait for each other long enough
+            yield from self._tell(now)
         offset = self.clock.wall() - self.clock.boot()
         if abs(offset - self._offset) > WALL_STEP_SECONDS:  # in one step or in many
             self._offset = offset

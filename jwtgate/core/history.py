@@ -210,8 +210,8 @@ class NotDurable(StoreUnavailable):
 
 
 class StoreBusy(StoreUnavailable):
-    """In good order something took too long, such as waiting for a lock. Nothing was written, and who only looks may well be
-    answered."""
+    """In good order something took too long, such as waiting for a lock, or no writes are taken, such as for a full disk.
+    Nothing was written, and who only looks may well be answered."""
 
 
 class JournalUnavailable(StoreUnavailable):

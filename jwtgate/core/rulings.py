@@ -53,6 +53,11 @@ class Toggle(NamedTuple):
     position: int
     at: float
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where in which history it was written."""
+        return self.epoch, self.position
+
 
 class CutOff(NamedTuple):
     """``not_before``: tokens issued before it are dead. ``at``: the later of the store's and the caller's clock."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.audit import AuditEvent
 from jwtgate.core.keys.ring import once_known
+from jwtgate.core.toggling import in_turn
 from jwtgate.errors import JWTGateError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class RulingPlans:
 
     def suspend(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.suspend``."""
-        return self._write(lambda: (self.targets.suspended(sub, issuer), self._of("suspension", sub, issuer)), wait=wait)
+        return self._toggle(lambda: (self.targets.suspended(sub, issuer), self._of("suspension", sub, issuer)), wait=wait)
 
     def reinstate(self, sub: str, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.reinstate``."""
@@ -97,7 +98,7 @@ class RulingPlans:
         def changes() -> tuple[tuple[Change, ...], AuditEvent]:
             return self.targets.reinstated(sub, issuer, self.clock.wall()), self._of("reinstatement", sub, issuer)
 
-        return self._write(changes, wait=wait)
+        return self._toggle(changes, wait=wait)
 
     def require_version(self, sub: str, version: int, issuer: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Gate.require_version``."""
@@ -120,6 +121,9 @@ class RulingPlans:
 
     def _of(self, kind: Kind, sub: str, issuer: str | None) -> AuditEvent:
         return AuditEvent(kind, "sub", issuer=self.targets.policy(issuer).issuer, subject=sub)
+
+    def _toggle(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
+        return in_turn(self._write(changes, wait=wait), self.revoker.view)
 
     def _write(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
         def plan() -> Plan[Receipt]:

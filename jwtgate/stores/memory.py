@@ -100,8 +100,7 @@ class MemoryStore:
             return Written(self._epoch, self._end, at, texts, () if is_quiet else tuple(self._workers.values()))
 
     def _holds(self, guard: Guard, now: float) -> bool:
-        toggles = [ruling.toggle for ruling in map(self._decoded, guard.not_revoked) if ruling is not None]
-        if any(toggle is not None and toggle.is_revoked for toggle in toggles):
+        if not guard.holds(self._decoded):
             return False
         return guard.user is None or self._sessions.sids_of(guard.user, now) == guard.sids
 

@@ -188,7 +188,9 @@ class PartitionedStore:
         for index, step in steps.items():
             here = tuple(digest for digest in guard.not_revoked if self._of(digest) == index)
             is_listed_here = index == user_index
-            step.guard = Guard(here, guard.user if is_listed_here else None, guard.sids if is_listed_here else frozenset())
+            seen = tuple(each for each in guard.toggled_at if self._of(each[0]) == index)
+            user, sids = (guard.user, guard.sids) if is_listed_here else (None, frozenset[str]())
+            step.guard = Guard(here, user, sids, seen)
         return dict(sorted(steps.items()))
 
     def _of(self, digest: bytes) -> int:

@@ -31,6 +31,20 @@ def test_json_tells_that_there_was_nothing(tmp_path: Path) -> None:
     assert (told.returncode, json.loads(told.stdout)) == (0, {"before": None, "after": 2})
 
 
+def test_older_layout_is_brought_up_to_date_and_who_cannot_read_it_now_is_named(tmp_path: Path) -> None:
+    """Workers that still run an earlier version refuse what they do not know: whoever migrates must hear of it."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    run("migrate", STORE=url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE jwtgate_marks"))
+        connection.execute(text("UPDATE jwtgate_meta SET version = 1"))
+    engine.dispose()
+    told = run("migrate", STORE=url)
+    assert told.returncode == 0, told.stderr
+    assert "of layout version 1" in told.stdout and "503" in told.stdout
+
+
 def test_newer_layout_is_one_clear_line(tmp_path: Path) -> None:
     """It is left as it is, with status 1."""
     url = f"sqlite:///{tmp_path}/store.db"

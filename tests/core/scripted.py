@@ -241,8 +241,7 @@ class ScriptedStore:
 
     def holds(self, guard: Guard) -> bool:
         server = self.server
-        rulings = [Ruling.decode(server.rulings[each]) for each in guard.not_revoked if each in server.rulings]
-        if any(ruling.toggle is not None and ruling.toggle.is_revoked for ruling in rulings):
+        if not guard.holds(lambda each: Ruling.decode(server.rulings[each]) if each in server.rulings else None):
             return False
         return guard.user is None or server.sessions.sids_of(guard.user, server.now()) == guard.sids
 

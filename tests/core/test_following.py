@@ -662,6 +662,20 @@ def test_seen_sessions_are_told_every_few_seconds_in_batches() -> None:
     assert follower.is_live
 
 
+def test_seen_sessions_are_not_told_while_histories_heal() -> None:
+    """It takes the log's end in some stores, which all who heal wait for; it is told once the follower is live again."""
+    follower = Follower().live()
+    seen_by(follower, "sid")
+    follower.following._told_at -= 2 * TELL_SECONDS
+    follower.server.flush()
+    told_live: list[bool] = []
+    for _ in range(400):
+        if isinstance(follower.effect, Saw):
+            told_live.append(follower.following.epoch.is_healed)
+        follower.step(seconds=0.1)
+    assert told_live == [True]
+
+
 def test_store_that_fails_to_be_told_is_as_any_failure() -> None:
     """The lease lapses by itself, and the follower resumes."""
     follower = Follower().live()

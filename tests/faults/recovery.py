@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from processes.checker import Decision
 
@@ -49,3 +50,19 @@ def _calm_from(ended: float, until: float, admitted: list[float], bad: list[floa
         if place < len(admitted) and min(end, until) - begin >= CALM_SECONDS and admitted[place] < begin + CALM_SECONDS:
             return admitted[place]
     return inf
+
+
+def lapsed(said: Sequence[Mapping[str, Any]]) -> Iterator[tuple[float, float]]:
+    """From when to when a worker had no lease, for whatever reason: from what it said last before to what it says afterwards.
+
+    In one piece: what it knew when the lease ended goes on refusing until there is one again (R1).
+    """
+    began: float | None = None
+    for before, line in pairwise(said):
+        if not line["live"] and began is None:
+            began = before["at"]
+        elif line["live"] and began is not None:
+            yield began, line["at"]
+            began = None
+    if began is not None:
+        yield began, said[-1]["at"]

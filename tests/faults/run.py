@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from faults import of_databases, of_groups
 from faults.faults import FAULTS, LeftOut
-from faults.recovery import recovered_at
+from faults.recovery import lapsed, recovered_at
 from faults.scene import Scene
 from faults.stores import STORES, WHY_NOT
 from processes.revoker import TOLD
@@ -220,7 +220,7 @@ def judge(scene: Scene, row: Row, since: float) -> None:
 def _recoveries(scene: Scene, row: Row, since: float, decisions: list[Decision]) -> list[tuple[float, float]]:
     """Fills in how long each took; from when to when something was wrong."""
     statuses = {name: said for name, said in scene.world.statuses().items() if name.startswith("worker")}
-    troubled = [span for said in statuses.values() for span in _lapsed(said)]
+    troubled = [span for said in statuses.values() for span in lapsed(said)]
     quiet_since = since
     for index, each in enumerate(row.injections):
         until = row.injections[index + 1].began if index + 1 < len(row.injections) else decisions[-1].end
@@ -235,13 +235,6 @@ def _recoveries(scene: Scene, row: Row, since: float, decisions: list[Decision])
         if at - each.ended > allowed:
             row.violations.append(f"(f) recovered after {at - each.ended:.2f} s, allowed are {allowed:.2f} s: {each}")
     return troubled
-
-
-def _lapsed(said: list[dict[str, Any]]) -> Iterator[tuple[float, float]]:
-    """When a worker had no lease, for whatever reason."""
-    for before, line, after in zip(said, said[1:], said[2:], strict=False):
-        if not line["live"]:
-            yield before["at"], after["at"]
 
 
 def _absences(scene: Scene) -> Iterator[Any]:

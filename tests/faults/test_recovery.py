@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from faults.recovery import recovered_at
+from faults.recovery import lapsed, recovered_at
 from processes.checker import Decision
 
 LIVE = [{"at": at / 10, "live": True} for at in range(100, 140)]
@@ -50,3 +50,9 @@ def test_slowest_worker_decides() -> None:
 def test_worker_that_has_ended_is_not_waited_for() -> None:
     """It was killed, or a forked child that had its time."""
     assert recovered_at(10.0, 14.0, STEADY, {"one": LIVE, "two": LIVE[:5]}) == pytest.approx(10.0)
+
+
+def test_worker_without_a_lease_was_so_in_one_piece() -> None:
+    """From the last that it said before to the first that it says afterwards; one that is so in the end is told, too."""
+    said = [{**line, "live": not (10.5 < line["at"] < 12.0 or line["at"] > 13.7)} for line in LIVE]
+    assert list(lapsed(said)) == [pytest.approx((10.5, 12.0)), pytest.approx((13.7, 13.9))]

@@ -231,6 +231,23 @@ def test_guard_looks_before_the_changes(store: Store) -> None:
     assert store.look_up(()).end.position == 1
 
 
+def test_guard_wants_the_latest_word_to_be_the_one_that_was_seen(store: Store) -> None:
+    """Suspending and lifting: what comes late, after somebody else's word, does nothing."""
+
+    def says(revoked: bool, seen: tuple[str, int] | None) -> bool:
+        return put(store, changes=(Change(A, revoked=revoked),), guard=Guard(toggled_at=((A, seen),)))
+
+    store.write((Change(A, cuts_off=True),), time.time())
+    epoch = store.look_up(()).epoch.name
+    assert not says(True, (epoch, 1))
+    assert says(True, None)
+    assert not says(True, None)
+    assert not says(False, (epoch, 1)) and not says(False, ("elsewhere", 2))
+    assert says(False, (epoch, 2))
+    assert not says(True, (epoch, 2))
+    assert store.look_up(()).end.position == 3
+
+
 def test_guard_wants_a_list_as_it_was(store: Store) -> None:
     """One login at a time: whoever has not seen the other's session must look again."""
     assert put(store, new("one"), guard=Guard(user=USER))

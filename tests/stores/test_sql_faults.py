@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sqlite3
@@ -11,29 +12,30 @@ import threading
 import time
 import traceback
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import emptied_database, required
+from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from jwtgate.core.history import Repair, Worker
+from jwtgate.core.history import Repair, StoreBusy, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.skew import clock_told
+from jwtgate.stores.sql import mysql
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 A = b"\x01" * 16
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
@@ -45,7 +47,7 @@ server = pytest.mark.server
 
 def opened(url: str, **more: object) -> Store:
     """A store of its own on ``url``."""
-    return open_store(url, prefix="jwtgate", watch=WATCH, **more)  # type: ignore[arg-type]
+    return open_store(url, watch=WATCH, **{"prefix": "jwtgate", **more})  # type: ignore[arg-type]
 
 
 def calls_of(store: Store) -> dict[str, Callable[[], object]]:
@@ -208,6 +210,103 @@ def test_wrong_settings_are_named_without_the_password(name: str, running_databa
         store.close()
 
 
+@server
+@pytest.mark.parametrize(
+    ("name", "user", "limited"),
+    [
+        ("postgresql", "few", "CREATE USER few CONNECTION LIMIT 1"),
+        ("mariadb", "few:word", "CREATE USER few@'127.0.0.1' IDENTIFIED BY 'word' WITH MAX_USER_CONNECTIONS 1"),
+    ],
+)
+def test_connections_that_are_used_up_are_named(
+    name: str, user: str, limited: str, running_databases: dict[str, Database]
+) -> None:
+    """No password is wrong then, and nobody is to look for one."""
+    url = emptied_database(name, running_databases)
+    grant, whom = {
+        "postgresql": ("GRANT ALL ON SCHEMA public TO few", "few"),
+        "mariadb": ("GRANT ALL ON jwtgate.* TO few@'127.0.0.1'", "few@'127.0.0.1'"),
+    }[name]
+    execute(url, limited, grant)
+    scheme, _, place = url.partition("://")
+    stores = [opened(f"{scheme}://{user}@{place.partition('@')[2]}", prefix="jwtgate_few") for _ in range(2)]
+    try:
+        eventually(lambda: stores[0].look_up([]))
+        with pytest.raises(StoreUnavailable, match="JWTGATE_STORE: the (server has no connection left|user has used up)"):
+            stores[1].look_up([])
+    finally:
+        for store in stores:
+            store.close()
+        execute(url, *(["DROP OWNED BY few"] if name == "postgresql" else []), f"DROP USER {whom}")
+
+
+@server
+@pytest.mark.parametrize("name", ["sqlite", *DATABASES])
+def test_store_that_takes_no_writes_still_tells_what_is_revoked(
+    name: str, tmp_path: Path, running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a database made read-only: no renewal is taken then, and no request is refused for that."""
+    url = sql_url(name, tmp_path, running_databases)
+    store = opened(url)
+    eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+    store.close()
+    forbid = {
+        "sqlite": "PRAGMA max_page_count=1",
+        "postgresql": "SET default_transaction_read_only TO on",
+        "mariadb": "SET SESSION TRANSACTION READ ONLY",
+    }
+    dialect = store._lines.dialect
+    connect = dialect.connect
+
+    def forbidden(deadline: float) -> object:
+        raw = connect(deadline)
+        raw.cursor().execute(forbid[name])
+        return raw
+
+    monkeypatch.setattr(dialect, "connect", forbidden)
+    with pytest.raises(StoreBusy):
+        for _ in range(200):  # until no page has room
+            store.write([Change(os.urandom(16), revoked=True) for _ in range(100)], time.time())
+    assert store.look_up([A]).rulings[0] is not None
+    store.close()
+
+
+@server
+def test_backup_that_holds_up_writes_is_no_outage(
+    running_databases: dict[str, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB's FLUSH TABLES WITH READ LOCK: the follower's renewal is refused in good order, and look-ups are answered."""
+    monkeypatch.setattr(mysql, "LOCK_SECONDS", 0.3)
+    url = emptied_database("mariadb", running_databases)
+    store = opened(url)
+    eventually(lambda: store.write([Change(A, revoked=True)], time.time()))
+    feed, engine = store.feed(), create_engine(url, poolclass=NullPool)
+    epoch = feed.renew(WORKER, None).epoch.name
+    with engine.connect() as backup:
+        backup.exec_driver_sql("FLUSH TABLES WITH READ LOCK")
+        with pytest.raises(StoreBusy):
+            feed.renew(WORKER, epoch)
+        with pytest.raises(StoreBusy):
+            store.write([Change(A, revoked=False)], time.time())
+        assert store.look_up([A]).rulings[0] is not None
+        backup.exec_driver_sql("UNLOCK TABLES")
+    assert store.look_up([]).end.position == 1
+    store.close()
+
+
+@server
+def test_isolation_that_a_role_has_is_not_ours(running_databases: dict[str, Database]) -> None:
+    """Single statements would be refused wherever they meet others'."""
+    url = emptied_database("postgresql", running_databases)
+    execute(url, "ALTER ROLE postgres SET default_transaction_isolation = 'serializable'")
+    store = opened(url)
+    try:
+        assert eventually(lambda: store._inquire("SHOW transaction_isolation")) == [("read committed",)]
+    finally:
+        store.close()
+        execute(url, "ALTER ROLE postgres RESET default_transaction_isolation")
+
+
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """SQLite makes the file, never the folder."""
     store = opened(f"sqlite:///{tmp_path}/missing/store.db")
@@ -361,7 +460,7 @@ def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Databas
         )
         reader.close()
         (weakness,) = reader.audit()
-        assert "read-only" in weakness.problem
+        assert "read-only" in weakness.problem and "a server that takes writes" in weakness.remedy
     finally:
         reader.close()
         execute(url, "DROP OWNED BY reader", "DROP USER reader")
@@ -492,6 +591,38 @@ def test_child_of_a_fork_sees_what_is_written_after_its_parent_has_closed(tmp_pa
     os.waitpid(child, 0)
     for end in (to_child, asks, answers, to_parent):
         os.close(end)
+
+
+@pytest.mark.parametrize("taken", [("-wal", "-shm"), ("-shm",), ("-wal",)])
+def test_files_beside_the_database_that_were_deleted_part_nobody(tmp_path: Path, taken: tuple[str, ...]) -> None:
+    """Who has them open would go on among themselves, and who comes later would hear of none of their rulings."""
+    path = tmp_path / "store.db"
+    here, there = opened(f"sqlite:///{path}"), opened(f"sqlite:///{path}")
+    for store in (here, there):
+        store.write([Change(A, revoked=True)], time.time())
+    for end in taken:
+        Path(f"{path}{end}").unlink()
+    for _ in range(3):  # an old connection stands in the way of a new one, until its owner finds the same
+        for store in (here, there):
+            with contextlib.suppress(StoreUnavailable):
+                store.look_up([])
+    newcomer = subprocess.run(
+        [sys.executable, "-c", NEWCOMER, str(path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert newcomer.returncode == 0, newcomer.stderr
+    for store in (here, there):
+        assert store.look_up([bytes(16)]).rulings[0] is not None
+        store.close()
+
+
+NEWCOMER = """
+import sys, time
+from jwtgate.core.history import Watch
+from jwtgate.core.rulings import Change
+from jwtgate.stores import open_store
+store = open_store(f"sqlite:///{sys.argv[1]}", prefix="jwtgate", watch=Watch(1.0, 1.0))
+assert store.write([Change(bytes(16), revoked=True)], time.time()) is not None
+"""
 
 
 def test_child_whose_file_was_let_go_of_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

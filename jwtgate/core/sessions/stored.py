@@ -1,4 +1,4 @@
-"""What a store keeps of a session, and how a plan asks for a change of it. Frozen data; no rule lives here.
+"""What a store keeps of a session, and how a plan asks for a change of it. Frozen data; no rule lives here but a guard's.
 
 A session in a store is a text of the core's (``record``), which the store compares and replaces and never reads, beside the
 few things that the store itself must know: when it ends, whose it is, which handles a ruling on it may have, when it was
@@ -8,6 +8,12 @@ last seen. So a change is one compare-and-set, and every rule about sessions sta
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jwtgate.core.rulings import Ruling, Toggle
 
 __all__ = ["MOST_LISTED", "SUBJECT_PLACE", "Guard", "KeptSession", "SessionChange", "StoredSession"]
 
@@ -106,8 +112,26 @@ class Guard:
         not_revoked: handles on which no ``revoked`` may stand.
         user: whose list of sessions must still be ``sids``; None: it is not looked at.
         sids: all live sessions of that user, in any order.
+        toggled_at: handles that the write changes, each with epoch and position of what must still be the latest ``revoked`` or
+            lift on it; None: there is none.
     """
 
     not_revoked: tuple[bytes, ...] = ()
     user: bytes | None = None
     sids: frozenset[str] = frozenset()
+    toggled_at: tuple[tuple[bytes, tuple[str, int] | None], ...] = ()
+
+    def holds(self, ruling_on: Callable[[bytes], Ruling | None]) -> bool:
+        """As far as it is about rulings. ``write.lua`` does the same.
+
+        Args: ruling_on: what stands on a handle before the write.
+        """
+
+        def toggle_on(digest: bytes) -> Toggle | None:
+            ruling = ruling_on(digest)
+            return None if ruling is None else ruling.toggle
+
+        if any(toggle is not None and toggle.is_revoked for toggle in map(toggle_on, self.not_revoked)):
+            return False
+        seen = ((toggle_on(digest), place) for digest, place in self.toggled_at)
+        return all((None if toggle is None else toggle.place) == place for toggle, place in seen)

@@ -16,12 +16,15 @@ __all__ = ["kept", "reach", "time", "write"]
 
 
 def write(changes: Sequence[Change], sessions: Sequence[SessionChange], guard: Guard) -> Iterator[Argument]:
-    """For write.lua, behind the caller's clock: four lists, each behind its length, and the guard's user."""
+    """For write.lua, behind the caller's clock: lists, each behind its length, and the guard's user."""
     yield len(changes)
     for change in changes:
         yield from _change(change)
     yield len(guard.not_revoked)
     yield from (digest.hex() for digest in guard.not_revoked)
+    yield len(guard.toggled_at)
+    for digest, place in guard.toggled_at:
+        yield from (digest.hex(), *(place or (b"", b"")))
     yield b"" if guard.user is None else guard.user.hex()
     yield len(guard.sids)
     yield from guard.sids

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["TIMEOUT_SECONDS", "Dialect", "Raw", "Row", "Statement"]
+__all__ = ["MAX_LINES", "NO_CONNECTION_LEFT", "TIMEOUT_SECONDS", "Dialect", "Raw", "Row", "Statement"]
 
 TIMEOUT_SECONDS = 1.0
 """For a whole step: a free connection, connecting, each statement, waiting for the lock. Longer than a Redis is given: a commit
 waits for a disk. Held on this side: a server that stands still cannot hold a caller."""
+
+MAX_LINES = 8
+"""Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
+
+NO_CONNECTION_LEFT = f"the server has no connection left for this user; each process takes one, and up to {MAX_LINES} more"
+"""By whatever limit: the server's, the database's, the role's."""
 
 Raw = Any
 """A connection of the driver."""
@@ -127,7 +133,10 @@ class Dialect(Protocol):
         ...
 
     def is_busy(self, error: BaseException) -> bool:
-        """Whether the server refused in good order what took too long: other connections are as good as before."""
+        """Whether the server refused in good order what took too long, or what is written while it takes no writes.
+
+        Other connections are as good as before, and look-ups may well be answered.
+        """
         ...
 
     def is_stale(self, raw: Raw) -> bool:

@@ -22,7 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import MAX_LINES, TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
 
 __all__ = ["Line", "Lines", "NotPrepared"]
-
-MAX_LINES = 8
-"""Bound of the pool: eight processes with a follower each stay below the hundred connections that PostgreSQL gives."""
 
 FEW_ROWS = 8
 

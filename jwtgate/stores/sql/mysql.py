@@ -24,7 +24,7 @@ from sqlalchemy.dialects.mysql import insert as insert_into
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
-from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
 from jwtgate.stores.sql.mysql_patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
@@ -50,10 +50,13 @@ OPTIONS = frozenset(
 FLAGS = frozenset({"ssl_verify_cert", "ssl_verify_identity"})
 
 IN_SETTINGS = {
+    1040: NO_CONNECTION_LEFT,
     1044: "the user may not use this database",
     1045: "the server refuses the user or the password",
     1049: "there is no database of this name",
     1142: "the user may not do this; the gate's user makes and uses its own tables",
+    1203: NO_CONNECTION_LEFT,
+    1226: "the user has used up what it may have of the server, such as MAX_USER_CONNECTIONS",
     1698: "the server refuses the user or the password",
 }
 """Error number to the sentence."""
@@ -61,8 +64,8 @@ IN_SETTINGS = {
 BEGIN = "SET autocommit = 0"
 LOCK_SECONDS = 0.8 * TIMEOUT_SECONDS
 
-BUSY = frozenset({1205, 1213, 1969})
-"""A lock took too long, or two got in each other's way."""
+BUSY = frozenset({1205, 1213, 1969, 1021, 1114, 1290, 1792, 1836})
+"""A lock took too long, or two got in each other's way; or no writes are taken, for want of room or by order."""
 
 FOUND_ROWS = 2
 """CLIENT_FOUND_ROWS of the protocol: a row that an UPDATE leaves as it is counts as well."""
@@ -141,9 +144,10 @@ class MySQL:
         return update
 
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Making a table ends a transaction, so a lock by name."""
+        """Making a table ends a transaction, so a lock by name. The time of a statement is unbounded meanwhile."""
         name = f"jwtgate_{lock_number(tables)}"
-        return (f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})",), (f"SELECT RELEASE_LOCK('{name}')",)
+        begin = (_bounded(0), f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})")
+        return begin, (f"SELECT RELEASE_LOCK('{name}')", _bounded(LOCK_SECONDS))
 
     def prepare_epoch(self, tables: Tables) -> Statement:
         """Puts a word where a restart has taken it; whoever is first. Outside of any transaction: this table knows none."""
@@ -159,6 +163,7 @@ class MySQL:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
             if "MariaDB" in raw.get_server_info():
                 cursor.execute(f"SET SESSION idle_transaction_timeout = {IDLE_SECONDS}")
+                cursor.execute(_bounded(LOCK_SECONDS))
         return raw
 
     def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
@@ -238,3 +243,12 @@ class MySQL:
                     f"The table {name} is kept by {engine}, without transactions: receipts are not to be believed.",
                     f"ALTER TABLE {name} ENGINE = InnoDB",
                 )
+
+
+def _bounded(seconds: float) -> str:
+    """MariaDB gives up a statement before its client does, whatever that waits for.
+
+    A backup's FLUSH TABLES WITH READ LOCK holds up writes, and no time for a lock bounds that but one in whole seconds: a
+    client that waits no longer would take the server for one that does not answer.
+    """
+    return f"SET @jwtgate = 0 /*M! , SESSION max_statement_time = {seconds:g} */"

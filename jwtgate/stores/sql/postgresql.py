@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
-from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
 from jwtgate.stores.sql.patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
@@ -46,8 +46,9 @@ for it still have time for their own turn."""
 CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
 """Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
 
-BUSY = frozenset(["55P03", "57014", "40001", "40P01"])
-"""SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way."""
+BUSY = frozenset(["55P03", "57014", "40001", "40P01", "53100", "25006"])
+"""SQLSTATE of what the server says in good order: a lock or a statement took too long, or two got in each other's way; or it
+takes no writes, for want of room or by order."""
 
 OPTIONS = frozenset(
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation", "channel_binding", "gssencmode"]
@@ -62,6 +63,7 @@ IN_SETTINGS = {
     "28P01": "the server refuses the user or the password",
     "3D000": "there is no database of this name",
     "42501": "the user may not do this; the gate's user makes and uses its own tables",
+    "53300": NO_CONNECTION_LEFT,
 }
 """SQLSTATE to the sentence."""
 
@@ -150,6 +152,7 @@ class PostgreSQL:
             "statement_timeout": STATEMENT_MS,
             "idle_in_transaction_session_timeout": IDLE_MS,
             "TimeZone": "'UTC'",
+            "default_transaction_isolation": "'read committed'",  # a role's may refuse single statements that meet others
         }
         raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
         return raw
@@ -224,6 +227,9 @@ LOSSES = (
 )
 
 _IN_WORDS = (
+    ("53300", "too many connections for"),
+    ("53300", "too many clients already"),
+    ("53300", "remaining connection slots are reserved"),
     ("28P01", "password authentication failed"),
     ("28P01", 'role "'),
     ("28000", "no pg_hba.conf entry"),

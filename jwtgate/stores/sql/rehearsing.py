@@ -12,6 +12,7 @@ from sqlalchemy import false, inspect, select, update
 
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,14 +50,20 @@ def rehearsed(ask: Callable[[Callable[[Line], object]], object], tables: Sequenc
     for reason, names in refused.items():
         yield Weakness(
             f"What the gate does to {', '.join(names)} is refused: {reason.removeprefix('JWTGATE_STORE: ')}.",
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names[0]} TO <the gate's user>  # or what else the reason asks for",
+            "JWTGATE_STORE with the address of a server that takes writes"
+            if _is_read_only(reason)
+            else f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names[0]} TO <the gate's user>  # or what else the reason asks for",
             about=names[0],
         )
 
 
 def _is_for_good(reason: str) -> bool:
-    """What the dialect explains, and a database that takes no writes; anything else may pass."""
-    return reason.startswith("JWTGATE_STORE: ") or re.search(r"(?i)read[- ]?only", reason) is not None
+    """What the dialect explains, but for what it has too few of, and a database that takes no writes; else it may pass."""
+    return (reason.startswith("JWTGATE_STORE: ") and NO_CONNECTION_LEFT not in reason) or _is_read_only(reason)
+
+
+def _is_read_only(reason: str) -> bool:
+    return re.search(r"(?i)read[- ]?only", reason) is not None
 
 
 def _statements(table: Table) -> Iterator[Statement]:

@@ -8,6 +8,9 @@ until it goes on; reading goes on meanwhile (WAL).
 SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
 whoever closes the file as the last who holds one would take the write-ahead log from under the child, which then reads and
 writes what nobody else sees. So a child takes those locks itself (``_relock``), as sqlite.org/walformat.html describes them.
+
+The same befalls whoever has them open when somebody deletes the log or its index, so each operation looks for these, too, and
+a connection that finds others is closed. All connections of a process share one index, so a new one waits for the last old one.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -49,6 +53,16 @@ NETWORK_FILE_SYSTEMS = frozenset(
 
 LOCKS = (("", 0x40000002, 510), ("-shm", 128, 1))
 """End of a file's name, first octet and length of what every process that has the database open holds a shared lock on."""
+
+FILES = ("", "-wal", "-shm")
+"""Ends of the names of all that an open database consists of."""
+
+TAKEN_AWAY = (
+    "the database's -wal or -shm file was taken away under it, and connections that have the old ones open are still there"
+)
+
+_opened: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Of this process, whoever made them."""
 
 LEAST_FREE_BYTES = 16 * 1024 * 1024
 """The log grows to four megabytes before it is written back, and a storm of revocations takes more."""
@@ -116,6 +130,7 @@ class SQLite:
         if self._abandoned:
             self._relock()
         before = _place(self.path)
+        self._refuse_old_files()
         raw = sqlite3.connect(
             self.path, timeout=TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False, factory=PatientConnection
         )
@@ -128,7 +143,8 @@ class SQLite:
             raw.be_patient()
             raw.execute(self.strict)
             raw.execute("PRAGMA schema_version").close()  # opens all that there is to be locked
-            raw.places = self._places()
+            raw.places, raw.files = self._places(), self._files()
+            _opened.add(raw)
             if before not in (b"", place) or self.is_stale(raw):
                 raise StoreUnavailable("the database's file was replaced while it was opened")
         except BaseException:
@@ -155,12 +171,12 @@ class SQLite:
         """Nothing is owed."""
 
     def is_busy(self, error: BaseException) -> bool:
-        """Others were writing all the time."""
-        return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+        """Others were writing all the time, or the disk is full."""
+        return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_FULL"))
 
     def is_stale(self, raw: Raw) -> bool:
-        """Whether the path names another file now, or none."""
-        return bool(_place(self.path) != raw.place)
+        """Whether the paths name other files now, or none."""
+        return bool(self._files() != raw.files)
 
     has_moved = is_stale
 
@@ -199,6 +215,16 @@ class SQLite:
             raise StoreUnavailable(LET_GO)
         self._locked, self._lost = (os.getpid(), place), b""
 
+    def _refuse_old_files(self) -> None:
+        """Raises: sqlite3.OperationalError: the pool lets go of what is free, and of the rest when it comes back."""
+        files = self._files()
+        old = [raw for raw in list(_opened) if not raw.is_closed and raw.files[0] == files[0] and raw.files != files]
+        if old:
+            raise sqlite3.OperationalError(TAKEN_AWAY if all(raw.pid == os.getpid() for raw in old) else LET_GO)
+
+    def _files(self) -> tuple[bytes, ...]:
+        return tuple([_place(self.path + end) for end in FILES])
+
     def _places(self) -> tuple[bytes, ...]:
         return tuple(_place(self.path + end) for end, _, _ in LOCKS)
 
@@ -235,7 +261,7 @@ class SQLite:
 
 def _place(path: str) -> bytes:
     try:
-        found = Path(path).stat()
+        found = os.stat(path)  # noqa: PTH116 - thrice an operation, and a Path takes as long as all of them
     except OSError:
         return b""
     return b"%d:%d" % (found.st_dev, found.st_ino)

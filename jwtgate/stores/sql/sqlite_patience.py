@@ -47,6 +47,8 @@ class PatientConnection(sqlite3.Connection):
 
     place = b""
     places: tuple[bytes, ...] = ()
+    files: tuple[bytes, ...] = ()
+    is_closed = False
     deadline = 0.0
     pid = 0
 
@@ -61,4 +63,5 @@ class PatientConnection(sqlite3.Connection):
     def close(self) -> None:
         """Not in a forked child: SQLite forbids it."""
         if self.pid in (0, os.getpid()):
+            self.is_closed = True
             super().close()

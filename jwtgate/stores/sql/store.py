@@ -162,7 +162,8 @@ class SqlStore:
         self, line: Line, changes: Sequence[Change], now: float, sessions: Sequence[SessionChange], guard: Guard
     ) -> Written | None:
         is_quiet = not changes and len(sessions) > 0 and all(each.record is not None for each in sessions)
-        digests = frozenset((*guard.not_revoked, *(change.digest for change in changes)))
+        seen = (digest for digest, _ in guard.toggled_at)
+        digests = frozenset((*guard.not_revoked, *seen, *(change.digest for change in changes)))
         with self._steps.holding(line, with_ends=not is_quiet, digests=digests) as state:
             if not abs(state.at - now) <= MAX_SKEW_SECONDS:
                 raise StoreUnavailable(
@@ -186,8 +187,7 @@ class SqlStore:
         return Written(state.epoch, end, at, texts, () if is_quiet else state.workers)
 
     def _holds(self, line: Line, guard: Guard, known: Mapping[bytes, bytes], now: float) -> bool:
-        toggles = [_decoded(known[digest]).toggle for digest in guard.not_revoked if digest in known]
-        if any(toggle is not None and toggle.is_revoked for toggle in toggles):
+        if not guard.holds(lambda digest: _decoded(known[digest]) if digest in known else None):
             return False
         return guard.user is None or self._sessions.sids_of(line, guard.user, now) == guard.sids
 

@@ -1,7 +1,8 @@
 #!lua
 -- ARGV[5]: the caller's clock; then, each list behind its length:
 --   changes: digest, revoked 1|0|'', cuts_off 1|'', min_version|'', until|'', cut_at|''
---   the guard's handles that may not be revoked; its user|''; the user's sessions
+--   the guard's handles that may not be revoked; those whose latest toggle must be that of: epoch|'', position|'';
+--   its user|''; the user's sessions
 --   sessions: sid, user, put|end, and to put one: expected|'', record, handles, ends, seen, successors|'', their ms|'',
 --     stamp|'', turn
 -- W1: rulings, log entries, sessions and the reading of the workers are this one step. A write that only puts sessions
@@ -40,7 +41,11 @@ local function take_session()
     ends = tonumber(ends), ends_text = ends, seen = seen, successors = successors, ms = tonumber(ms),
     stamp = stamp ~= '' and stamp or nil, turn = turn}
 end
-local changes, unless_revoked = take_list(take_change), take_list(take)
+local function take_toggled()
+  local digest, of_epoch, position = take(), take(), take()
+  return {digest = digest, epoch = of_epoch, position = tonumber(position)}
+end
+local changes, unless_revoked, toggled = take_list(take_change), take_list(take), take_list(take_toggled)
 local user = take()
 local user_sids, sessions = take_list(take), take_list(take_session)
 
@@ -103,6 +108,10 @@ local function guard_holds()
   for _, digest in ipairs(unless_revoked) do
     local toggle = ruling_on(digest).r
     if toggle and toggle[1] == 1 then return false end
+  end
+  for _, seen in ipairs(toggled) do
+    local toggle = ruling_on(seen.digest).r
+    if (toggle and toggle[2] or '') ~= seen.epoch or (toggle and toggle[3]) ~= seen.position then return false end
   end
   if user == '' then return true end
   local wanted, live = {}, redis.call('ZRANGE', user_key(user), '(' .. seconds(time), '+inf', 'BYSCORE')
