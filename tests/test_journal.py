@@ -167,7 +167,7 @@ def test_what_a_provider_told_is_known_again(gates: Callable[..., Gate], own_ser
         assert blocking.run(first.plans.hear_logout(logout_token(first, at, sub="u1")), first.performer) is not None
     with pytest.raises(Revoked):
         first.verify(old)
-    assert blocking.run(first.plans.hear_logout(logout_token(first, now, sub="u2")), first.performer) is not None
+    assert blocking.run(first.plans.hear_logout(logout_token(first, time.time(), sub="u2")), first.performer) is not None
     forget(own_server, first)
     fresh = ready(make())
     with pytest.raises(Revoked):
