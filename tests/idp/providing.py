@@ -17,7 +17,7 @@ from idp.browsing import Browser
 from idp.node import HERE, node, packages
 from servers import free_port
 
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 PROGRAM = ("provider.mjs", "keys.mjs", "faults.mjs", "store.mjs", "world.json", "package.json")
 JWKS, DISCOVERY = "/jwks", "/.well-known/openid-configuration"
 

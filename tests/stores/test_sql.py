@@ -180,7 +180,7 @@ def test_registration_waits_for_a_write_and_a_renewal_does_not(sql_store: SqlSto
     standing, newcomer = other.feed(), other.feed()
     standing.renew(WORKER, None)
     newcomer.renew(replace(WORKER, name="warm"), None)
-    with HeldWrite(sql_store, A):
+    with HeldWrite(sql_store, A, seconds=5.0):
         if not database_has_one_lock(other):
             assert standing.renew(replace(WORKER, beat=2), None).was_registered
         with pytest.raises(StoreUnavailable):
