@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("jwtgate")
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Side by side where all is asked for: tests of processes mostly wait. Not on a database that the runs would share."""
     is_all = not config.invocation_params.args or config.args == config.getini("testpaths")
-    return min(3, (os.cpu_count() or 1) + 1) if is_all and not any(map(os.environ.get, OWN.values())) else 0
+    return min(4, (os.cpu_count() or 1) + 2) if is_all and not any(map(os.environ.get, OWN.values())) else 0
 
 
 SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
