@@ -101,9 +101,9 @@ def test_address_that_never_ends_keeps_no_other_from_being_fetched(lists: ListSe
     try:
         with gate_of(lists) as gate:
             assert answer(gate, lists.token(number=2)) == "status_unavailable"
-            eventually(gate, lists.token(7), "admitted", seconds=3)
+            eventually(gate, lists.token(7), "admitted")
             lists.dead = {7}
-            eventually(gate, lists.token(7), "revoked", seconds=5)
+            eventually(gate, lists.token(7), "revoked")
             assert lists.paths.count("/status/2") == 1
     finally:
         lists.hung = set()
