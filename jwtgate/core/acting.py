@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Effect, Plan, Write
-from jwtgate.errors import JWTGateError
+from jwtgate.core.relaying import relayed
 
 if TYPE_CHECKING:
     from jwtgate.audit import AuditEvent
@@ -18,19 +18,11 @@ T = TypeVar("T")
 
 def acting(actor: str | None, plan: Plan[T]) -> Plan[T]:
     """The same plan. Args: actor: see ``AuditEvent``."""
-    try:
-        effect: Effect = next(plan)
-        while True:
-            try:
-                answer: Any = yield _named(effect, actor)
-            except JWTGateError as error:
-                effect = plan.throw(error)
-            else:
-                effect = plan.send(answer)
-    except StopIteration as decided:
-        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
-    finally:
-        plan.close()
+
+    def perform(effect: Effect) -> Plan[Any]:
+        return (yield _named(effect, actor))
+
+    return relayed(plan, perform)
 
 
 def _named(effect: Effect, actor: str | None) -> Effect:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Effect, Looked, LookUp, Plan, Write
 from jwtgate.core.judgement import readable
-from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.core.relaying import relayed
+from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable
 
     from jwtgate.core.history import Written
     from jwtgate.core.rulings import Ruling
@@ -36,22 +37,10 @@ def in_turn(plan: Plan[T], view: View) -> Plan[T]:
     Args: view: what is known already spares a look-up; none of it is trusted.
     Raises: StoreUnavailable: others changed the same all the time.
     """
-    try:
-        effect: Effect = next(plan)
-        while True:
-            try:
-                answer: Any = yield from _written(effect, view) if isinstance(effect, Write) else _asked(effect)
-            except JWTGateError as error:
-                effect = plan.throw(error)
-            else:
-                effect = plan.send(answer)
-    except StopIteration as decided:
-        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
-    finally:
-        plan.close()
+    return relayed(plan, lambda effect: _written(effect, view) if isinstance(effect, Write) else _asked(effect))
 
 
-def _asked(effect: Effect) -> Generator[Effect, Any, Any]:
+def _asked(effect: Effect) -> Plan[Any]:
     return (yield effect)
 
 

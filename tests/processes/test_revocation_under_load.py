@@ -29,9 +29,8 @@ def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> N
         world.stop()
         found = world.check()
         assert found.violations == [], "\n".join(found.violations[:5])
-        asked = world.calls()
-        calls = [call for call in asked if "error" not in call and "returned" in call]
-        assert len(asked) - len(calls) <= len(asked) // 100, "a starved machine may let one of a hundred time out"
+        calls = world.calls()
+        assert [call for call in calls if "error" in call or "returned" not in call] == []
         assert {call["kind"] for call in calls} == {
             *("jti", "sid", "sub", "tenant", "client_id", "token", "suspend", "reinstate", "version", "everything"),
         }
@@ -40,5 +39,5 @@ def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> N
         assert all(call["everywhere"] for call in waited)
         assert all(call["effective_by"] <= call["wall"] + world.lease for call in calls)
         assert found.tested_kills > 200
-        decided = [each.verdict for each in world.decisions(live_since)]
-        assert decided.count("unavailable") <= len(decided) // 100
+        unavailable = [each for each in world.decisions(live_since) if each.verdict == "unavailable"]
+        assert unavailable == []

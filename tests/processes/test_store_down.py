@@ -198,7 +198,7 @@ def test_no_loop_stands_still_while_the_store_hangs(valkey: Server) -> None:
                 gaps.append(time.monotonic() - began)
 
         await asyncio.gather(beat(), *(one() for _ in range(500)))
-        return max(seconds), sorted(gaps)[len(gaps) // 2]
+        return max(seconds), sorted(gaps)[len(gaps) * 9 // 10]
 
     with Proxy(valkey.port) as proxy, started(proxy.url, lease=1.0, view_limit=0) as gate:
         gate.revoke(jti="another")
