@@ -25,8 +25,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": (
         *(
             "errors",
+            "core.handles",
             "core.keys.building",
+            "core.keys.material",
             "core.keys.ring",
+            "core.http.cookies",
             "core.http.live_paths",
             "core.tokens.policy",
             "core.tokens.profile",
