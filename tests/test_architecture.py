@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "wsgi": ("errors", "messages", "core", "runtime", "gate", "channel"),
     "console": (
         *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
-        *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi", "channel.shapes"),
+        *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi", "channel.sending", "channel.shapes"),
     ),
     "frameworks": ("errors", "messages", "checks", "settings", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate", "wsgi"),
