@@ -105,7 +105,8 @@ TABLE = (
         "jwtgate_requests",
         "jwtgate.requests",
         "counter",
-        "Requests and tokens judged: admitted, let pass without a token, or refused; refused refreshes, too.",
+        "Requests and tokens judged: admitted, let pass without a token, or refused; refused refreshes, too. What a view refuses "
+        "once it was admitted or let pass counts in both.",
         _requests,
         labels=("verdict", "reason"),
     ),
