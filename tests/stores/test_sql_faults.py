@@ -295,6 +295,27 @@ def test_backup_that_holds_up_writes_is_no_outage(
 
 
 @server
+def test_defaults_that_a_server_has_are_not_ours(running_databases: dict[str, Database]) -> None:
+    """MariaDB's ``completion_type`` would end each connection with its first transaction."""
+    url = emptied_database("mariadb", running_databases)
+    others = {"completion_type": "RELEASE", "tx_isolation": "SERIALIZABLE", "sql_mode": "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"}
+    execute(url, *(f"SET GLOBAL {name} = '{value}'" for name, value in others.items()))
+    try:
+        store = opened(url)
+        eventually(lambda: store.write([Change(bytes(range(256)), revoked=True)], time.time()))
+        raw = store._lines.own()  # type: ignore[attr-defined]
+        pid = raw.say("SELECT CONNECTION_ID()").scalar()
+        with raw.transaction(("SET autocommit = 0",)):
+            raw.say("SELECT 1")
+        assert raw.say("SELECT CONNECTION_ID()").scalar() == pid
+        assert store.look_up([bytes(range(256))]).rulings[0] is not None
+        store._lines.give_back(raw)  # type: ignore[attr-defined]
+        store.close()
+    finally:
+        execute(url, "SET completion_type = NO_CHAIN", *(f"SET GLOBAL {name} = DEFAULT" for name in others))
+
+
+@server
 def test_isolation_that_a_role_has_is_not_ours(running_databases: dict[str, Database]) -> None:
     """Single statements would be refused wherever they meet others'."""
     url = emptied_database("postgresql", running_databases)

@@ -102,7 +102,8 @@ class MySQL:
             "client_flag": FOUND_ROWS,
             "local_infile": False,
             "init_command": (
-                f"SET time_zone = '+00:00', sql_mode = '{MODES}', innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
+                f"SET time_zone = '+00:00', sql_mode = '{MODES}', completion_type = NO_CHAIN,"
+                f" innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
             ),
             **options,
         }
