@@ -99,10 +99,9 @@ class Line:
 
     def relax(self, *, is_relaxed: bool) -> None:
         """Whether commits on this connection may come before the disk."""
-        if is_relaxed is not self._is_relaxed:
-            text = self.dialect.relaxing(self._raw, is_relaxed=is_relaxed)
-            if text is not None:
-                self.say(text)
+        text = None if is_relaxed is self._is_relaxed else self.dialect.relaxing(self._raw, is_relaxed=is_relaxed)
+        if text is not None:
+            self.say(text)
         self._is_relaxed = is_relaxed
 
     def is_stale(self) -> bool:
