@@ -207,7 +207,7 @@ async def do(visit: Visit, receipts: Receipts) -> Response:
     except ValueError as error:
         raise Problem(400, "Nothing was done", f"{error}.") from None
     kept = Kept(action.done, target.named(action), target.value, visit.by, *back, receipt, pursuit)
-    return visit.to("receipt", id=receipts.keep(kept))
+    return visit.to("receipt", id=receipts.keep(kept), told=kept.told(visit))
 
 
 async def _mootness(visit: Visit, action: Action, target: Target) -> str | None:

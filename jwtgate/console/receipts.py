@@ -1,26 +1,33 @@
 """The page of a receipt, as it fills: what is proved of a ruling by now, by the rules of ``core.receipts`` and no others.
 
-What is needed to prove it is kept in the process that wrote it, for the latest few hundred. Another process, or this one after
-a restart, knows the ruling, but cannot say who was there when it was written: it says so.
+What is needed to prove it is kept in the process that wrote it, for the latest few hundred. It also goes along in the page's
+address, sealed under the operator's credential, so that another process, or this one after a restart, can take it up
+(``core.pursuits``). One that cannot says so.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.console.visiting import Problem
+from jwtgate.messages import Receipt
 
 if TYPE_CHECKING:
     from jwtgate.console.visiting import Visit
-    from jwtgate.core.receipts import Pursuit
-    from jwtgate.messages import Receipt, Response
+    from jwtgate.core.pursuits import Pursuit
+    from jwtgate.messages import Response
 
 __all__ = ["Kept", "Receipts", "receipt"]
 
 MOST_KEPT = 512
+
+MOST_TOLD = 6_000
+"""Octets of an address: servers take 8,000 and more. With some hundred workers that have not heard it is kept here alone."""
 
 
 @dataclass(slots=True)
@@ -51,6 +58,13 @@ class Kept:
         """Workers that may not have heard."""
         return sorted({name for wait in self.pursuit.waits for name in wait.missing})
 
+    def told(self, visit: Visit) -> str:
+        """For the address of its page; empty: it is too long."""
+        words = (self.what, self.named, self.whom, self.by, self.back, self.back_to)
+        text = json.dumps([words, asdict(self.receipt), self.pursuit.told()], separators=(",", ":"))
+        told = urlsafe_b64encode(text.encode()).decode()
+        return f"{told}.{visit.seal(told)}" if len(told) < MOST_TOLD else ""
+
 
 class Receipts:
     """The latest, by a name that nobody can guess."""
@@ -61,27 +75,42 @@ class Receipts:
     def keep(self, kept: Kept) -> str:
         """Returns: its name."""
         name = secrets.token_urlsafe(12)
+        self._keep(name, kept)
+        return name
+
+    def _keep(self, name: str, kept: Kept) -> None:
         self._kept[name] = kept
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
-        return name
 
-    def find(self, name: str) -> Kept | None:
-        """If it is still there."""
-        return self._kept.get(name)
+    def find(self, visit: Visit) -> Kept | None:
+        """The one that the address names, if it is still here or can be taken up."""
+        name = visit.query.get("id", "")
+        kept = self._kept.get(name)
+        if kept is None and (kept := _taken_up(visit)) is not None:
+            self._keep(name, kept)
+        return kept
+
+
+def _taken_up(visit: Visit) -> Kept | None:
+    told, _, seal = visit.query.get("told", "").rpartition(".")
+    if not told or not visit.is_sealed(told, seal):
+        return None
+    (what, named, whom, by, back, back_to), given, pursuit = json.loads(urlsafe_b64decode(told))
+    return Kept(what, named, whom, by, back, back_to, Receipt(**given), visit.gate.plans.taken_up(pursuit))
 
 
 async def receipt(visit: Visit, receipts: Receipts) -> Response:
     """Raises: Problem. StoreUnavailable."""
-    name = visit.query.get("id", "")
-    kept = receipts.find(name)
+    kept = receipts.find(visit)
     if kept is None:
         raise Problem(
             404,
             "This receipt is not here",
-            "It was given by another worker of the application, which may be asked by looking again, or long ago. What it was "
-            "for stands all the same; who wants it proved does it again, which does no harm.",
-            back=visit.url("receipt", id=name).removeprefix(visit.base),
+            "It was given long ago, or by another worker of the application, which may be asked by looking again, or to a "
+            "login that has been renewed since. What it was for stands all the same; who wants it proved does it again, which "
+            "does no harm.",
+            back=visit.url("receipt", id=visit.query.get("id"), told=visit.query.get("told")).removeprefix(visit.base),
             back_to="Look again",
         )
     if not kept.receipt.effective_everywhere and not kept.is_lost:

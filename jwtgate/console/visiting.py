@@ -136,6 +136,14 @@ class Visit:
             raise Problem(400, "No such page", "A page number is a whole number from 1 on.")
         return int(text)
 
+    def seal(self, text: str) -> str:
+        """What only this operator's own pages can have put under a text that they are sent back with."""
+        return hmac(self.form_token.encode(), b"sealed " + text.encode(), sha256).hexdigest()
+
+    def is_sealed(self, text: str, seal: str) -> bool:
+        """Whether it is one of ours to this operator."""
+        return compare_digest(seal.encode(), self.seal(text).encode())
+
     def check_form(self) -> None:
         """Raises: Problem: the form is not one of ours to this operator."""
         shown = self.form.get("form_token", "")

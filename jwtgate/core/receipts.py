@@ -13,13 +13,13 @@ did not accept raises).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
+from jwtgate.core.pursuits import Pursuit, Wait
 from jwtgate.core.relaying import relayed
 from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Receipt
@@ -28,48 +28,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
     from jwtgate.audit import AuditEvent
-    from jwtgate.core.history import Epoch, LogEnd, Worker, Written
+    from jwtgate.core.history import Epoch, LogEnd, Written
     from jwtgate.core.known import Part
     from jwtgate.core.rulings import Change
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.core.view import View
 
-__all__ = ["Pursuit", "Revoker", "noting"]
+__all__ = ["Revoker", "noting"]
 
 T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS = 0.001
 LONGEST_PAUSE_SECONDS = 0.016
 """Acknowledgements take a few milliseconds; polling faster than they come only loads the store."""
-
-
-@dataclass(slots=True)
-class _Wait:
-    """One partition's step of a write, and what has been seen of it since.
-
-    Attributes:
-        missing: workers that may not have heard.
-        most_seconds: for which it is waited.
-    """
-
-    written: Written
-    replied_at: float
-    settled_from: float
-    missing: dict[str, Worker]
-    acknowledged: int
-    most_seconds: float
-
-    def is_over(self, now: float) -> bool:
-        """Whether nobody can act on older knowledge of this partition."""
-        return not self.missing and now >= self.settled_from
-
-
-@dataclass(slots=True)
-class Pursuit:
-    """What one call wrote, and what has been seen of it since, for whoever looks again and again instead of waiting."""
-
-    waits: list[_Wait]
-    began: float
 
 
 def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) -> Plan[T]:
@@ -142,15 +113,16 @@ class Revoker:
             raise
         return written
 
-    def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[_Wait]:
+    def _begin(self, written: Written, changes: tuple[Change, ...], most_seconds: float) -> list[Wait]:
         self.view.learn(written, (change.digest for change in changes))
         return self._waits(written.parts, self.clock.boot(), most_seconds)
 
-    def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[_Wait]:
-        waits: list[_Wait] = []
+    def _waits(self, parts: Iterable[Written], now: float, most_seconds: float) -> list[Wait]:
+        waits: list[Wait] = []
         for part in parts:
-            wait = _Wait(part, now, self._settled_from(part.partition, part.epoch, now), {}, 0, most_seconds)
-            self._look(wait, part.workers, {worker.name: worker for worker in part.workers}, now)
+            settled_from = self._settled_from(part.partition, part.epoch, now)
+            wait = Wait(part, now, settled_from, self.own_worker(part.partition), {}, 0, most_seconds)
+            wait.look(part.workers, {worker.name: worker for worker in part.workers}, now)
             waits.append(wait)
         return waits
 
@@ -158,6 +130,10 @@ class Revoker:
         """What was just written (``noting``), to be looked at ``again``. Of several steps all count."""
         now = self.clock.boot()
         return Pursuit(self._waits((part for step in steps for part in step), now, inf), now)
+
+    def taken_up(self, told: Iterable[Any]) -> Pursuit:
+        """What another process wrote. Args: told: what it says of it (``Pursuit.told``)."""
+        return Pursuit.taken_up(told, self.clock.boot())
 
     def again(self, pursuit: Pursuit) -> Plan[Receipt | None]:
         """One look, and what can be proved by now; by the rules of ``revoke``, which it keeps as that does.
@@ -194,27 +170,14 @@ class Revoker:
             seen = self._seen[partition] = (epoch.name, now)
         return seen[1] + max(epoch.reach_seconds, self.reach_seconds)
 
-    def _look(self, state: _Wait, workers: tuple[Worker, ...], candidates: dict[str, Worker], now: float) -> None:
-        """W2: who of ``candidates`` is still missing, now that ``workers`` are registered."""
-        position, own = state.written.end.position, self.own_worker(state.written.partition)
-        there = {worker.name: worker for worker in workers}
-        state.missing = {}
-        for name, worker in candidates.items():
-            current = there.get(name)
-            has_applied = name == own or (current is not None and current.acknowledged >= position)
-            if has_applied:
-                state.acknowledged += 1
-            elif current is not None and now - state.replied_at < worker.reach_seconds:
-                state.missing[name] = worker
-
-    def _all_over(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+    def _all_over(self, waits: list[Wait]) -> Generator[Effect, Any, bool]:
         """True: all that can be known is known. False: an epoch changed, write again (W3)."""
         for wait in waits:
             if not (yield from self._wait(wait)):
                 return False
         return (yield from self._are_kept(waits))
 
-    def _are_kept(self, waits: list[_Wait]) -> Generator[Effect, Any, bool]:
+    def _are_kept(self, waits: list[Wait]) -> Generator[Effect, Any, bool]:
         """While one partition was looked at another may have lost its history, so all are looked at once more in the end."""
         for wait in waits if len(waits) > 1 else ():
             epoch, end, _ = yield Roster(wait.written.partition)
@@ -222,7 +185,7 @@ class Revoker:
                 return False
         return True
 
-    def _wait(self, state: _Wait) -> Generator[Effect, Any, bool]:
+    def _wait(self, state: Wait) -> Generator[Effect, Any, bool]:
         pause = FIRST_PAUSE_SECONDS
         while True:
             patience = min(self._patience(state), state.most_seconds)
@@ -240,23 +203,23 @@ class Revoker:
             yield Pause(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
-    def _seen_again(self, state: _Wait) -> Generator[Effect, Any, float | None]:
+    def _seen_again(self, state: Wait) -> Generator[Effect, Any, float | None]:
         """One look at who is still missing, and when; None: the epoch has changed."""
         epoch, end, workers = yield Roster(state.written.partition)
         if not _is_kept(state.written, epoch, end):
             return None
         now = self.clock.boot()
         state.settled_from = self._settled_from(state.written.partition, epoch, now)
-        self._look(state, workers, state.missing, now)
+        state.look(workers, state.missing, now)
         return now
 
-    def _patience(self, state: _Wait) -> float:
+    def _patience(self, state: Wait) -> float:
         """The longest finite reach, and a lease for slow answers. Unbounded reaches are not waited for."""
         reaches = [worker.reach_seconds for worker in state.missing.values()]
         reaches += [self.reach_seconds, state.written.epoch.reach_seconds, state.settled_from - state.replied_at]
         return max((reach for reach in reaches if not isinf(reach)), default=0.0) + self.view.lease_seconds
 
-    def _receipt(self, waits: list[_Wait], began: float) -> Receipt:
+    def _receipt(self, waits: list[Wait], began: float) -> Receipt:
         """Of all partitions together: it holds everywhere once it does for each, and they count who has heard of all."""
         now, written = self.clock.boot(), waits[0].written
         reaches = (wait.replied_at + worker.reach_seconds for wait in waits for worker in wait.missing.values())

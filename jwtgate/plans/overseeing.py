@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.effects import Looked, LookUp, Roster
 from jwtgate.core.judgement import readable
@@ -13,7 +13,7 @@ from jwtgate.plans.ruling import RulingPlans
 if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.history import Epoch, LogEnd, Worker, Written
-    from jwtgate.core.receipts import Pursuit
+    from jwtgate.core.pursuits import Pursuit
     from jwtgate.core.rulings import Change, Ruling
     from jwtgate.core.sessions.standing import Standing
     from jwtgate.core.view import View
@@ -74,6 +74,10 @@ class OverseeingPlans(RulingPlans):
         steps: dict[tuple[Change, ...], tuple[Written, ...]] = {}
         receipt = yield from noting(plan, steps)
         return receipt, self.revoker.pursue(steps.values())
+
+    def taken_up(self, told: list[Any]) -> Pursuit:
+        """See ``Revoker.taken_up``."""
+        return self.revoker.taken_up(told)
 
     def receipt_again(self, pursuit: Pursuit) -> Plan[Receipt | None]:
         """See ``Revoker.again``."""

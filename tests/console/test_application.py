@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from console.visited import console, text_of
+from console.visited import SCOPE, Operator, console, text_of
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from jwtgate import Gate, Settings
@@ -26,6 +30,12 @@ from jwtgate.pages import NotInstalled, Pages
 from jwtgate.pages.drawing import iso, utc
 from jwtgate.testing import FixtureGate, gate
 from jwtgate.watching import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECRET = "a-secret-of-thirty-two-octets-or-more"
 
 
 def scope_of(own: FixtureGate, method: str = "GET", path: str = "/", **more: Any) -> dict[str, Any]:
@@ -128,12 +138,89 @@ def test_receipt_whose_history_is_lost_says_so() -> None:
 def test_receipts_are_kept_to_a_bound() -> None:
     """The oldest go; what they were for stands."""
     with console() as operator:
-        first = operator.post(operator.get("confirm", action="suspend", sub="alice")).url
+        first = str(operator.post(operator.get("confirm", action="suspend", sub="alice")).url).partition("&told=")[0]
         app = operator.client.app.app.routes[0].app  # type: ignore[attr-defined]
-        kept = app.receipts.find(str(first).partition("id=")[2])
+        kept = app.receipts._kept[first.partition("id=")[2]]  # noqa: SLF001
         for _ in range(MOST_KEPT):
             app.receipts.keep(kept)
         assert operator.client.get(first).status_code == 404
+
+
+class Workers:
+    """Two workers of one application on one store, each with the console."""
+
+    def __init__(self, url: str) -> None:
+        settings = Settings(secret=SECRET, store=url, lease=1.0)
+        self.gates = [Gate(settings) for _ in range(2)]
+        self.token = self.gates[0].issue("ops", scope=SCOPE)
+
+    def __enter__(self) -> list[Operator]:
+        assert all(gate.ready(10) for gate in self.gates)
+        return [self._operator(gate) for gate in self.gates]
+
+    def _operator(self, gate: Gate) -> Operator:
+        app = Starlette(routes=[Mount("/ops", Console())])
+        headers = {"authorization": f"Bearer {self.token}"}
+        gated: Any = gate  # pages are all that is asked of it
+        return Operator(gated, TestClient(JWTGateMiddleware(app, gate=gate), headers=headers))
+
+    def __exit__(self, *_: object) -> None:
+        for gate in self.gates:
+            gate.close()
+
+
+def test_receipt_is_shown_by_every_worker(tmp_path: Path) -> None:
+    """It travels in the address: the other worker takes it up, and proves the same."""
+    with Workers(f"sqlite:///{tmp_path}/store.db") as (one, other):
+        answer = one.post(one.get("confirm", action="suspend", sub="alice"))
+        until = time.monotonic() + 10
+        while "No request that begins from now on" not in (page := text_of(other.client.get(answer.url).text)):
+            assert "On its way" in page
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert "2 of 2 workers acknowledged" in page
+        assert "alice" in page
+        assert "ops" in page
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda told: told.replace(".", ".0", 1),
+        lambda told: "e" + told[1:] if told[0] != "e" else "f" + told[1:],
+        lambda told: told.rpartition(".")[0],
+        lambda told: told.rpartition(".")[0] + ".",
+        lambda told: "é" + told,
+        lambda _: "",
+    ],
+)
+def test_receipt_of_others_making_is_none(spoilt: Callable[[str], str]) -> None:
+    """What is shown as proved was proved by a worker of ours."""
+    with console() as operator:
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        (told,) = parse_qs(urlsplit(str(answer.url)).query)["told"]
+        assert "alice" in operator.get("receipt", id="of another worker", told=told)
+        assert "This receipt is not here" in operator.get("receipt", status=404, id="another", told=spoilt(told))
+
+
+def test_receipt_of_another_operator_is_none() -> None:
+    """As its seal is made with what only the first one has."""
+    with console() as operator:
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        (told,) = parse_qs(urlsplit(str(answer.url)).query)["told"]
+        operator.client.headers.update(operator.gate.bearer("eve", scopes=SCOPE))
+        assert "This receipt is not here" in operator.get("receipt", status=404, id="another", told=told)
+
+
+def test_receipt_that_is_too_long_stays_where_it_was_given() -> None:
+    """Servers and proxies refuse addresses of more than some thousand octets."""
+    with console() as operator, ExitStack() as lags:
+        for _ in range(400):
+            lags.enter_context(operator.gate.faults.lag(reach_seconds=60.0))
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        assert answer.status_code == 200
+        assert "told" not in str(answer.url)
+        assert "1 of 401 workers acknowledged" in text_of(answer.text)
 
 
 def test_session_page_needs_a_session_and_an_issuer_that_has_some() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import nullcontext
 from dataclasses import replace
 from math import inf
@@ -371,6 +372,22 @@ def test_receipt_fills_as_it_is_looked_at() -> None:
     assert receipt.effective_by == START + 5.0
     receipt = pursuer.look(worker("c"), at=5.0)
     assert (receipt.workers, receipt.effective_everywhere) == (1, True)
+
+
+def test_pursuit_that_another_process_takes_up_proves_no_more() -> None:
+    """Silence is counted anew, from its own first sight, and its own follower may be behind like any other."""
+    writer = Pursuer(worker("a"), worker("b", reach=5.0), worker("endless", reach=inf), worker("own"), own="own")
+    other = Pursuer(own="a")
+    other.caller.time.now = 100.0
+    other.pursuit = other.caller.revoker.taken_up(json.loads(json.dumps(writer.pursuit.told())))
+    receipt = other.look(worker("a"), worker("b"), worker("endless"), at=100.5)
+    assert (receipt.workers, receipt.effective_everywhere, receipt.effective_by) == (1, False, None)
+    assert (receipt.position, receipt.at) == (writer.receipt.position, writer.receipt.at)
+    assert {name for wait in other.pursuit.waits for name in wait.missing} == {"a", "b", "endless"}
+    receipt = other.look(worker("a", 7), worker("b"), worker("endless", 7), at=104.5)
+    assert (receipt.workers, receipt.effective_everywhere, receipt.effective_by) == (3, False, START + 105.0)
+    assert other.look(worker("b"), at=105.0).effective_everywhere
+    assert other.look(at=105.1, of=epoch("F")) is None
 
 
 def test_receipt_is_over_with_its_history() -> None:
