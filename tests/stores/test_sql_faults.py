@@ -14,9 +14,10 @@ import traceback
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pymysql  # type: ignore[import-untyped]
 import pytest
 from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
@@ -292,6 +293,32 @@ def test_backup_that_holds_up_writes_is_no_outage(
         backup.exec_driver_sql("UNLOCK TABLES")
     assert store.look_up([]).end.position == 1
     store.close()
+
+
+@server
+def test_defaults_that_a_server_has_are_not_ours(running_databases: dict[str, Database]) -> None:
+    """MariaDB's ``completion_type`` would end each connection with its first transaction."""
+    url = emptied_database("mariadb", running_databases)
+    others = {"completion_type": "RELEASE", "tx_isolation": "SERIALIZABLE", "sql_mode": "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"}
+    digest = bytes(range(256))
+    with pymysql.connect(**pymysql_address(url), autocommit=True) as admin, admin.cursor() as say:
+        for name, value in others.items():
+            say.execute(f"SET GLOBAL {name} = '{value}'")
+        try:
+            store = opened(url)
+            eventually(lambda: store.write([Change(digest, revoked=True)], time.time()))
+            assert store.write([Change(digest, revoked=True)], time.time()) is not None
+            assert store.look_up([digest]).rulings[0] is not None
+            store.close()
+        finally:
+            for name in others:
+                say.execute(f"SET GLOBAL {name} = DEFAULT")
+
+
+def pymysql_address(url: str) -> dict[str, Any]:
+    """As the driver itself takes it."""
+    parts = urlsplit(url)
+    return {"host": parts.hostname, "port": parts.port or 3306, "user": parts.username, "password": parts.password or ""}
 
 
 @server

@@ -83,7 +83,7 @@ class Line:
     def transaction(self, begin: tuple[str, ...]) -> Generator[None]:
         """Commits at the end; takes everything back where the step itself gives up."""
         with self.together():
-            for text in begin:
+            for text in (*begin[:1], *self.dialect.limits(self._raw), *begin[1:]):
                 self.say(text, is_asking=False)
             try:
                 yield
@@ -99,8 +99,8 @@ class Line:
 
     def relax(self, *, is_relaxed: bool) -> None:
         """Whether commits on this connection may come before the disk."""
-        text = self.dialect.relaxed if is_relaxed else self.dialect.strict
-        if text is not None and is_relaxed is not self._is_relaxed:
+        text = None if is_relaxed is self._is_relaxed else self.dialect.relaxing(self._raw, is_relaxed=is_relaxed)
+        if text is not None:
             self.say(text)
         self._is_relaxed = is_relaxed
 
