@@ -157,8 +157,8 @@ def unhurried_sql(monkeypatch: pytest.MonkeyPatch) -> None:
     for ask in (Lines.ask, Lines.ask_own, SqlJournal._ask):  # noqa: SLF001
         monkeypatch.setitem(ask.__kwdefaults__, "seconds", 10 * TIMEOUT_SECONDS)
     monkeypatch.setattr(engine, "TIMEOUT_SECONDS", 10 * TIMEOUT_SECONDS)
-    for name in ("LOCK_MS", "STATEMENT_MS", "IDLE_MS"):
-        monkeypatch.setattr(postgresql, name, 10 * getattr(postgresql, name))
+    for name, milliseconds in postgresql.LIMITS.items():
+        monkeypatch.setitem(postgresql.LIMITS, name, 10 * milliseconds)
     for name in ("LOCK_SECONDS", "IDLE_SECONDS"):
         monkeypatch.setattr(mysql, name, 10 * getattr(mysql, name))
 

@@ -25,6 +25,7 @@ from jwtgate.endpoints.refresh import refresh
 from jwtgate.endpoints.refusals import MalformedCall, RefusedLogout
 from jwtgate.endpoints.revocation import revoke
 from jwtgate.endpoints.status_lists import status_list
+from jwtgate.errors import InvalidClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,11 @@ class Endpoint:
                 check_event_token(self.request, body)
             case "nothing":
                 body = b""
-        return (yield from self.row.plan(Call(self.request, form, self.sid, self.operations, self.rules, body)))
+        try:
+            return (yield from self.row.plan(Call(self.request, form, self.sid, self.operations, self.rules, body)))
+        except InvalidClient as error:  # somebody may be guessing
+            self.operations.count(error)
+            raise
 
     def _read_open_form(self, body: bytes) -> Form:
         """Whoever posts it speaks OpenID Connect, and is answered so."""

@@ -44,11 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgreSQL"]
 
-LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 0.5))
-"""The server gives up before its client does; and on a client that holds the log's end and says no more, while those who wait
-for it still have time for their own turn."""
-
-LIMITS = {"lock_timeout": LOCK_MS, "statement_timeout": STATEMENT_MS, "idle_in_transaction_session_timeout": IDLE_MS}
+LIMITS = {
+    name: int(part * TIMEOUT_SECONDS * 1000)
+    for name, part in (("lock_timeout", 0.8), ("statement_timeout", 0.9), ("idle_in_transaction_session_timeout", 0.5))
+}
+"""Milliseconds. The server gives up before its client does; and on a client that holds the log's end and says no more, while
+those who wait for it still have time for their own turn."""
 
 CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
 """Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
