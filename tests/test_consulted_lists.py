@@ -16,6 +16,7 @@ from published import Provider
 
 from jwtgate import Gate, Settings
 from jwtgate.core.keys import fetching as key_fetching
+from jwtgate.core.statuses.held import Statuses
 from jwtgate.errors import JWTGateError, SettingsError
 from jwtgate.runtime import list_fetching
 
@@ -107,6 +108,24 @@ def test_address_that_never_ends_keeps_no_other_from_being_fetched(lists: ListSe
             assert lists.paths.count("/status/2") == 1
     finally:
         lists.hung = set()
+
+
+def test_fault_of_our_own_does_not_end_the_fetching(
+    lists: ListServer, quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of keys."""
+    faults = iter([ZeroDivisionError("of ours")])
+    install = Statuses.install
+
+    def failing(self: Statuses, *arguments: Any) -> Any:
+        for fault in faults:
+            raise fault
+        return install(self, *arguments)
+
+    monkeypatch.setattr(Statuses, "install", failing)
+    with gate_of(lists) as gate:
+        eventually(gate, lists.token(), "admitted")
+    assert "goes on" in caplog.text and "ZeroDivisionError" in caplog.text
 
 
 def test_remembered_token_dies_within_the_ttl(lists: ListServer) -> None:

@@ -221,6 +221,28 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return begun
 
 
+def test_fault_of_our_own_does_not_end_the_fetching(
+    provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else sees to it that keys grow too old to be used."""
+    faults = iter([ZeroDivisionError("of ours")])
+    succeeded = key_fetching.KeyFetching.succeeded
+
+    def failing(self: key_fetching.KeyFetching, now: float, lifetime_seconds: float) -> None:
+        for fault in faults:
+            raise fault
+        succeeded(self, now, lifetime_seconds)
+
+    monkeypatch.setattr(key_fetching.KeyFetching, "succeeded", failing)
+    with gate_of(provider) as gate:
+        eventually(gate, provider.token(), "admitted")
+        deadline = time.monotonic() + 10
+        while len(provider.asked) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert "goes on" in caplog.text and "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize("how", ["answer", "fail", "hang"])
 def test_unknown_kids_cause_one_fetch_per_cool_down(
     provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch, begun: list[float], how: str

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from jwtgate.core.effects import Effect, Plan, Write
 from jwtgate.core.relaying import relayed
 
-if TYPE_CHECKING:
-    from jwtgate.audit import AuditEvent
-
-__all__ = ["acting", "written_again"]
+__all__ = ["acting"]
 
 T = TypeVar("T")
 
@@ -29,8 +26,3 @@ def _named(effect: Effect, actor: str | None) -> Effect:
     if not isinstance(effect, Write) or not effect.events:
         return effect
     return replace(effect, events=tuple(replace(event, actor=actor) for event in effect.events))
-
-
-def written_again(events: tuple[AuditEvent, ...]) -> tuple[AuditEvent, ...]:
-    """What they are once the same write is made a second time."""
-    return tuple(replace(event, outcome="repeated") for event in events)

@@ -8,8 +8,7 @@ remembered of its token, never by a clock that ticks.
 
 A connection is listed under its handles before the decision that is to vouch for it: whatever is ruled on one of them after
 that decision looked makes the verdict void (``doubts``): it is doubted once the ruling is known, so whoever decides after that
-finds it. Unlike the admitted tokens the list has no bound of its own: it is as
-long as the server has connections.
+finds it. Unlike the admitted tokens the list has no bound of its own: it is as long as the server has connections.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an endpoint may have the gate do: the plans of the gate, by the names it gives them.
 
 An endpoint decides nothing about tokens: it asks for these, and each of them comes through the one decision function or
-through ``core.sessions.login``. A Protocol, so that endpoints are tested against a scripted gate.
+through ``core.sessions``. A Protocol, so that endpoints are tested against a scripted gate.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ did not accept raises).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
 from jwtgate.core.pursuits import Pursuit, Wait
@@ -90,7 +90,7 @@ class Revoker:
         while True:
             known = tuple(map(_furthest, self.view.parts))
             written = yield from self._write(changes, sessions, events)
-            events = written_again(events)
+            events = tuple(replace(event, outcome="repeated") for event in events)
             waits = self._begin(written, changes, wait_seconds)
             astray = next((part for part in written.parts if _is_astray(part, known[part.partition])), None)
             if astray is not None:

@@ -37,7 +37,6 @@ class Screen:
     def __init__(self) -> None:
         self._console = Console(highlight=False)
         self._moves = sys.stdout.isatty() and not self._console.is_dumb_terminal
-        self._began_at = time.monotonic()
 
     def say(self, text: str = "") -> None:
         """One line, with markup."""

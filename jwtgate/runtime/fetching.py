@@ -43,6 +43,9 @@ FETCHABLE = ALGORITHMS.keys() - HMAC_BYTES.keys()
 
 LONGEST_WAIT_SECONDS = 60.0
 
+AGAIN_SECONDS = 1.0
+"""After a fault of our own."""
+
 LONGEST_ISSUER = 256
 """Characters that a log is shown of what the metadata say."""
 
@@ -159,8 +162,13 @@ class _Run:
         )
 
     def _live(self) -> None:
+        """A fault of our own must not end it: nobody else sees to it that keys grow too old to be used."""
         while not self.is_stopped:
-            self._step()
+            try:
+                self._step()
+            except Exception:
+                logger.exception("fetching keys failed, and goes on")
+                self._woken.wait(AGAIN_SECONDS)
 
     def _step(self) -> None:
         now = self._clock.boot()

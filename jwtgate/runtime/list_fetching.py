@@ -36,6 +36,9 @@ MEDIA_TYPE = "application/statuslist+jwt"
 
 LONGEST_WAIT_SECONDS = 60.0
 
+AGAIN_SECONDS = 1.0
+"""After a fault of our own."""
+
 
 class ListRun:
     """One issuer's thread, and what it is told."""
@@ -66,8 +69,13 @@ class ListRun:
         self._woken.set()
 
     def _live(self) -> None:
+        """A fault of our own must not end it: nobody else sees to it that lists grow too old to be used."""
         while not self.is_stopped:
-            self._step()
+            try:
+                self._step()
+            except Exception:
+                logger.exception("fetching lists failed, and goes on")
+                self._woken.wait(AGAIN_SECONDS)
 
     def _step(self) -> None:
         now = self._clock.boot()
@@ -97,8 +105,13 @@ class ListRun:
                 thread.join(FETCH_SECONDS)
             except RuntimeError as error:
                 reasons.append(str(error))
-        if not self.is_stopped:
+        if self.is_stopped:
+            return
+        try:
             self._conclude(followed, tuple(found), reasons[-1], now, wall)
+        except Exception:
+            self.statuses.fail(followed, self._clock.boot())  # or it would be under way for ever
+            raise
 
     def _conclude(
         self, followed: FollowedList, found: tuple[FetchedList | None, ...], reason: str, began_at: float, wall: float

@@ -1,8 +1,7 @@
 """From key settings to one policy per issuer: top-level keys, or the entries of ``JWTGATE_ISSUERS``.
 
-An entry has an issuer and at least one key of its own; what else it leaves out holds from the top level. Namespaces
-(interface.md §2): the issuer's own string, and ``""`` where no issuer is configured. Does not check keys: core/keyring
-does.
+An entry has an issuer and at least one key of its own; what else it leaves out holds from the top level. Namespaces:
+the issuer's own string, and ``""`` where no issuer is configured. Does not check keys: ``core.keys.building`` does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What of a setting may stand in a log: no secret, no key, no password of a URL (threats.md 29)."""
+"""What of a setting may stand in a log: no secret, no key, no password of a URL (threat 29)."""
 
 from __future__ import annotations
 

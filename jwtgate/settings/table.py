@@ -1,4 +1,4 @@
-"""Settings: every row of the table of interface.md §3, its default, its meaning and what it may be, in one place.
+"""Settings: every row of the table of interface §3, its default, its meaning and what it may be, in one place.
 
 ``Settings`` checks everything when it is built and tells every mistake at once; it reads only its arguments and the
 files that they name. ``Settings.from_env`` alone reads the environment. The rules for one value are in allowed.py and
@@ -258,7 +258,7 @@ class Settings:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        """What differs from the defaults, masked: it may stand in a log (threats.md 29)."""
+        """What differs from the defaults, masked: it may stand in a log (threat 29)."""
         shown = ((row.name, getattr(self, row.name)) for row in rows() if getattr(self, row.name) != row.default)
         return f"Settings({', '.join(f'{name}={masked(name, value)}' for name, value in shown)})"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jwtgate.core.keys.material import PrivateKey
     from jwtgate.core.keys.schedule import OwnKey
 
-__all__ = ["Built", "Key", "KeyRing", "Signer", "build"]
+__all__ = ["Built", "build"]
 
 MAX_JWKS = 256
 """Keys in one set; real sets hold under twenty."""

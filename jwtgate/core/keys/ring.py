@@ -141,14 +141,13 @@ class KeyRing:
     Attributes:
         keys: all of them.
         signer: signs our tokens, or None.
-        algorithms: the allow-list: what some key serves.
         changes_at: NumericDate from which the same configuration makes another ring; ``math.inf``: never.
         doubts: asked with the ``alg`` of a token that no key here fits: the error that says why nobody can know whether there
             is a key for it, or None: there is none.
         is_whole: whether all keys that are configured are here; False: some are still to come, or were too old.
     """
 
-    __slots__ = ("_any_kid", "_by_kid", "_only", "algorithms", "changes_at", "doubts", "is_whole", "keys", "signer")
+    __slots__ = ("_any_kid", "_by_kid", "_only", "changes_at", "doubts", "is_whole", "keys", "signer")
 
     def __init__(
         self,
@@ -165,7 +164,6 @@ class KeyRing:
         self.changes_at = changes_at
         self.doubts = doubts
         self.is_whole = is_whole
-        self.algorithms = frozenset(key.algorithm for key in self.keys)
         fitting = Counter(key.algorithm for key in self.keys)
         claimed = Counter((key.algorithm, key.kid) for key in self.keys)
         self._only = {key.algorithm: key for key in self.keys if fitting[key.algorithm] == 1}

@@ -8,7 +8,7 @@ Invariants:
   * What cannot be known is ``StoreUnavailable``: a session that may have been lost with the store's history is not called
     ended (L3). A cut-off on everybody in the present epoch is how an operator says that it is.
 
-Does no I/O: it yields ``LookUp``.
+Does no I/O: it yields ``LookUp`` and ``ListSessions``.
 """
 
 from __future__ import annotations

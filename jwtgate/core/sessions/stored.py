@@ -2,7 +2,7 @@
 
 A session in a store is a text of the core's (``record``), which the store compares and replaces and never reads, beside the
 few things that the store itself must know: when it ends, whose it is, which handles a ruling on it may have, when it was
-last seen. So a change is one compare-and-set, and every rule about sessions stands in ``core.sessions.login``.
+last seen. So a change is one compare-and-set, and every rule about sessions stands in ``core.sessions``.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ def claim_handles(claims: Mapping[str, Any], policy: IssuerPolicy) -> list[bytes
 
 
 def _digest(prefixes: Mapping[str, bytes], kind: str, value: str) -> bytes:
-    """The same as ``rulings.digest_of``, from what the policy knows."""
+    """The same as ``handles.digest_of``, from what the policy knows."""
     part = value.encode()
     hashed = sha256(b"%b%d:%b," % (prefixes[kind], len(part), part)).digest()
     start = sha256(part).digest()[:SELECTOR_BYTES] if kind in SPREAD_KINDS else NOT_SPREAD

@@ -73,7 +73,6 @@ def long_octets() -> TypeEngine[bytes]:
 class Tables:
     """Of one prefix."""
 
-    metadata: MetaData
     meta: Table
     rulings: Table
     log: Table
@@ -84,7 +83,7 @@ class Tables:
 
     def all(self) -> dict[str, Table]:
         """By their names here; ``meta`` last: whoever finds it finds the others."""
-        names = [field.name for field in fields(self) if field.name not in ("metadata", "meta")]
+        names = [field.name for field in fields(self) if field.name != "meta"]
         return {name: getattr(self, name) for name in (*names, "meta")}
 
 
@@ -92,7 +91,6 @@ def tables_of(prefix: str) -> Tables:
     """The tables under a prefix."""
     metadata, begin = MetaData(), identifier(prefix)
     return Tables(
-        metadata,
         meta=_meta(metadata, begin),
         rulings=Table(
             f"{begin}_rulings",

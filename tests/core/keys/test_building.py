@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 from keymaking import ALGORITHMS, SECRET, Pair
 
-from jwtgate.core.keys.building import Built, KeyRing, build
+from jwtgate.core.keys.building import Built, build
 from jwtgate.core.keys.material import public_key_of, read_jwk, thumbprint_of
-from jwtgate.core.keys.ring import Key, named
+from jwtgate.core.keys.ring import Key, KeyRing, named
 from jwtgate.errors import KeysUnavailable, UnknownKey
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ def set_of(*jwks: object) -> str:
     return json.dumps({"keys": list(jwks)})
 
 
+def algorithms_of(ring: KeyRing) -> set[str]:
+    """What it verifies."""
+    return {key.algorithm for key in ring.keys}
+
+
 def ring_of(built: Built) -> KeyRing:
     """The ring of settings without mistake."""
     assert built.mistakes == ()
@@ -80,8 +85,8 @@ def test_default_algorithm_follows_from_the_key(name: str, default: str, pairs: 
         build(jwks=set_of(jwk_of(pairs[name]))),
         build(jwks=set_of(jwk_of(pairs[name], is_private=True))),
     ):
-        assert ring_of(built).algorithms == {default}
-    assert ring_of(build(secret=SECRET)).algorithms == {"HS256"}
+        assert algorithms_of(ring_of(built)) == {default}
+    assert algorithms_of(ring_of(build(secret=SECRET))) == {"HS256"}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,7 @@ def test_each_algorithm_signs_and_verifies(name: str, algorithm: str, pairs: Pai
 def test_listed_algorithms_of_a_family_share_the_key(pairs: Pairs) -> None:
     """With ALGORITHMS a key serves each listed algorithm of its family; the first one listed signs."""
     ring = ring_of(build(private_key=pairs["rsa"].private_pem, algorithms=["PS256", "RS256"]))
-    assert ring.algorithms == {"PS256", "RS256"}
+    assert algorithms_of(ring) == {"PS256", "RS256"}
     assert ring.signer is not None
     assert ring.signer.algorithm == "PS256"
     assert ring.candidates("RS256", None).is_own
@@ -277,8 +282,8 @@ def test_certificate_is_a_public_key(pairs: Pairs) -> None:
 def test_escaped_line_ends_are_accepted(pairs: Pairs) -> None:
     """PEM text on one line, as environment files hold it."""
     ring = ring_of(build(private_key=pairs["p256"].private_pem.replace("\n", "\\n")))
-    assert ring.algorithms == {"ES256"}
-    assert ring_of(build(public_key=pairs["rsa"].public_pem.replace("\n", "\\n"))).algorithms == {"RS256"}
+    assert algorithms_of(ring) == {"ES256"}
+    assert algorithms_of(ring_of(build(public_key=pairs["rsa"].public_pem.replace("\n", "\\n")))) == {"RS256"}
 
 
 def wrong_settings(pairs: Pairs) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -441,8 +446,8 @@ def test_usable_purposes_are_kept(pairs: Pairs) -> None:
 def test_algorithm_of_a_jwk_wins(pairs: Pairs) -> None:
     """Interface §3: a JWK's alg is the only one that it serves, whatever ALGORITHMS lists."""
     jwk = jwk_of(pairs["rsa"], alg="PS384")
-    assert ring_of(build(jwks=set_of(jwk))).algorithms == {"PS384"}
-    assert ring_of(build(jwks=set_of(jwk), algorithms=["PS384"])).algorithms == {"PS384"}
+    assert algorithms_of(ring_of(build(jwks=set_of(jwk)))) == {"PS384"}
+    assert algorithms_of(ring_of(build(jwks=set_of(jwk), algorithms=["PS384"]))) == {"PS384"}
     assert build(jwks=set_of(jwk), algorithms=["RS256"]).ring is None
     assert build(jwks=set_of(jwk), algorithms=["PS384", "RS256"]).ring is None
 
@@ -451,7 +456,7 @@ def test_keys_that_share_a_kid_are_all_refused(pairs: Pairs) -> None:
     """Nobody can say which of two is meant; a kid may be shared by keys of different algorithms."""
     rivals = jwk_of(pairs["rsa"], kid="a"), jwk_of(pairs["rsa_other"], kid="a")
     built = build(jwks=set_of(*rivals, jwk_of(pairs["p256"], kid="a")))
-    assert ring_of(built).algorithms == {"ES256"}
+    assert algorithms_of(ring_of(built)) == {"ES256"}
     assert "share" in built.warnings[0]
     assert build(jwks=set_of(*rivals)).ring is None
 
@@ -475,7 +480,7 @@ def test_fetched_set_holds_no_secret_and_may_still_lack_a_key(pairs: Pairs) -> N
     """A published secret is none; and an algorithm whose key has not come yet is no mistake."""
     jwks = set_of(secret_jwk(32, kid="s"), jwk_of(pairs["rsa"], kid="r"))
     built = build(jwks=jwks, algorithms=["RS256", "ES256", "HS256"], is_fetched=True)
-    assert ring_of(built).algorithms == {"RS256"}
+    assert algorithms_of(ring_of(built)) == {"RS256"}
     assert built.warnings[0].startswith("JWTGATE_JWKS_URL: keys[0]")
 
 
@@ -509,7 +514,7 @@ def test_foreign_ring_verifies_and_nothing_else(pairs: Pairs) -> None:
     """A partner who shares a secret signs nothing in our name, and no stamp of his is believed."""
     own = ring_of(build(secret=SECRET, public_key=pairs["p256"].public_pem))
     foreign = own.foreign()
-    assert foreign.signer is None and foreign.algorithms == own.algorithms
+    assert foreign.signer is None and algorithms_of(foreign) == algorithms_of(own)
     assert [(key.kid, key.algorithm, key.handle) for key in foreign.keys] == [(k.kid, k.algorithm, k.handle) for k in own.keys]
     key, was = foreign.candidates("HS256", None), own.candidates("HS256", None)
     assert (was.is_own, key.is_own) == (True, False)
@@ -524,8 +529,8 @@ def test_key_of_another_issuer_is_skipped(issuer: object, pairs: Pairs) -> None:
     asked = frozenset({"https://as/{tenant}", "https://as/one"})
     for is_fetched in (False, True):
         ring = ring_of(build(jwks=text, key_issuers=asked, is_fetched=is_fetched))
-        assert ("ES256" in ring.algorithms) is (issuer in ("https://as/{tenant}", "https://as/one", None))
-        assert "ES256" in ring_of(build(jwks=text, is_fetched=is_fetched)).algorithms
+        assert ("ES256" in algorithms_of(ring)) is (issuer in ("https://as/{tenant}", "https://as/one", None))
+        assert "ES256" in algorithms_of(ring_of(build(jwks=text, is_fetched=is_fetched)))
 
 
 def test_private_rsa_member_without_its_primes_costs_nothing() -> None:

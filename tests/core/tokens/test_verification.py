@@ -101,7 +101,7 @@ def test_usual_token_is_admitted() -> None:
 def test_rfc7515_example_is_admitted_in_its_time(vector: dict[str, Any]) -> None:
     """RFC 7515 A.1 to A.3: admitted a second before its exp, refused from then on, and with any bit changed."""
     policy = replace(POLICY, issuer="joe", keys=ring_of(jwks=json.dumps({"keys": [vector["jwk"]]})))
-    assert policy.keys.algorithms == {vector["algorithm"]}
+    assert {key.algorithm for key in policy.keys.keys} == {vector["algorithm"]}
     token = vector["token"].encode()
     assert admit(token, policy, 1300819379).claims == vector["claims"]
     with pytest.raises(Expired):
