@@ -4,7 +4,8 @@ Each message that passes is vouched for (``core.live``); a connection over which
 One whose token died is ended here and now: a WebSocket with a close frame, a stream with its last, empty part. The application
 hears of it as of any client that went away: ``websocket.disconnect``, and ``OSError`` from what it sends (ASGI 2.4). While
 nobody can know, nothing passes: what would, ends the connection, and what says nothing stays. What a server was given before is
-out of reach: one whose client does not read keeps it, and sends it when that client does.
+out of reach: one whose client does not read keeps it, and sends it when that client does; the application, which may wait for
+that client in ``send``, is told all the same.
 
 Sources: the ASGI specification (HTTP and WebSocket message formats 2.5), RFC 6455 §7.4.
 """
