@@ -73,13 +73,16 @@ class Receipts:
 
 async def receipt(visit: Visit, receipts: Receipts) -> Response:
     """Raises: Problem. StoreUnavailable."""
-    kept = receipts.find(visit.query.get("id", ""))
+    name = visit.query.get("id", "")
+    kept = receipts.find(name)
     if kept is None:
         raise Problem(
             404,
             "This receipt is not here",
-            "It was given by another process of the console, or long ago. What it was for stands all the same; who wants it "
-            "proved does it again, which does no harm.",
+            "It was given by another worker of the application, which may be asked by looking again, or long ago. What it was "
+            "for stands all the same; who wants it proved does it again, which does no harm.",
+            back=visit.url("receipt", id=name).removeprefix(visit.base),
+            back_to="Look again",
         )
     if not kept.receipt.effective_everywhere and not kept.is_lost:
         again = await visit.run(visit.gate.plans.receipt_again(kept.pursuit))

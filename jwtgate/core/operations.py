@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jwtgate.core.effects import Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.core.statuses.published import Published
+    from jwtgate.errors import JWTGateError
     from jwtgate.messages import Receipt, Request, Session, TokenPair
 
 __all__ = ["Operations"]
@@ -19,6 +20,10 @@ __all__ = ["Operations"]
 
 class Operations(Protocol):
     """Every plan may raise ``StoreUnavailable``; none answers it with anything else."""
+
+    def count(self, error: JWTGateError) -> None:
+        """One more refusal that is no plan's of these: of a client."""
+        ...
 
     def examine(self, request: Request, *, is_endpoint: bool = False, is_checked: bool = True) -> Plan[Admitted | None]:
         """The decision about the request's access token. None: anonymous. Raises: ``CredentialError``.

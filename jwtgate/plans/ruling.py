@@ -132,6 +132,10 @@ class RulingPlans:
 
         return self._ours(plan())
 
+    def count(self, error: JWTGateError) -> None:
+        """One more refusal, where no plan of these has counted it."""
+        self.tally.count(error)
+
     def _ours(self, plan: Plan[T], *, is_counted: bool = False) -> Plan[T]:
         """Refusals leave under this gate's realm, and those of requests are counted."""
         try:

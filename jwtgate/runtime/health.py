@@ -22,6 +22,11 @@ __all__ = ["Health", "StoreState"]
 StoreState = Literal["up", "down", "healing"]
 
 PROBE_SECONDS = 0.25
+
+ATTEMPT_SECONDS = 2.0
+"""A follower whose store hangs says so after a database's timeout, or nearly two where all must be made ready: however short
+the lease is, it is at work meanwhile, and requests would only wait as long."""
+
 logger = logging.getLogger("jwtgate")
 
 
@@ -36,6 +41,7 @@ class Health:
         self._is_busy = False
         self._lock = threading.Lock()
         self._followed_at = float("-inf")
+        self._patience_seconds = lease_seconds
         self._probed_at = float("-inf")
 
     def is_down(self) -> bool:
@@ -48,7 +54,7 @@ class Health:
             return
         with self._lock:
             now = self.clock.boot()
-            if now - self._followed_at > self.lease_seconds and now - self._probed_at >= PROBE_SECONDS:
+            if not self._is_followed(now) and now - self._probed_at >= PROBE_SECONDS:
                 self._probed_at = now
                 return
         raise StoreUnavailable("the store failed a moment ago and is not asked again yet")
@@ -59,8 +65,10 @@ class Health:
 
         Args: of_follower: the partition whose follower called.
         """
+        is_busy = isinstance(error, StoreBusy)
+        self._patience_seconds = self.lease_seconds + (0.0 if is_busy else ATTEMPT_SECONDS)
         if of_follower is not None:
-            if isinstance(error, StoreBusy):
+            if is_busy:
                 self._say_busy(error)
                 return
             self._followed_at = self.clock.boot()
@@ -76,14 +84,18 @@ class Health:
             self._followed_at = now
             self._followed[of_follower] = state
             state = max(self._followed.values(), key=("up", "healing", "down").index)
-        elif self.state == "down" and now - self._followed_at <= self.lease_seconds:
+        elif self.state == "down" and self._is_followed(now):
             return
         if state == "up":
             self._move("up", "the store answers")
         elif state == "healing":
             self._move("healing", "the store's history is new: requests are refused until it is healed")
 
-    def _say_busy(self, error: StoreBusy) -> None:
+    def _is_followed(self, now: float) -> bool:
+        """Whether a follower is at work, or hangs in an attempt and is about to tell."""
+        return now - self._followed_at <= self._patience_seconds
+
+    def _say_busy(self, error: StoreUnavailable) -> None:
         """Once, until a follower is through again."""
         if not self._is_busy:
             self._is_busy = True

@@ -255,7 +255,9 @@ def test_receipt_without_an_end_says_so(ops: Operator) -> None:
 
 def test_unknown_receipt_is_told(ops: Operator) -> None:
     """Another process may have given it: what it was for stands."""
-    assert "This receipt is not here" in ops.get("receipt", status=404, id="nothing")
+    page = ops.get("receipt", status=404, id="nothing")
+    assert "This receipt is not here" in page
+    assert '/receipt?id=nothing">Look again</a>' in page
     assert "This receipt is not here" in ops.get("receipt", status=404)
 
 

@@ -89,7 +89,7 @@ def token_of(token: str) -> Token:
 
 @dataclass
 class ScriptedOperations:
-    """Keeps ``calls``; ``failing`` names those that find the store down."""
+    """Keeps ``calls`` and what it ``counted``; ``failing`` names those that find the store down."""
 
     locations: tuple[str, ...] = ("header", "cookie")
     csrf: str = "fetch-metadata"
@@ -98,6 +98,7 @@ class ScriptedOperations:
     failing: frozenset[str] = frozenset()
     receipt: Receipt = RECEIPT
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    counted: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.find = Extraction(self.locations, COOKIE, 8192).find
@@ -114,6 +115,9 @@ class ScriptedOperations:
         if credential.source == "cookie" and self.csrf != "off":
             cross_site.check(request, mode=self.csrf, origins=frozenset())
         return (yield from self.introspect(credential.token.decode()))
+
+    def count(self, error: JWTGateError) -> None:
+        self.counted.append(error.reason)
 
     def introspect(self, token: str) -> Any:
         yield from self._ask("introspect")

@@ -91,6 +91,15 @@ def test_only_clients_are_told(headers: tuple[tuple[str, str], ...], form: str) 
     assert answer.values("www-authenticate") == ('Basic realm="jwtgate"',)
 
 
+@pytest.mark.parametrize("endpoint", ["/introspect", "/revoke"])
+def test_client_that_is_none_is_counted(endpoint: str) -> None:
+    """Whoever guesses secrets shows in the numbers; a client does not."""
+    operations = ScriptedOperations()
+    ask(operations, "POST", endpoint, basic("two:wrong"), form="token={alice}")
+    ask(operations, "POST", endpoint, AS_CLIENT, form="token={alice}")
+    assert operations.counted == ["invalid_client"]
+
+
 @pytest.mark.parametrize("form", ["", "token=", "token_type_hint=access_token", "token={alice}&token={alice}"])
 def test_call_without_one_token_is_malformed(form: str) -> None:
     """RFC 7662 §2.1: token is required; RFC 6749 §3.1: once."""

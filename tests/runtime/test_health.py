@@ -15,7 +15,7 @@ import pytest
 from jwtgate import Gate, Settings
 from jwtgate.core.history import StoreBusy
 from jwtgate.errors import Revoked, StoreUnavailable
-from jwtgate.runtime.health import PROBE_SECONDS, Health
+from jwtgate.runtime.health import ATTEMPT_SECONDS, PROBE_SECONDS, Health
 from jwtgate.stores.sql.tables import VERSION
 
 if TYPE_CHECKING:
@@ -89,6 +89,21 @@ def test_busy_follower_closes_no_circuit(health: Health, clock: Hands) -> None:
     clock.now += LEASE + 0.01
     assert [is_asked(health), is_asked(health)] == [True, False]
     clock.now += PROBE_SECONDS
+    assert is_asked(health)
+
+
+def test_follower_that_hangs_in_the_store_longer_than_a_lease_is_at_work(health: Health, clock: Hands) -> None:
+    """No request after the first waits for a store that hangs; once nobody follows, some try."""
+    health.answered(is_healed=True, of_follower=0)
+    clock.now += 2 * LEASE
+    health.failed(StoreUnavailable("no answer"))
+    asked = []
+    for _ in range(3):
+        clock.now += 2 * LEASE
+        asked.append(is_asked(health))
+        health.failed(StoreUnavailable("no answer"), of_follower=0)
+    assert asked == [False] * 3
+    clock.now += LEASE + ATTEMPT_SECONDS + 0.01
     assert is_asked(health)
 
 

@@ -14,15 +14,16 @@ import traceback
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pymysql  # type: ignore[import-untyped]
 import pytest
 from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from jwtgate.core.history import Repair, StoreBusy, Worker
@@ -295,6 +296,32 @@ def test_backup_that_holds_up_writes_is_no_outage(
 
 
 @server
+def test_defaults_that_a_server_has_are_not_ours(running_databases: dict[str, Database]) -> None:
+    """MariaDB's ``completion_type`` would end each connection with its first transaction."""
+    url = emptied_database("mariadb", running_databases)
+    others = {"completion_type": "RELEASE", "tx_isolation": "SERIALIZABLE", "sql_mode": "ANSI_QUOTES,NO_BACKSLASH_ESCAPES"}
+    digest = bytes(range(256))
+    with pymysql.connect(**pymysql_address(url), autocommit=True) as admin, admin.cursor() as say:
+        for name, value in others.items():
+            say.execute(f"SET GLOBAL {name} = '{value}'")
+        try:
+            store = opened(url)
+            eventually(lambda: store.write([Change(digest, revoked=True)], time.time()))
+            assert store.write([Change(digest, revoked=True)], time.time()) is not None
+            assert store.look_up([digest]).rulings[0] is not None
+            store.close()
+        finally:
+            for name in others:
+                say.execute(f"SET GLOBAL {name} = DEFAULT")
+
+
+def pymysql_address(url: str) -> dict[str, Any]:
+    """As the driver itself takes it."""
+    parts = urlsplit(url)
+    return {"host": parts.hostname, "port": parts.port or 3306, "user": parts.username, "password": parts.password or ""}
+
+
+@server
 def test_isolation_that_a_role_has_is_not_ours(running_databases: dict[str, Database]) -> None:
     """Single statements would be refused wherever they meet others'."""
     url = emptied_database("postgresql", running_databases)
@@ -415,6 +442,17 @@ def test_audit_names_what_would_break_the_promise(name: str, options: list[str],
         assert len(found) == len(told)
         assert all(word in weakness.problem and weakness.remedy for word, weakness in zip(told, found, strict=True))
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("read_only", "is_told"),
+    [(0, False), (1, True), ("OFF", False), ("ON", True), ("NO_LOCK", True), ("NO_LOCK_NO_ADMIN", True)],
+)
+def test_audit_knows_a_replica_by_number_and_by_word(read_only: object, is_told: bool) -> None:
+    """MariaDB from 12.0 on answers in words."""
+    dialect = mysql.MySQL(make_url("mysql+pymysql://host/db"))
+    found = list(dialect.audit(lambda text: [(1, read_only, 0, 1)] if "@@read_only" in text else [], ()))
+    assert ["read-only" in weakness.problem for weakness in found] == [True] * is_told
 
 
 @server

@@ -130,10 +130,10 @@ def test_first_exchange_has_the_timeouts_of_its_place() -> None:
 
 
 def test_late_answer_never_meets_another_question(own_server: Server, paused_store: Store) -> None:
-    """Threat 13: after a timeout the connection is gone, so the late answer about A is nobody's."""
+    """Threat 13: after a timeout the connection is gone, so the late answer about A is nobody's. The error says what it was."""
     own_server.pause()
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="TimeoutError"):
         paused_store.look_up([A])
     assert time.monotonic() - began < 3 * TIMEOUT_SECONDS
     own_server.resume()

@@ -83,6 +83,9 @@ def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = FAILE
     while link is not None and secrets:
         link.args = tuple(_without(secrets, part) for part in link.args)
         link = link.__cause__ or link.__context__
+    # Where the kernel keeps the time (SO_RCVTIMEO, socket(7)), it says EAGAIN.
+    if isinstance(error.__context__, BlockingIOError):
+        return StoreUnavailable(f"{what}: TimeoutError: no answer in time")
     return StoreUnavailable(f"{what}: {type(error).__name__}: {_without(secrets, str(error))}")
 
 

@@ -63,22 +63,20 @@ class Dialect(Protocol):
         ...
 
     @property
-    def relaxed(self) -> str | None:
-        """From here on a commit need not wait for the disk: for renewals, which a crash makes void anyway."""
-        ...
-
-    @property
-    def strict(self) -> str | None:
-        """From here on it must."""
-        ...
-
-    @property
     def after(self) -> tuple[str, ...]:
         """What is said after a transaction's end."""
         ...
 
     def begin(self, tables: Tables) -> tuple[str, ...]:
         """Begins a writing transaction and waits for the row of ``meta``, which it holds until its end."""
+        ...
+
+    def limits(self, raw: Raw) -> tuple[str, ...]:
+        """What a transaction says first of all, where its connection cannot say it once."""
+        ...
+
+    def relaxing(self, raw: Raw, *, is_relaxed: bool) -> str | None:
+        """From here on a commit need not wait for the disk, or must: for renewals, which a crash makes void anyway."""
         ...
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:

@@ -81,8 +81,6 @@ class MySQL:
     has_boot = True
     after = ("SET autocommit = 1",)
     options: Mapping[str, Any] = MappingProxyType({})
-    relaxed = None
-    strict = None
 
     def __init__(self, parts: URL) -> None:
         """Raises: SettingsError."""
@@ -104,7 +102,8 @@ class MySQL:
             "client_flag": FOUND_ROWS,
             "local_infile": False,
             "init_command": (
-                f"SET time_zone = '+00:00', sql_mode = '{MODES}', innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
+                f"SET time_zone = '+00:00', sql_mode = '{MODES}', completion_type = NO_CHAIN,"
+                f" innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
             ),
             **options,
         }
@@ -117,6 +116,13 @@ class MySQL:
         """
         limit = f"/*M! SET STATEMENT max_statement_time = {LOCK_SECONDS:g} FOR */"
         return (BEGIN, f"{limit} SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE")  # noqa: S608 - see ``identifier``
+
+    def limits(self, raw: Raw) -> tuple[str, ...]:  # noqa: ARG002
+        """Said once by each connection."""
+        return ()
+
+    def relaxing(self, raw: Raw, *, is_relaxed: bool) -> None:
+        """No connection has a choice."""
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:
         """NULL once a restart has taken the word."""
@@ -220,13 +226,13 @@ class MySQL:
         """What a crash would take, and whether this is the primary."""
         names = ("innodb_flush_log_at_trx_commit", "read_only", "log_bin", "sync_binlog")
         found = (ask(f"SELECT {', '.join(f'@@{name}' for name in names)}") or [(1, 0, 0, 1)])[0]
-        flush, is_read_only, has_binlog, sync = map(int, found)
+        flush, read_only, has_binlog, sync = found
         if flush != 1:
             yield Weakness(
                 f"innodb_flush_log_at_trx_commit is {flush}: a crash takes revocations that were confirmed.",
                 "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
             )
-        if is_read_only:
+        if read_only not in (0, "OFF"):  # MariaDB has it in words from 12.0 on
             yield Weakness(
                 "The server is read-only: a replica, which can be behind.", "JWTGATE_STORE with the primary's address"
             )

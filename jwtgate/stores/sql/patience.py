@@ -30,6 +30,9 @@ class PatientConnection(psycopg.Connection[Any]):
     deadline = 0.0
     pid = 0
     is_awake = False
+    is_pooled = False
+    """Whether the server's session may be another one with each transaction."""
+
     is_asking = True
     """Whether the next answer is waited for; ``together`` alone minds it."""
 

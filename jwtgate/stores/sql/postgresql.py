@@ -7,6 +7,10 @@ Locking the row makes no new version, no savepoint is ever used, and neither fre
 A transaction's number comes again only after four thousand million others, and those of one server only grow meanwhile.
 
 The server's own timeouts free its locks from a client that stands still; the deadline on this side does not rely on them.
+
+A pooler between us (PgBouncer and its like) may give each transaction another session, and ours to others: what is set for a
+session, listened to or prepared in it would be missing here and be met by them. So through one nothing of a session is used:
+transactions say their limits themselves, and the log is looked at every ``poll_seconds``.
 """
 
 from __future__ import annotations
@@ -23,9 +27,9 @@ from sqlalchemy import Double, LargeBinary, Text, literal_column
 from sqlalchemy.dialects.postgresql import insert
 
 from jwtgate.errors import SettingsError
-from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
 from jwtgate.stores.sql.patience import PatientConnection
+from jwtgate.stores.sql.postgresql_audit import weaknesses_of
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
@@ -34,14 +38,18 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, ColumnElement, Table, Update
 
+    from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.dialects import Raw, Statement
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["PostgreSQL"]
 
-LOCK_MS, STATEMENT_MS, IDLE_MS = (int(part * TIMEOUT_SECONDS * 1000) for part in (0.8, 0.9, 0.5))
-"""The server gives up before its client does; and on a client that holds the log's end and says no more, while those who wait
-for it still have time for their own turn."""
+LIMITS = {
+    name: int(part * TIMEOUT_SECONDS * 1000)
+    for name, part in (("lock_timeout", 0.8), ("statement_timeout", 0.9), ("idle_in_transaction_session_timeout", 0.5))
+}
+"""Milliseconds. The server gives up before its client does; and on a client that holds the log's end and says no more, while
+those who wait for it still have time for their own turn."""
 
 CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
 """Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
@@ -63,9 +71,15 @@ IN_SETTINGS = {
     "28P01": "the server refuses the user or the password",
     "3D000": "there is no database of this name",
     "42501": "the user may not do this; the gate's user makes and uses its own tables",
+    "3F000": "the user has no schema to make tables in; its search_path names none that is there",
     "53300": NO_CONNECTION_LEFT,
+    "statement pooling": (
+        "the pooler takes transactions apart, and a revocation is one; use transaction or session pooling"
+        " (pool_mode of PgBouncer), or the server's own address"
+    ),
+    "startup": "the pooler refuses what PGOPTIONS asks for: unset it, or name it in the pooler's ignore_startup_parameters",
 }
-"""SQLSTATE to the sentence."""
+"""SQLSTATE, or what stands for it, to the sentence."""
 
 
 class PostgreSQL:
@@ -77,11 +91,9 @@ class PostgreSQL:
     options: Mapping[str, Any] = MappingProxyType({"use_native_hstore": False})
     """Four round trips of each process's first connection."""
 
-    relaxed = "SET synchronous_commit TO off"
-    strict = "SET synchronous_commit TO DEFAULT"
-
     def __init__(self, parts: URL) -> None:
         """Raises: SettingsError."""
+        self._is_pooled = False
         others = sorted(set(parts.query) - OPTIONS)
         if others:
             raise SettingsError(
@@ -104,6 +116,14 @@ class PostgreSQL:
         """Sent together with the question that follows."""
         lock = f"SELECT 1 FROM {tables.meta.name} WHERE id = 1 FOR UPDATE"  # noqa: S608 - see ``identifier``
         return ("BEGIN ISOLATION LEVEL READ COMMITTED", lock)
+
+    def limits(self, raw: Raw) -> tuple[str, ...]:
+        """Those of the session, where it is not ours."""
+        return (f"SELECT {_set(LIMITS, is_local=True)}",) if raw.is_pooled else ()
+
+    def relaxing(self, raw: Raw, *, is_relaxed: bool) -> str | None:
+        """Asynchronous commit, of a session that nobody else is given."""
+        return None if raw.is_pooled else f"SET synchronous_commit TO {'off' if is_relaxed else 'DEFAULT'}"
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
         """Microseconds since 1970."""
@@ -147,14 +167,15 @@ class PostgreSQL:
         raw = PatientConnection.by(self._conninfo, deadline)
         raw.autocommit = True
         raw.add_notify_handler(lambda _: setattr(raw, "is_awake", True))
-        limits = {
-            "lock_timeout": LOCK_MS,
-            "statement_timeout": STATEMENT_MS,
-            "idle_in_transaction_session_timeout": IDLE_MS,
-            "TimeZone": "'UTC'",
-            "default_transaction_isolation": "'read committed'",  # a role's may refuse single statements that meet others
-        }
-        raw.execute("; ".join(f"SET {name} = {value}" for name, value in limits.items()).encode())
+        # a role's isolation may refuse single statements that meet others
+        wanted = {**LIMITS, "TimeZone": "UTC", "default_transaction_isolation": "read committed"}
+        ours = f"WHERE pg_backend_pid() = {raw.pgconn.backend_pid}"  # a pooler has told a number of its own
+        raw.is_pooled = raw.execute(f"SELECT {_set(wanted)} {ours}".encode()).fetchone() is None
+        if raw.is_pooled:
+            raw.prepare_threshold = None
+            for text in (b"BEGIN", b"COMMIT"):  # refused at once by one that knows no transactions
+                raw.execute(text)
+        self._is_pooled = raw.is_pooled
         return raw
 
     def bound(self, raw: Raw, deadline: float, *, is_asking: bool = True) -> None:
@@ -187,7 +208,8 @@ class PostgreSQL:
 
     def listen(self, raw: Raw, tables: Tables) -> None:
         """LISTEN, until the connection ends."""
-        raw.execute(f"LISTEN {tables.log.name}".encode())
+        if not raw.is_pooled:
+            raw.execute(f"LISTEN {tables.log.name}".encode())
 
     def wait(self, raw: Raw, seconds: float) -> None:
         """For the notice of a write, which may have come with an earlier answer."""
@@ -200,42 +222,35 @@ class PostgreSQL:
         os.close(raw.pgconn.socket)
 
     def explain(self, error: BaseException) -> str | None:
-        """By SQLSTATE; a refused connection carries it only in words."""
+        """By SQLSTATE; a refused connection carries it only in words, and poolers have one for all they say."""
         state = getattr(error, "sqlstate", None)
-        if state is None and isinstance(error, psycopg.OperationalError):
+        if state in (None, "08P01") and isinstance(error, psycopg.OperationalError):
             words = str(error)
             state = next((state for state, mark in _IN_WORDS if mark in words), None)
         return IN_SETTINGS.get(state or "")
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
-        """What a crash would take, and whether this is the primary."""
-        if ask("SELECT pg_is_in_recovery()") == [(True,)]:
-            yield Weakness(
-                "The server is a standby: it takes no writes and can be behind.", "JWTGATE_STORE with the primary's address"
-            )
-        names = ("fsync", "full_page_writes", "synchronous_commit")
-        found = dict(ask("SELECT name, setting FROM pg_settings") or [])
-        for name, loss in zip(names, LOSSES, strict=True):
-            if found.get(name) == "off":
-                yield Weakness(f"{name} is off: {loss}.", f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf()")
+        """What a crash would take, and whether this is the primary; what a pooler does not let through."""
+        return weaknesses_of(ask, is_pooled=self._is_pooled)
 
-
-LOSSES = (
-    "a crash of the machine may leave a broken database",
-    "a crash of the machine may leave a broken database",
-    "a crash takes revocations that were confirmed",
-)
 
 _IN_WORDS = (
     ("53300", "too many connections for"),
     ("53300", "too many clients already"),
     ("53300", "remaining connection slots are reserved"),
+    ("53300", "no more connections allowed"),
+    ("statement pooling", "not allowed in statement pooling mode"),
+    ("startup", "unsupported startup parameter: options"),
     ("28P01", "password authentication failed"),
     ("28P01", 'role "'),
     ("28000", "no pg_hba.conf entry"),
     ("3D000", 'FATAL:  database "'),
 )
 """While connecting libpq hands on the words alone; in other languages they stand for themselves."""
+
+
+def _set(values: Mapping[str, object], *, is_local: bool = False) -> str:
+    return ", ".join(f"set_config('{name}', '{value}', {is_local})" for name, value in values.items())
 
 
 def _is_readable(raw: Raw, seconds: float) -> bool:

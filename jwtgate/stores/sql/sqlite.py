@@ -78,8 +78,6 @@ class SQLite:
     options: Mapping[str, Any] = MappingProxyType({})
     has_boot = False
     after: tuple[str, ...] = ()
-    relaxed = "PRAGMA synchronous=NORMAL"
-    strict = "PRAGMA synchronous=FULL"
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -92,6 +90,14 @@ class SQLite:
     def begin(self, tables: Tables) -> tuple[str, ...]:  # noqa: ARG002
         """The one lock there is."""
         return ("BEGIN IMMEDIATE",)
+
+    def limits(self, raw: Raw) -> tuple[str, ...]:  # noqa: ARG002
+        """None: all waiting is ours."""
+        return ()
+
+    def relaxing(self, raw: Raw, *, is_relaxed: bool) -> str:  # noqa: ARG002
+        """By how often it waits for the disk."""
+        return f"PRAGMA synchronous={'NORMAL' if is_relaxed else 'FULL'}"
 
     def server(self, tables: Tables) -> ColumnElement[bytes]:  # noqa: ARG002
         """Device and inode of the file that this connection has open."""
@@ -141,7 +147,7 @@ class SQLite:
             raw.create_function("jwtgate_clock", 0, time.time)
             _insist(raw, "PRAGMA journal_mode=WAL", deadline)
             raw.be_patient()
-            raw.execute(self.strict)
+            raw.execute(self.relaxing(raw, is_relaxed=False))
             raw.execute("PRAGMA schema_version").close()  # opens all that there is to be locked
             raw.places, raw.files = self._places(), self._files()
             _opened.add(raw)
