@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.channel.lifespan import live_through, mistake_of_loop
 from jwtgate.channel.live import Open, Socket, Stream, is_of_end
 from jwtgate.channel.offering import offered_in, without_token
-from jwtgate.channel.sending import has_length, refuse, renewing, say, serve, with_nonce
+from jwtgate.channel.sending import refuse, renewing, rest_of, say, serve, with_nonce
 from jwtgate.core.http.challenge import answer
 from jwtgate.core.http.exemption import routed_path
 from jwtgate.core.http.extraction import CANONICAL_SCHEME
@@ -204,7 +204,7 @@ class JWTGateMiddleware:
         credential = None if entry is None else self._watched(scope)
         if entry is None or credential is None:
             return Open(send)
-        return Stream(self._own_gate(), entry, credential, send, is_measured=has_length(scope, start))
+        return Stream(self._own_gate(), entry, credential, send, rest_of(scope, start))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.gate is None or not self._comes_to_asyncio():

@@ -4,7 +4,8 @@ Each message that passes is vouched for (``core.live``); a connection over which
 One whose token died is ended here and now: a WebSocket with a close frame, a stream with its last, empty part. The application
 hears of it as of any client that went away: ``websocket.disconnect``, and ``OSError`` from what it sends (ASGI 2.4). While
 nobody can know, nothing passes: what would, ends the connection, and what says nothing stays. What a server was given before is
-out of reach: one whose client does not read keeps it, and sends it when that client does.
+out of reach: one whose client does not read keeps it, and sends it when that client does; the application, which may wait for
+that client in ``send``, is told all the same.
 
 Sources: the ASGI specification (HTTP and WebSocket message formats 2.5), RFC 6455 §7.4.
 """
@@ -173,16 +174,17 @@ class _Connection:
         logger.info("ended a live connection: %s (%s)", error.reason, error)
         self._gate.tally.count_ended(error)
         goodbye = self._goodbye(error)
-        if goodbye is None:
+        if not goodbye:
             self._tell_waiting()
             return
         self._farewell = self._line.run(self._say(goodbye))
         self._alarm = self._line.loop.call_later(HEAD_START_SECONDS, self._tell_waiting)
 
-    async def _say(self, goodbye: Message) -> None:
+    async def _say(self, goodbye: tuple[Message, ...]) -> None:
         """Then the application is told: one that is told first may end before the goodbye is on its way."""
         try:
-            await self._send(goodbye)
+            for message in goodbye:
+                await self._send(message)
         except Exception as failure:  # noqa: BLE001 - a server's way to say that the client is gone already
             logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
         self._tell_waiting()
@@ -216,7 +218,7 @@ class _Connection:
         for task in waiting:
             task.cancel()
 
-    def _goodbye(self, error: JWTGateError) -> Message | None:
+    def _goodbye(self, error: JWTGateError) -> tuple[Message, ...]:
         raise NotImplementedError
 
 
@@ -235,12 +237,12 @@ class Open:
 class Stream(_Connection):
     """A response that comes in parts."""
 
-    __slots__ = ("_is_measured",)
+    __slots__ = ("_rest",)
 
-    def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send, *, is_measured: bool) -> None:
-        """Args: is_measured: the server was told how long it is, and so can end it no sooner but by breaking off."""
+    def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send, rest: tuple[Message, ...]) -> None:
+        """Args: rest: what ends it sooner; nothing: the server was told how long it is, and can only break it off."""
         super().__init__(gate, entry, credential, send)
-        self._is_measured = is_measured
+        self._rest = rest
 
     async def send(self, message: Message) -> None:
         """Raises: ConnectionEnded."""
@@ -248,9 +250,9 @@ class Stream(_Connection):
             raise ConnectionEnded
         await self._through(self._send, message)
 
-    def _goodbye(self, error: JWTGateError) -> Message | None:  # noqa: ARG002 - a response has no word for it
-        """None: it would be too short, which servers do not forgive: it is broken off once its application is done."""
-        return None if self._is_measured else {"type": "http.response.body", "body": b"", "more_body": False}
+    def _goodbye(self, error: JWTGateError) -> tuple[Message, ...]:  # noqa: ARG002 - a response has no word for it
+        """Nothing: it would be too short, which servers do not forgive: it is broken off once its application is done."""
+        return self._rest
 
 
 class Socket(_Connection):
@@ -288,8 +290,8 @@ class Socket(_Connection):
             self._code = TRY_AGAIN_LATER
         super()._end(error)
 
-    def _goodbye(self, error: JWTGateError) -> Message:
-        return {"type": "websocket.close", "code": self._code, "reason": error.error or ""}
+    def _goodbye(self, error: JWTGateError) -> tuple[Message, ...]:
+        return ({"type": "websocket.close", "code": self._code, "reason": error.error or ""},)
 
     def _disconnected(self) -> Message:
         return {"type": "websocket.disconnect", "code": self._code, "reason": ""}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from jwtgate.gate import Gate
     from jwtgate.messages import Request, Response
 
-__all__ = ["has_length", "refuse", "renewing", "say", "serve", "with_nonce"]
+__all__ = ["refuse", "renewing", "rest_of", "say", "serve", "with_nonce"]
 
 
 def renewing(gate: Gate, entry: Admitted, send: Send) -> Send:
@@ -82,6 +82,10 @@ async def serve(gate: Gate, request: Request, receive: Receive, send: Send) -> b
     return True
 
 
-def has_length(scope: Scope, start: Message) -> bool:
-    """Whether the message that starts a response told the server how long its body is."""
-    return scope["method"] != "HEAD" and any(bytes(name).lower() == b"content-length" for name, _ in start.get("headers", ()))
+def rest_of(scope: Scope, start: Message) -> tuple[Message, ...]:
+    """What ends a response in parts before its time, which began with ``start``; nothing: it has said how long its body is."""
+    if scope["method"] != "HEAD" and any(bytes(name).lower() == b"content-length" for name, _ in start.get("headers", ())):
+        return ()
+    body: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+    trailers: Message = {"type": "http.response.trailers", "headers": [], "more_trailers": False}
+    return (body, trailers) if start.get("trailers") else (body,)

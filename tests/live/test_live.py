@@ -725,6 +725,24 @@ async def test_response_whose_length_was_said_is_broken_off_and_never_ended_as_i
 
 
 @in_loop
+async def test_response_that_promised_trailers_is_ended_by_some(gate: Any) -> None:
+    """Else the server waits for them: neither the client nor the application hears of the end (ASGI, HTTP Trailers)."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def promising(message: Any) -> None:
+            await send({**message, "trailers": True} if message["type"] == "http.response.start" else message)
+
+        await endless(scope, receive, promising)
+
+    response = await stream(gate, gate.token_for("alice"), app)
+    gate.revoke(sub="alice")
+    await settle()
+    trailers = {"type": "http.response.trailers", "headers": [], "more_trailers": False}
+    assert response.client.sent[-2:] == [ENDED, trailers]
+    response.task.cancel()
+
+
+@in_loop
 async def test_stream_that_ends_by_itself_is_forgotten(gate: Any) -> None:
     """Also one whose application fails."""
 

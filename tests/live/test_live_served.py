@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from live.multiplexing import Multiplexed
 from live.talking import Talker
 from servers import Server, free_port, valkey_binary
 
@@ -170,3 +171,22 @@ def test_socket_closes_when_its_token_expires(served: Served) -> None:
 def test_handshake_without_a_good_token_is_refused(served: Served) -> None:
     """With the gate's 401 where the server has the extension for it, else with the 403 that it makes of a close."""
     assert served.call().refused in {401, 403}
+
+
+@pytest.mark.parametrize("served", ["hypercorn"], indirect=True)
+def test_of_many_streams_on_one_connection_only_those_of_the_dead_token_end(served: Served) -> None:
+    """HTTP/2, and WebSockets over it (RFC 8441): none is reset, and the connection goes on for the others."""
+    dead, living = served.gate.issue("eric"), served.gate.issue("fay")
+    with Multiplexed(served.port) as line:
+        sockets = {token: [line.open("/chat", token, is_socket=True) for _ in range(3)] for token in (dead, living)}
+        streams = {token: [line.open("/events", token) for _ in range(3)] for token in (dead, living)}
+        assert line.hear(lambda: all(each in line.status for each in (*sockets[dead], *sockets[living])), 5)
+        for each in (*sockets[dead], *sockets[living]):
+            line.say(each, "hello")
+        assert line.hear(lambda: all(line.received.values()), 5) and set(line.status.values()) == {"200"}
+        served.gate.revoke(sub="eric")
+        assert line.hear(lambda: line.ended.keys() >= {*sockets[dead], *streams[dead]}, SECONDS)
+        assert line.closed == dict.fromkeys(sockets[dead], 4401)
+        assert line.ended == dict.fromkeys((*sockets[dead], *streams[dead]), False)
+        line.say(sockets[living][0], "still there")
+        assert line.hear(lambda: b"still there" in line.received[sockets[living][0]], SECONDS)
