@@ -24,7 +24,7 @@ from sqlalchemy.dialects.mysql import insert as insert_into
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
-from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS, USED_UP
 from jwtgate.stores.sql.mysql_patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
@@ -56,7 +56,7 @@ IN_SETTINGS = {
     1049: "there is no database of this name",
     1142: "the user may not do this; the gate's user makes and uses its own tables",
     1203: NO_CONNECTION_LEFT,
-    1226: "the user has used up what it may have of the server, such as MAX_USER_CONNECTIONS",
+    1226: USED_UP,
     1698: "the server refuses the user or the password",
 }
 """Error number to the sentence."""

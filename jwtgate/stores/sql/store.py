@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.dialects import Dialect, Row, Statement
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.steps import State
 
 __all__ = ["SqlStore"]
