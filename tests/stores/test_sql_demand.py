@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, closing
-from functools import partial
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,18 +12,22 @@ import pytest
 from conftest import emptied_database
 from servers import WATCH
 
-from jwtgate import Gate, Settings
+from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
+from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 from jwtgate.stores.sql import demand
-from jwtgate.stores.sql.demand import Demand
+from jwtgate.stores.sql.demand import Demand, scarcity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from databases import Database
 
+    from jwtgate.stores import Store
+
 A = b"\x01" * 16
+WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
 
 
 def test_peak_of_a_window_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +69,29 @@ def together(calls: Sequence[Callable[[], object]]) -> None:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("most", "workers", "severities"), [(None, 4, []), (5, 0, []), (36, 4, []), (35, 4, ["hint"]), (4, 4, ["problem"])]
+)
+def test_scarcity_is_told_with_the_number_needed(most: int | None, workers: int, severities: list[str]) -> None:
+    """Fewer than the workers follow on is no advice any more."""
+    told = list(scarcity(most, workers))
+    assert [weakness.severity for weakness in told] == severities
+    assert all(str(9 * workers) in weakness.remedy for weakness in told)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_audit_counts_connections(name: str, running_databases: dict[str, Database]) -> None:
+    """By the server's own limit, here of 200."""
+    with closing(open_store(emptied_database(name, running_databases), prefix="jwtgate", watch=WATCH)) as store:
+        feed = store.feed()
+        for place in range(23):
+            feed.renew(Worker(str(place), 1.0, -1, 1, is_healing=False), None)
+        (told,) = store.audit()
+        assert told.severity == "hint" and "23 workers" in told.problem and "207" in told.remedy
+        feed.close()
+
+
 @pytest.fixture
 def limited(running_databases: dict[str, Database]) -> Iterator[str]:
     """The URL of a user who gets five connections."""
@@ -85,6 +111,7 @@ def test_requests_share_the_connections_that_there_are(limited: str, unhurried_s
     """Refused a sixth, a call waits for one of the five."""
     with closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as store:
         store.look_up([])
+        assert "5 connections" in str(list(scarcity(store._lines.dialect.most_lines(store._inquire), 1))[0])  # type: ignore[attr-defined]
         failures: list[Exception] = []
 
         def ask() -> None:
@@ -99,13 +126,34 @@ def test_requests_share_the_connections_that_there_are(limited: str, unhurried_s
 
 
 @pytest.mark.server
-def test_last_of_four_workers_follows_on_five_connections(limited: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others let go of what they needed once: no worker is without a lease for good."""
-    monkeypatch.setattr(demand, "WINDOW_SECONDS", 0.3)
-    settings = Settings(secret="of-a-test-kT0Zb8yqW3vXrLm5Jd7uHf2", store=limited, prefix="jwtgate_five")
-    with ExitStack() as stack:
-        gates = [stack.enter_context(closing(Gate(settings))) for _ in range(4)]
-        assert gates[0].ready(20.0)
-        together([partial(gates[0].issue, "alice")] * 16)  # all the connections that there are
-        together([partial(gate.ready, 20.0) for gate in gates])
-        assert [gate.ready(1.0) for gate in gates] == [True] * 4
+def test_worker_lets_go_of_connections_that_it_needed_once(
+    limited: str,
+    monkeypatch: pytest.MonkeyPatch,
+    unhurried_sql: None,  # noqa: ARG001
+) -> None:
+    """Else another one would be without a lease for good, long after the burst."""
+    with (
+        closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as store,
+        closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as other,
+    ):
+        feed = store.feed()
+        feed.renew(WORKER, None)
+        at_once(store, 4)
+        with pytest.raises(StoreUnavailable, match="no connection left"):
+            other.feed().renew(WORKER, None)
+        monkeypatch.setattr(store._lines._demand, "_until", 0.0)  # type: ignore[attr-defined]
+        feed.renew(WORKER, None)
+        with pytest.raises(StoreUnavailable, match="no connection left"):
+            other.feed().renew(WORKER, None)
+        monkeypatch.setattr(store._lines._demand, "_until", 0.0)  # type: ignore[attr-defined]
+        feed.renew(WORKER, None)
+        late = other.feed()
+        late.renew(WORKER, None)
+        late.close()
+        feed.close()
+
+
+def at_once(store: Store, lines: int) -> None:
+    """A burst of so many."""
+    if lines:
+        store._lines.ask(lambda _: at_once(store, lines - 1))  # type: ignore[attr-defined]

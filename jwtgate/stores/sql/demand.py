@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
-__all__ = ["Demand"]
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.sql.dialects import MAX_LINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Demand", "scarcity"]
 
 WINDOW_SECONDS = 10.0
 """What was not needed for so long may go. A new connection takes some milliseconds."""
@@ -49,3 +56,18 @@ class Demand:
         with self._changed:
             peak, self._peak, self._until = self._peak, self._in_use, now + WINDOW_SECONDS
         return peak
+
+
+def scarcity(most: int | None, workers: int) -> Iterator[Weakness]:
+    """Where some may be refused a connection.
+
+    Args: most: that all may have together; None: nobody tells. workers: that are registered.
+    """
+    if most is None or workers == 0 or most >= workers * (MAX_LINES + 1):
+        return
+    told = f"The server gives {most} connections, and {workers} workers are registered: each follows on one"
+    remedy = f"Raise the limit of the server, the database or the user to {workers * (MAX_LINES + 1)}"
+    if most <= workers:
+        yield Weakness(f"{told}, so that none is left for revocations.", remedy)
+    else:
+        yield Weakness(f"{told} and takes up to {MAX_LINES} more; who is refused one waits, or answers 503.", remedy, "hint")

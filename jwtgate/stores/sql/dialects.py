@@ -179,3 +179,7 @@ class Dialect(Protocol):
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
         """What would break the promise. Args: tables: names of those that a crash must leave whole."""
         ...
+
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+        """How many connections all processes together may have, where the server tells that."""
+        ...

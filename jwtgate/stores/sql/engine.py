@@ -123,10 +123,13 @@ class Lines:
             try:
                 return Line(engine.connect(), self.dialect, deadline)
             except DBAPIError as error:
-                if not self._is_refused(error) or engine.pool.checkedout() == 0:  # type: ignore[attr-defined]
+                if not self._is_refused(error) or not self._is_awaited(engine, returned, deadline):
                     raise
-                if not self._demand.wait(returned, deadline):
-                    raise
+
+    def _is_awaited(self, engine: Engine, returned: int, deadline: float) -> bool:
+        """Whether a call has ended since, or one that has a connection does in time."""
+        is_any = returned != self._demand.returned or engine.pool.checkedout() > 0  # type: ignore[attr-defined]
+        return is_any and self._demand.wait(returned, deadline)
 
     def _is_refused(self, error: BaseException) -> bool:
         said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error

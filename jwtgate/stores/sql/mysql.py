@@ -222,6 +222,11 @@ class MySQL:
             return IN_SETTINGS.get(error.args[0])
         return None
 
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+        """The server's limit, or the user's."""
+        found = (ask("SELECT @@max_connections, @@max_user_connections") or [()])[0]
+        return min((int(limit) for limit in found if limit > 0), default=None)
+
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
         """What a crash would take, and whether this is the primary."""
         names = ("innodb_flush_log_at_trx_commit", "read_only", "log_bin", "sync_binlog")
