@@ -36,6 +36,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(4, (os.cpu_count() or 1) + 2) if is_all and not any(map(os.environ.get, OWN.values())) else 0
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were asked once more (``only_rerun``): one that needs it often waits for something that does not come."""
+    for report in terminalreporter.getreports("rerun"):
+        said = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+        terminalreporter.write_line(f"ASKED AGAIN {report.nodeid}: {' | '.join(said[:2])}")
+
+
 SQL_SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in DATABASES]
 SERVERS = [pytest.param(name, marks=pytest.mark.server) for name in ("valkey", "redis")]
 GROUPS = [pytest.param(name, marks=pytest.mark.server) for name in ("sentinel", "cluster")]

@@ -25,8 +25,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "settings": (
         *(
             "errors",
+            "core.handles",
             "core.keys.building",
+            "core.keys.material",
             "core.keys.ring",
+            "core.http.cookies",
             "core.http.live_paths",
             "core.tokens.policy",
             "core.tokens.profile",
@@ -52,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "wsgi": ("errors", "messages", "core", "runtime", "gate", "channel"),
     "console": (
         *("errors", "messages", "core", "endpoints.forms", "endpoints.refusals", "stores.contract", "runtime", "settings"),
-        *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi", "channel.shapes"),
+        *("plans.overseeing", "wording", "watching", "gate", "pages", "asgi", "channel.sending", "channel.shapes"),
     ),
     "frameworks": ("errors", "messages", "checks", "settings", "gate", "wsgi"),
     "testing": ("errors", "core", "settings", "stores", "runtime", "gate", "wsgi"),

@@ -96,6 +96,27 @@ def test_startup_waits_for_a_live_view_and_shutdown_closes_the_environments_gate
     assert not app.gate.follower.is_started
 
 
+def test_nothing_is_waited_for_once_the_shutdown_is_complete(environment: Any) -> None:
+    """Hypercorn cancels whoever is still there then, and reports it as a fault of the process."""
+
+    async def story() -> None:
+        app, incoming = JWTGateMiddleware(asgi_application), [SHUTDOWN, STARTUP]
+
+        async def receive() -> Any:
+            return incoming.pop()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "lifespan.shutdown.complete":
+                assert not app.gate.follower.is_started
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+        task = asyncio.ensure_future(app(dict(LIFESPAN), receive, send))
+        await asyncio.wait({task})
+        assert not task.cancelled()
+
+    asyncio.run(story())
+
+
 def test_shutdown_leaves_a_gate_of_the_users_own(gate: Gate) -> None:
     """Who made it closes it."""
     live(JWTGateMiddleware(asgi_application, gate=gate), STARTUP, SHUTDOWN)

@@ -551,6 +551,25 @@ def test_store_that_does_not_answer_admits_nobody(policy: str) -> None:
     gate.close()
 
 
+def test_forged_bound_token_costs_the_others_no_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none that is bound was ever admitted, none is looked for; an outage is no way to change that."""
+    gate = gate_of("on")
+    app = WSGIMiddleware(wsgi_application, gate=gate)
+    store: Any = gate.store
+
+    def silent(*_: Any) -> Any:
+        raise StoreUnavailable("it does not answer")
+
+    store.look_up = store.feed = silent
+    forged = Holder().bound("a-secret-of-somebody-else-of-32-octets")
+    assert ask_wsgi(app, Sent(headers=Holder().request(forged))).status == 503
+    digested: list[bytes] = []
+    monkeypatch.setattr(type(gate.decision), "bound_key_of", lambda _, shown, __: digested.append(shown) or b"")
+    assert ask_wsgi(app, Sent(headers=(bearer(token({})),))).status == 503
+    assert digested == []
+    gate.close()
+
+
 def test_proof_that_may_be_older_than_history_is_not_taken() -> None:
     """What was shown before the store lost its memory nobody knows: 503, until proofs are younger than that."""
     gate = Gate(Settings(secret=SECRET, lease=0.25, **MODES["on"]))

@@ -26,6 +26,8 @@ from jwtgate.errors import (
     WrongIssuer,
 )
 from jwtgate.gate import AsyncGate
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.memory import MemoryStore
 
 
 class Awaited:
@@ -388,6 +390,19 @@ def test_status_tells_what_the_process_knows(gate: Any) -> None:
     assert status.rulings == 1
     assert 0 <= status.view_age_seconds < 60
     assert 0 < status.lease_left_seconds <= 0.25
+
+
+def test_gate_follows_a_store_whose_audit_fails(make: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """As on a server of a version to come, which answers in its own way: what cannot be examined is told once, and used."""
+
+    def audit(self: MemoryStore) -> tuple[Weakness, ...]:
+        raise ValueError("invalid literal for int(): 'OFF'")
+
+    monkeypatch.setattr(MemoryStore, "audit", audit)
+    gate = make()
+    gate.revoke(jti="a", wait=True)
+    assert gate.status().live
+    assert caplog.text.count("could not be examined") == 1
 
 
 def test_ready_waits_no_longer_than_told() -> None:

@@ -40,10 +40,11 @@ def mistake_of_loop() -> SettingsError | None:
 async def live_through(app: ASGIApp, gate: Gate, scope: Scope, receive: Receive, send: Send, *, is_ours: bool) -> None:
     """Waits for a live view before the application starts; closes, after it, a gate of ours, taken from the environment.
 
-    An application that does not speak lifespan is called all the same, after the wait: the server hears it from itself.
+    An application that does not speak lifespan is called all the same, after the wait: the server hears it from itself. Nothing
+    is awaited once the last message is sent: hypercorn cancels whoever is still there then.
     """
     waiting = [await receive()]
-    is_ending = False
+    is_ending = is_closed = False
     await _begin(gate)
 
     async def receive_waiting() -> Message:
@@ -53,14 +54,16 @@ async def live_through(app: ASGIApp, gate: Gate, scope: Scope, receive: Receive,
         return message
 
     async def send_closed(message: Message) -> None:
+        nonlocal is_closed
         if message["type"] in LAST_MESSAGES and is_ours:
             await gate.aio.close()
+            is_closed = True
         await send(message)
 
     try:
         await app(scope, receive_waiting, send_closed)
     finally:
-        if is_ending and is_ours:
+        if is_ending and is_ours and not is_closed:
             await gate.aio.close()
 
 

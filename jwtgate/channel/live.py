@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from jwtgate.channel.shapes import Message, Receive, Send
     from jwtgate.core.effects import Effect, Plan
     from jwtgate.core.lru import Admitted
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from jwtgate.messages import Credential
 
 __all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "is_of_end"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("jwtgate")
 
@@ -64,7 +68,7 @@ def is_of_end(error: BaseException | None) -> bool:
 class _Connection:
     """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_is_called", "_line", "_live", "_send", "is_over")
+    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_is_called", "_line", "_live", "_send", "_waiting", "is_over")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
         """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
@@ -76,6 +80,7 @@ class _Connection:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self._farewell: asyncio.Task[None] | None = None
+        self._waiting: tuple[asyncio.Task[Any], ...] = ()
         self._live = LiveConnection(credential.token, credential.source, entry, self._wake)
         gate.view.live.watch(self._live)
 
@@ -84,6 +89,8 @@ class _Connection:
         self._forget()
         if self._farewell is not None:
             await asyncio.wait({self._farewell}, timeout=FAREWELL_SECONDS)
+            self._farewell.cancel()  # a client that reads nothing would keep it for ever
+            self._tell_waiting()
 
     def _forget(self) -> None:
         self.is_over = True
@@ -166,14 +173,48 @@ class _Connection:
         logger.info("ended a live connection: %s (%s)", error.reason, error)
         self._gate.tally.count_ended(error)
         goodbye = self._goodbye(error)
-        if goodbye is not None:
-            self._farewell = self._line.run(self._say(goodbye))
+        if goodbye is None:
+            self._tell_waiting()
+            return
+        self._farewell = self._line.run(self._say(goodbye))
+        self._alarm = self._line.loop.call_later(HEAD_START_SECONDS, self._tell_waiting)
 
     async def _say(self, goodbye: Message) -> None:
+        """Then the application is told: one that is told first may end before the goodbye is on its way."""
         try:
             await self._send(goodbye)
         except Exception as failure:  # noqa: BLE001 - a server's way to say that the client is gone already
             logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
+        self._tell_waiting()
+
+    async def _through(self, call: Callable[..., Awaitable[T]], *arguments: Message) -> T:
+        """What a server answers; whoever waits for it hears of the end, and waits no longer.
+
+        Raises: ConnectionEnded: it is over, or ended meanwhile. A server fails with words of its own for what is said then.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "in a coroutine"
+        self._waiting += (task,)
+        cancelled = task.cancelling()
+        try:
+            return await call(*arguments)
+        except asyncio.CancelledError:
+            if self.is_over and task not in self._waiting and task.uncancel() == cancelled:
+                raise ConnectionEnded from None
+            raise
+        except Exception as failure:
+            if self._farewell is None:
+                raise
+            raise ConnectionEnded from failure
+        finally:
+            self._waiting = tuple([each for each in self._waiting if each is not task])
+
+    def _tell_waiting(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        waiting, self._waiting = self._waiting, ()
+        for task in waiting:
+            task.cancel()
 
     def _goodbye(self, error: JWTGateError) -> Message | None:
         raise NotImplementedError
@@ -205,7 +246,7 @@ class Stream(_Connection):
         """Raises: ConnectionEnded."""
         if not await self.passes():
             raise ConnectionEnded
-        await self._send(message)
+        await self._through(self._send, message)
 
     def _goodbye(self, error: JWTGateError) -> Message | None:  # noqa: ARG002 - a response has no word for it
         """None: it would be too short, which servers do not forgive: it is broken off once its application is done."""
@@ -215,31 +256,22 @@ class Stream(_Connection):
 class Socket(_Connection):
     """A WebSocket, from its handshake on."""
 
-    __slots__ = ("_code", "_readers", "_receive")
+    __slots__ = ("_code", "_receive")
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, receive: Receive, send: Send) -> None:
         """Args: receive, send: the server's."""
         super().__init__(gate, entry, credential, send)
         self._receive = receive
-        self._readers: tuple[asyncio.Task[Any], ...] = ()
         self._code = gate.settings.ws_close
 
     async def receive(self) -> Message:
         """The next message of the client; its disconnect, too, once the gate has ended it."""
         if self.is_over:
             return self._disconnected()
-        reader = asyncio.current_task()
-        assert reader is not None, "in a coroutine"
-        self._readers += (reader,)
-        cancelled = reader.cancelling()
         try:
-            message = await self._receive()
-        except asyncio.CancelledError:
-            if self.is_over and reader not in self._readers and reader.uncancel() == cancelled:
-                return self._disconnected()
-            raise
-        finally:
-            self._readers = tuple([each for each in self._readers if each is not reader])
+            message = await self._through(self._receive)
+        except ConnectionEnded:
+            return self._disconnected()
         if self.is_over:  # also where the server told of its end, in words of its own
             return self._disconnected()
         is_spoken = message["type"] == "websocket.receive"
@@ -249,33 +281,12 @@ class Socket(_Connection):
         """Raises: ConnectionEnded."""
         if self.is_over or (message["type"] != "websocket.close" and not await self.passes()):
             raise ConnectionEnded
-        await self._send(message)
+        await self._through(self._send, message)
 
     def _end(self, error: JWTGateError) -> None:
         if isinstance(error, UnavailableError):
             self._code = TRY_AGAIN_LATER
-        is_first = not self.is_over
         super()._end(error)
-        if is_first:
-            self._alarm = self._line.loop.call_later(HEAD_START_SECONDS, self._tell_readers)
-
-    async def _say(self, goodbye: Message) -> None:
-        """Then the application is told: one that is told first may end before the close frame is on its way."""
-        await super()._say(goodbye)
-        self._tell_readers()
-
-    async def leave(self) -> None:
-        """What still listens for an application that is done hears of the end as well."""
-        await super().leave()
-        if self._farewell is not None:
-            self._tell_readers()
-
-    def _tell_readers(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        readers, self._readers = self._readers, ()
-        for reader in readers:
-            reader.cancel()
 
     def _goodbye(self, error: JWTGateError) -> Message:
         return {"type": "websocket.close", "code": self._code, "reason": error.error or ""}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jwtgate.auditing import audit_settings, weaknesses_of_mistakes
-from jwtgate.cli.gates import Visitor
+from jwtgate.cli.gates import HEALING_LEASES, Visitor
 from jwtgate.cli.printing import span
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.settings import Settings
@@ -35,9 +35,6 @@ __all__ = ["FETCHED_SECONDS", "Examination", "examine"]
 
 LONGEST_WATCH_SECONDS = 5.0
 """A worker renews several times a lease; of a lease that is longer than this, we do not wait for it."""
-
-HEALING_LEASES = 4
-"""An epoch is healed after two leases of watching (L2); a slow machine may need twice that."""
 
 RENEWED_BY_LEASE = 0.5
 """Of a lease: by then a worker has renewed, whose reads last 0.3 of it."""

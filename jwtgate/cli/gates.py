@@ -17,7 +17,7 @@ from jwtgate.settings.urls import mask_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["Visitor", "opened"]
+__all__ = ["HEALING_LEASES", "Visitor", "opened"]
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.utils import base64url_encode
 
 from jwtgate.cli.answering import Misuse
-from jwtgate.core.keys.material import ALGORITHMS, UnusableKeyError, thumbprint_of
+from jwtgate.core.keys.material import ALGORITHMS, HMAC_BYTES, UnusableKeyError, thumbprint_of
 from jwtgate.core.keys.schedule import OwnKey, read_own_keys, write_own_keys
 from jwtgate.settings.files import shown
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["KeyFiles", "locked", "named", "new_key"]
 
 CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
-SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 RSA_BITS = 3072
 """NIST SP 800-57 part 1, table 2: 128 bits of security, as P-256 has."""
 
@@ -42,8 +41,8 @@ def named(path: Path) -> str:
 
 def new_key(algorithm: str) -> OwnKey:
     """A key for ``algorithm``, made now, without times. Its kid is its thumbprint (RFC 7638), of a secret a random one."""
-    if algorithm in SECRET_BYTES:
-        k = base64url_encode(secrets.token_bytes(SECRET_BYTES[algorithm])).decode()
+    if algorithm in HMAC_BYTES:
+        k = base64url_encode(secrets.token_bytes(HMAC_BYTES[algorithm])).decode()
         members = {"kty": "oct", "k": k, "kid": secrets.token_hex(16)}
     else:
         private = _private_key(algorithm)

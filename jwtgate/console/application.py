@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
+from jwtgate.channel.sending import say
 from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
 from jwtgate.console.lookout import Lookout
 from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
@@ -83,7 +84,7 @@ class Console:
         else:
             response = await self._answer(scope, receive, send)
             if response is not None:
-                await _send(scope, response, send)
+                await say("http.response", response, b"" if scope["method"] == "HEAD" else response.body, send)
 
     def _lookout(self, visit: Visit) -> Lookout:
         """Of the gate that is looked at, as it is in this process."""
@@ -223,12 +224,6 @@ def _request(scope: Scope) -> Request:
 
 def _to(location: str) -> Response:
     return Response(307, (("location", location), ("content-length", "0"), ("cache-control", "no-store")), b"")
-
-
-async def _send(scope: Scope, response: Response, send: Send) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -14,6 +14,7 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING
 
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.channel.sending import say
 from jwtgate.console.application import SCOPE, Console
 from jwtgate.console.visiting import Problem, read_query
 from jwtgate.errors import JWTGateError
@@ -73,7 +74,7 @@ class Door:
         if scope["type"] == "http":
             response = await self._before(scope)
             if response is not None:
-                await _send(response, send)
+                await say("http.response", response, response.body, send)
                 return
             send = self._in_words(send)
         await self.app(scope, receive, send)
@@ -86,7 +87,8 @@ class Door:
             nonlocal is_refused
             if message["type"] == "http.response.start" and message["status"] == 401:
                 is_refused = True
-                await _send(self._page(401, *LOGGED_OUT), send)
+                page = self._page(401, *LOGGED_OUT)
+                await say("http.response", page, page.body, send)
             elif not is_refused:
                 await send(message)
 
@@ -134,9 +136,3 @@ class Door:
     def close(self) -> None:
         """Ends its own gate; not the one that is looked at."""
         self.own.close()
-
-
-async def _send(response: Response, send: Send) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})

@@ -173,14 +173,12 @@ class Judging(Recollection):
         entry = self._entry(case, source, facts.ends_at, listed)
         now = self.boot()
         if self.view.is_live(now):
+            self._has_bound |= case.bond is not None
             self.view.admit(self._key_for(case, token, source), entry, facts, case.handles, now, listed)
         return entry
 
     def _key_for(self, case: Case, token: bytes, source: Source | None) -> bytes:
-        if case.bond is None:
-            return self.key_of(token, source)
-        self._has_bound = True
-        return self.bound_key_of(token, source)
+        return self.key_of(token, source) if case.bond is None else self.bound_key_of(token, source)
 
     def _entry(
         self, case: Case, source: Source | None, session_ends_at: float = inf, listed: HeldList | None = None

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jwtgate.core.acting import written_again
 from jwtgate.core.effects import Clock, Effect, Pause, Plan, Roster, Write
 from jwtgate.core.history import NotDurable
-from jwtgate.errors import JWTGateError, StoreUnavailable
+from jwtgate.core.relaying import relayed
+from jwtgate.errors import StoreUnavailable
 from jwtgate.messages import Receipt
 
 if TYPE_CHECKING:
@@ -73,21 +74,14 @@ class Pursuit:
 
 def noting(plan: Plan[T], steps: dict[tuple[Change, ...], tuple[Written, ...]]) -> Plan[T]:
     """The same plan; what it writes that workers must hear is noted, and what it writes again takes the place of before."""
-    try:
-        effect: Effect = next(plan)
-        while True:
-            try:
-                answer: Any = yield effect
-            except JWTGateError as error:
-                effect = plan.throw(error)
-                continue
-            if isinstance(effect, Write) and effect.changes and answer is not None:
-                steps[effect.changes] = answer.parts
-            effect = plan.send(answer)
-    except StopIteration as decided:
-        return decided.value  # type: ignore[no-any-return]  # StopIteration carries the plan's T untyped
-    finally:
-        plan.close()
+
+    def perform(effect: Effect) -> Plan[Any]:
+        answer = yield effect
+        if isinstance(effect, Write) and effect.changes and answer is not None:
+            steps[effect.changes] = answer.parts
+        return answer
+
+    return relayed(plan, perform)
 
 
 class Revoker:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from jwtgate.core.keys.ring import KeyRing
 from jwtgate.core.keys.schedule import MAX_AGE_SECONDS
-from jwtgate.endpoints.answers import as_json
+from jwtgate.endpoints.answers import as_json, is_known
 from jwtgate.messages import Response
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def jwk_set(call: Call) -> Plan[Response]:
     policy = call.rules.policy
     found = _rendered(_NO_KEYS if policy is None else policy.keys)
     tag = dict(found.headers)["etag"]
-    lines = [value.decode("latin-1") for name, value in call.request.headers if name == b"if-none-match"]
-    if any(each.strip().removeprefix("W/") in (tag, "*") for line in lines for each in line.split(",")):
+    if is_known(call.request, tag):
         return Response(304, tuple(header for header in found.headers if header[0] in ("etag", "cache-control")), b"")
     return found
 

@@ -8,13 +8,12 @@ preflights and handshakes are the application's, as on every path.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from jwtgate.core.http.challenge import answer
 from jwtgate.core.http.exemption import is_plain, is_preflight
-from jwtgate.endpoints.refusals import WrongMethod
+from jwtgate.endpoints.answers import wrong_method
 from jwtgate.messages import Response
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ class ProtectedResource:
     def answer(self, request: Request, root_path: str) -> Response:
         """200 for GET and HEAD, with the body in both cases; else 405 (RFC 9110 §15.5.6)."""
         if request.method not in ("GET", "HEAD"):
-            refusal = answer(WrongMethod(), realm="", retry_after_seconds=None)
-            return replace(refusal, headers=(*refusal.headers, ("allow", "GET, HEAD")))
+            return wrong_method("GET, HEAD")
         body = json.dumps(self._document(root_path), separators=(",", ":")).encode("ascii")
         headers = (
             ("content-type", "application/json"),

@@ -7,11 +7,11 @@ CORS preflights (Fetch §4.8) and handshakes are the application's, too. A wrong
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from jwtgate.core.http.challenge import answer
 from jwtgate.core.http.exemption import is_plain, is_preflight
+from jwtgate.endpoints.answers import wrong_method
 from jwtgate.endpoints.backchannel_logout import backchannel_logout
 from jwtgate.endpoints.call import Call
 from jwtgate.endpoints.devices import device_style, devices, end_device, ended
@@ -22,7 +22,7 @@ from jwtgate.endpoints.jwk_set import jwk_set
 from jwtgate.endpoints.logout import logout, logout_all
 from jwtgate.endpoints.own_sessions import end_own_session, list_own_sessions
 from jwtgate.endpoints.refresh import refresh
-from jwtgate.endpoints.refusals import MalformedCall, RefusedLogout, WrongMethod
+from jwtgate.endpoints.refusals import MalformedCall, RefusedLogout
 from jwtgate.endpoints.revocation import revoke
 from jwtgate.endpoints.status_lists import status_list
 
@@ -109,7 +109,7 @@ class Endpoint:
         Raises: any ``JWTGateError``, to be rendered by ``core.http.challenge``.
         """
         if not self._is_allowed:
-            return _wrong_method(self.row)
+            return wrong_method("GET, HEAD" if self.row.method == "GET" else self.row.method)
         form: Form = {}
         match self.row.takes:
             case "form":
@@ -162,9 +162,3 @@ class Endpoints:
         if parent == "/status" and ANY_LIST in self._rows and sid:
             return self._rows[ANY_LIST], sid
         return self._rows.get(path), ""
-
-
-def _wrong_method(row: Row) -> Response:
-    refusal = answer(WrongMethod(), realm="", retry_after_seconds=None)
-    allowed = "GET, HEAD" if row.method == "GET" else row.method
-    return replace(refusal, headers=(*refusal.headers, ("allow", allowed)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jwtgate.endpoints.answers import is_known
 from jwtgate.endpoints.refusals import NoSuchList
 from jwtgate.messages import Response
 
@@ -28,8 +29,7 @@ def status_list(call: Call) -> Plan[Response]:
     tag = f'"{published.tag}"'
     lasting = ("cache-control", f"public, max-age={published.max_age_seconds}")
     fresh = (lasting, ("etag", tag), ("access-control-allow-origin", "*"))
-    lines = [value.decode("latin-1") for name, value in call.request.headers if name == b"if-none-match"]
-    if any(each.strip().removeprefix("W/") in (tag, "*") for line in lines for each in line.split(",")):
+    if is_known(call.request, tag):
         return Response(304, fresh, b"")
     body = published.token.encode()
     return Response(200, (("content-type", MEDIA_TYPE), ("content-length", str(len(body))), *fresh), body)

@@ -6,6 +6,8 @@ request that it let in without a token, or for other things. Reads no key of ``a
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -40,6 +42,11 @@ LINE = "JWTGate(app), of jwtgate.frameworks.flask"
 EXTENSION = "jwtgate"
 """In ``app.extensions``."""
 
+GUARD = "_jwtgate_admitted_view"
+"""Attribute of a view that ``token_required`` was put on: what should be served in its place."""
+
+logger = logging.getLogger("jwtgate")
+
 
 class JWTGate:
     """``JWTGate(app)``: configured by ``JWTGATE_*``, or by a ``Gate`` of your own. In a factory: ``init_app``.
@@ -72,6 +79,27 @@ class JWTGate:
         app.extensions[EXTENSION] = self
         app.wsgi_app = shell  # type: ignore[method-assign] # the way Flask documents it
         app.register_error_handler(JWTGateError, _render)
+        unordered = [app]
+
+        def before_the_first() -> None:
+            if unordered:
+                _serve_guarded(app)
+                unordered.clear()
+
+        app.before_request(before_the_first)
+
+
+def _serve_guarded(app: Flask) -> None:
+    """A view that was registered before ``token_required`` was put on it is guarded all the same, as its source reads."""
+    served = list(app.view_functions.values())
+    for endpoint, view in list(app.view_functions.items()):
+        guarded = getattr(view, GUARD, None)
+        if guarded is not None and guarded not in served:
+            app.view_functions[endpoint] = guarded
+            logger.warning(
+                "@token_required stands above the route of %r, where Flask does not see it: it is served guarded; put it below",
+                endpoint,
+            )
 
 
 @overload
@@ -89,7 +117,8 @@ def token_required(
 ) -> Any:
     """A view, plain or async, for requests with a token: on exempt paths and in ``MODE=optional`` not all have one.
 
-    Nearest to the function, below ``@app.route``; in ``decorators`` of class-based views.
+    Nearest to the function, below ``@app.route``; in ``decorators`` of class-based views. Above the route it works, and a line
+    is logged, where ``JWTGate(app)`` is in front.
 
     Args:
         view: where it stands without parentheses.
@@ -111,6 +140,8 @@ def token_required(
             _insist(checks, optional=optional)
             return current_app.ensure_sync(view)(*args, **kwargs)
 
+        with suppress(AttributeError):  # methods have none
+            setattr(view, GUARD, admitted_view)
         return cast("V", admitted_view)
 
     return required if view is None else required(view)

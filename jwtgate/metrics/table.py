@@ -105,7 +105,7 @@ TABLE = (
         "jwtgate_requests",
         "jwtgate.requests",
         "counter",
-        "Requests and tokens judged: admitted, let pass without a token, or refused; refused refreshes, too.",
+        "Requests and tokens judged, and refused refreshes; what a view then refuses counts once more, as refused.",
         _requests,
         labels=("verdict", "reason"),
     ),

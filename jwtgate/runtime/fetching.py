@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from jwtgate.core.keys.building import build
 from jwtgate.core.keys.fetching import KeyFetching, lifetime_of
+from jwtgate.core.keys.material import ALGORITHMS, HMAC_BYTES
 from jwtgate.core.keys.ring import AWAITED_SECONDS, KeyRing, KeysAwaited, KeysDue, named
 from jwtgate.errors import KeysUnavailable, SettingsError
 from jwtgate.runtime.list_fetching import ListRun
@@ -37,7 +38,7 @@ FETCH_SECONDS = 5.0
 LIMIT_BYTES = 512 * 1024
 """The largest sets in use have twenty keys with a chain of certificates each."""
 
-FETCHABLE = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"))
+FETCHABLE = ALGORITHMS.keys() - HMAC_BYTES.keys()
 """A secret is never published."""
 
 LONGEST_WAIT_SECONDS = 60.0

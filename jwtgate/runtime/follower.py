@@ -262,7 +262,7 @@ class Run:
                 return feed.saw(sids)
 
     def _audit_once(self) -> None:
-        """Says at the first contact what about the store would break the promise (design §6)."""
+        """Says at the first contact what about the store would break the promise (design §6). Nothing hinges on it."""
         if self._is_audited:
             return
         try:
@@ -270,6 +270,9 @@ class Run:
         except StoreUnavailable as error:
             logger.debug("not audited yet: %s", error)
             return
+        except Exception:
+            logger.warning("the store could not be examined", exc_info=True)
+            weaknesses = ()
         self._is_audited = True
         for weakness in weaknesses:
             if weakness in self.told:  # partitions of one server are weak alike

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.core.http.cookies import CSRF_COOKIE
 from jwtgate.core.possession.target_uri import normal_uri
 from jwtgate.settings.allowed import Kind, Unfit, Unread, sentence
 from jwtgate.settings.issuers import checked_entries, is_discoverable
@@ -20,7 +21,7 @@ __all__ = ["DEFAULT_ACCESS_TTL_SECONDS", "DEFAULT_REFRESH_COOKIE", "Checked"]
 
 DEFAULT_REFRESH_COOKIE = "__Secure-refresh_token"
 DEFAULT_ACCESS_TTL_SECONDS = 900.0
-CSRF_COOKIES = ("csrf_access_token", "__Host-csrf_access_token")
+CSRF_COOKIES = (CSRF_COOKIE, f"__Host-{CSRF_COOKIE}")
 KEYS = ("secret", "private_key", "private_keys", "public_key", "jwks_file", "jwks_url")
 
 

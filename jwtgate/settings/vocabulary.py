@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from ipaddress import ip_network
 
+from jwtgate.core.handles import BUILT_IN_KINDS
 from jwtgate.core.http.live_paths import LivePaths
+from jwtgate.core.keys.material import ALGORITHMS as KNOWN_ALGORITHMS
+from jwtgate.core.keys.material import HMAC_BYTES
 from jwtgate.core.possession.target_uri import normal_uri
 from jwtgate.settings.allowed import Choice, Number, Text, Texts, Unfit
 from jwtgate.settings.urls import (
@@ -63,12 +66,7 @@ __all__ = [
 TEN_YEARS_SECONDS = 315_360_000
 """The longest lifetime of anything: ten times 365 days. Longer is a slip of units, milliseconds for seconds."""
 
-RESERVED_HANDLES = frozenset(
-    (
-        *("jti", "sid", "sub", "client_id", "all", "signing_input", "sessions", "key", "iss", "aud", "exp", "nbf", "iat"),
-        *("salt", "sub_without_sid", "statement"),
-    )
-)
+RESERVED_HANDLES = frozenset((*BUILT_IN_KINDS, "iss", "aud", "exp", "nbf", "iat"))
 """Built-in kinds of handle, and registered claims (RFC 7519 §4.1) that name no group of tokens worth a ruling."""
 
 ANY_TEXT = re.compile(r"(?s).+")
@@ -148,14 +146,7 @@ STATUS_LISTS = Text(
 
 JWKS_URL = Text("an https URL (http only under JWTGATE_JWKS_HTTP=1)", is_shown=False, normal=normal_key_url)
 
-ALGORITHMS = Texts(
-    Choice(
-        (
-            *("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-            *("ES256", "ES384", "ES512", "EdDSA"),
-        )
-    )
-)
+ALGORITHMS = Texts(Choice(tuple(KNOWN_ALGORITHMS)))
 ISSUER = Text("text of at most 1024 characters, as in the claim iss", re.compile(r"[^\x00-\x1f\x7f]{1,1024}"))
 AUDIENCE = Texts(Text("audiences, as in the claim aud; or * alone, which accepts all"), most=100, alone="*")
 OUR_NAMES = Texts(
@@ -227,9 +218,7 @@ REALM = Text(
     re.compile(r"[ !#-\[\]-~]{1,128}"),
 )
 
-DPOP_ALGORITHMS = Texts(
-    Choice(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")),
-)
+DPOP_ALGORITHMS = Texts(Choice(tuple(name for name in KNOWN_ALGORITHMS if name not in HMAC_BYTES)))
 NONCE_SECRET = Text("text of at least 32 characters", re.compile(r"(?s).{32,}"), is_shown=False)
 PUBLIC_URL = Text("an http or https URL without a query, such as https://api.example.com", normal=_normal_public_url)
 CLIENT_CERT = Text(

@@ -15,12 +15,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from jwtgate.core.history import Entry, Epoch, Facts, LogEnd, Marked, MarkPage, Renewal, Written
-from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
+from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.memory_marks import Ends, MarkTable
 from jwtgate.stores.memory_sessions import SessionTable
+from jwtgate.stores.skew import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +83,7 @@ class MemoryStore:
     ) -> Written | None:
         """W1, by holding the lock."""
         with self._changed:
-            here = _beside(self._wall(), now)
+            here = beside(self._wall(), now)
             at = max(here, now)
             for digest in self._ends.passed(min(here, now)):
                 del self._rulings[digest]
@@ -136,7 +137,7 @@ class MemoryStore:
     def mark(self, group: str, name: bytes, value: bytes, until: float, now: float) -> Marked:
         """Under the lock."""
         with self._changed:
-            here = _beside(self._wall(), now)
+            here = beside(self._wall(), now)
             return Marked(self._marks.mark(group, name, value, until, min(here, now)), self._epoch, here, self._epoch.birth)
 
     def marks(self, group: str, after: str | None, limit: int) -> MarkPage:
@@ -238,13 +239,6 @@ class MemoryStore:
                 reach = self._epoch.reach_seconds
                 self._open_epoch(is_healed=False)
                 self._epoch = replace(self._epoch, reach_seconds=max(reach, self._epoch.reach_seconds))
-
-
-def _beside(here: float, now: float) -> float:
-    """The store's clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
-    if not abs(here - now) <= MAX_SKEW_SECONDS:
-        raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
-    return here
 
 
 class MemoryFeed:

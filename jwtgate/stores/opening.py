@@ -49,9 +49,9 @@ def open_store(
     if url.startswith(SQL_SCHEMES):
         return _sql_store(url, prefix, watch, poll_seconds)
     if not url.startswith(REDIS_SCHEMES):
-        raise SettingsError(f"The store's URL must begin with memory://, {', '.join((*REDIS_SCHEMES, *SQL_SCHEMES))}.")
+        raise SettingsError(f"JWTGATE_STORE: the URL must begin with memory://, {', '.join((*REDIS_SCHEMES, *SQL_SCHEMES))}.")
     if "{" in prefix or "}" in prefix:
-        raise SettingsError("The prefix of the store's keys must be without braces.")
+        raise SettingsError("JWTGATE_PREFIX, of the store's keys, must be without braces.")
     from jwtgate.stores.redis import RedisStore
 
     return RedisStore(url, prefix=prefix, watch=watch, durability=durability, share=share)
@@ -79,7 +79,7 @@ def open_journal(url: str, *, prefix: str) -> Journal:
     Raises: SettingsError, which never repeats the URL: it may hold a password.
     """
     if not url.startswith(SQL_SCHEMES):
-        raise SettingsError(f"The journal's URL must begin with one of {', '.join(SQL_SCHEMES)}.")
+        raise SettingsError(f"JWTGATE_JOURNAL: the URL must begin with one of {', '.join(SQL_SCHEMES)}.")
     _insist_on_libraries(url, "JWTGATE_JOURNAL")
     from jwtgate.stores.sql.opening import open_sql_journal
 

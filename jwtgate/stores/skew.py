@@ -1,19 +1,27 @@
-"""How far a store's clock is from this machine's, as every audit tells it."""
+"""How far a store's clock may be from the caller's, and how every audit tells it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from jwtgate.core.rulings import MAX_SKEW_SECONDS
+from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["clock_told"]
+__all__ = ["beside", "clock_told"]
 
 SKEW_SECONDS = 1.0
 """From here on it is said. One log orders what was issued here; only tokens of others are compared by time."""
+
+
+def beside(here: float, now: float) -> float:
+    """The store's clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
+    if not abs(here - now) <= MAX_SKEW_SECONDS:
+        raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
+    return here
 
 
 def clock_told(sent: float, there: float, back: float) -> Iterator[Weakness]:

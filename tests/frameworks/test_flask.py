@@ -389,6 +389,28 @@ def test_mistakes_are_said_where_they_are_made(wrong: dict[str, Any]) -> None:
         token_required("items:write")  # type: ignore[type-var]
 
 
+def test_guard_above_the_route_guards(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """As the source reads, though Flask was given the bare view; a line tells where it belongs."""
+    app = Flask(__name__)
+
+    @token_required(scopes="admin")
+    @app.get("/above")
+    def above() -> Any:
+        return told()
+
+    @app.get("/open")
+    def both() -> Any:
+        return told()
+
+    app.add_url_rule("/guarded", view_func=token_required(scopes="admin")(both), endpoint="guarded")
+    JWTGate(app, gate=gate)
+    statuses = [get(app, path, GOOD).status for path in ("/above", "/open", "/guarded", "/above")]
+    assert statuses == [403, 200, 403, 403]
+    assert [record.getMessage() for record in caplog.records if "token_required" in record.getMessage()] == [
+        "@token_required stands above the route of 'above', where Flask does not see it: it is served guarded; put it below"
+    ]
+
+
 def test_decorated_view_keeps_its_name() -> None:
     """Flask names endpoints by it."""
     assert plain_app().view_functions.keys() >= {"me", "waiting", "perhaps", "shop.shop_admin", "items"}

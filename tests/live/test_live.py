@@ -781,6 +781,106 @@ async def test_server_is_told_of_no_fault_where_an_application_says_the_end_in_o
             assert raised is None if fault is None else isinstance(raised, fault)
 
 
+# --- clients that do not read
+
+
+@dataclass
+class Full(Client):
+    """A server whose buffer is full once the application has said a message: whoever says more waits."""
+
+    words: type[Exception] | None = None
+    space: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        if self.sent and self.last.get("more_body", self.last["type"] == "websocket.send"):
+            await self.space.wait()
+            if self.words is not None and message["type"] != "websocket.close":
+                raise self.words("after the close")
+        await super().send(message)
+
+
+async def pushing(gate: Any, client: Full, scope: Any, seen: list[BaseException]) -> Open:
+    """An application that says more than its client reads."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            message = {"type": "websocket.send", "text": "x"}
+        else:
+            length = [(b"content-length", b"9")] if scope["path"] == "/measured" else []
+            await send({"type": "http.response.start", "status": 200, "headers": length})
+            message = {"type": "http.response.body", "body": b"x", "more_body": True}
+        try:
+            while True:
+                await send(message)
+        except BaseException as error:
+            seen.append(error)
+            raise
+
+    client.incoming.put_nowait({"type": "websocket.connect"})
+    task = asyncio.ensure_future(JWTGateMiddleware(app, gate=gate)(scope, client.receive, client.send))
+    await settle()
+    return Open(client, task)
+
+
+@pytest.mark.parametrize(("kind", "path"), [("websocket", "/"), ("http", "/"), ("http", "/measured")])
+def test_client_that_reads_nothing_keeps_no_application(
+    gate: Any, monkeypatch: pytest.MonkeyPatch, kind: str, path: str
+) -> None:
+    """It waits in ``send``, for as long as a client likes that was thrown out; nor does the goodbye wait so long."""
+    monkeypatch.setattr(live_channel, "FAREWELL_SECONDS", 0.01)
+
+    async def story() -> None:
+        seen: list[BaseException] = []
+        open_ = await pushing(gate, Full(), scope_of(kind, gate.token_for("alice"), path), seen)
+        assert not open_.task.done()
+        gate.revoke(sub="alice")
+        await until(open_.task.done)
+        open_.task.result()
+        assert [type(error) for error in seen] == [ConnectionEnded]
+        await settle()
+        assert len(gate.view.live) == 0 and len(asyncio.all_tasks()) == 1
+
+    asyncio.run(story())
+
+
+@in_loop
+async def test_server_that_refuses_what_waited_behind_the_close_is_of_the_end(gate: Any) -> None:
+    """Uvicorn has a ``RuntimeError`` for it, which is no fault of the application."""
+    client, seen = Full(words=RuntimeError), []
+    open_ = await pushing(gate, client, scope_of("websocket", gate.token_for("alice")), seen)
+    gate.revoke(sub="alice")
+    await settle()
+    client.space.set()
+    await until(open_.task.done)
+    open_.task.result()
+    assert [type(error) for error in seen] == [ConnectionEnded] and client.last == CLOSED
+
+
+@in_loop
+async def test_application_that_is_cancelled_while_it_sends_is_cancelled(gate: Any) -> None:
+    """By itself or by its server, also where its connection ends at that very moment."""
+    seen: list[BaseException] = []
+    open_ = await pushing(gate, Full(), scope_of("websocket", gate.token_for("alice")), seen)
+    gate.revoke(sub="alice")
+    open_.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await open_.task
+    assert [type(error) for error in seen] == [asyncio.CancelledError]
+
+
+@in_loop
+async def test_fault_of_a_server_is_told_as_it_is(gate: Any) -> None:
+    """While nobody has ended anything."""
+    client, seen = Full(words=RuntimeError), []
+    open_ = await pushing(gate, client, scope_of("websocket", gate.token_for("alice")), seen)
+    client.space.set()
+    await until(open_.task.done)
+    with pytest.raises(RuntimeError, match="after the close"):
+        open_.task.result()
+
+
 # --- LIVE and WS_CLOSE
 
 

@@ -89,6 +89,16 @@ def test_write_without_changes_stamps_the_log_as_it_is(store: Store) -> None:
     assert written.rulings == ()
 
 
+def test_session_may_bring_its_stamp(store: Store) -> None:
+    """That of a step in another partition, also where an expired one of the name is still kept."""
+    put(store, new("one", ends_at=time.time() + 0.2))
+    time.sleep(0.25)
+    put(store, new("one", stamp="first:7"))
+    assert _found(store).stamp == "first:7"
+    put(store, new("two", stamp="first:8"))
+    assert _found(store, "two").stamp == "first:8"
+
+
 def test_replaced_session_keeps_its_stamp(store: Store) -> None:
     """The stamp says when the login was, however often it rotates."""
     put(store, new())

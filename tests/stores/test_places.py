@@ -20,7 +20,7 @@ from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Store, open_store
 from jwtgate.stores.redis.cluster import slot_of
-from jwtgate.stores.redis.dialling import GUIDE_SECONDS, TIMEOUT_SECONDS, Address, Dial, Dials, dials
+from jwtgate.stores.redis.dialling import GUIDE_SECONDS, TIMEOUT_SECONDS, Address, Dial, Dials, dial_settings, dials
 from jwtgate.stores.redis.places import Guided
 from jwtgate.stores.redis.wire import MOST_HOPS
 
@@ -423,3 +423,22 @@ def test_forked_child_finds_the_primary_by_itself(cluster: ClusterGroup, cluster
     cluster_store._place._lock.release()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert cluster_store.look_up([A]).rulings[0] is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/0?nope=1", "rediss://h?socket_timeout=x", "unix:///s?ssl=1", "redis://h?protocol=9"]
+)
+def test_options_that_a_url_does_not_take_are_named(url: str) -> None:
+    """With the variable, whatever redis-py would have made of them."""
+    option = url.partition("?")[2].partition("=")[0]
+    with pytest.raises(SettingsError, match=rf"^JWTGATE_STORE: .* not: {option}\.$"):
+        dial_settings(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+sentinel://h/s?nope=1", "redis+cluster://h?nope=1", "redis+cluster://h?tls=2", "redis+cluster://h/1"]
+)
+def test_mistakes_in_the_url_of_several_servers_name_the_variable(url: str) -> None:
+    """As those of one server."""
+    with pytest.raises(SettingsError, match=r"^JWTGATE_STORE: "):
+        dials(url)

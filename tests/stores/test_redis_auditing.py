@@ -17,6 +17,8 @@ from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
+from jwtgate.stores.contract import Durability
+from jwtgate.stores.redis import answers
 from jwtgate.stores.redis.auditing import Auditing
 from jwtgate.stores.redis.dialling import dial_settings
 from jwtgate.stores.redis.inspecting import quoted
@@ -272,6 +274,16 @@ def test_refused_info_hides_nothing(good: Server, client: Any) -> None:
     client.set(UNTIL, "x")
     url = as_gate(good, "~{jwtgate:*", "+@all", "-info")
     assert told(url) == [("problem", "ACL", "ACL SETUSER gate +info"), ("problem", UNTIL, f"DEL {UNTIL}")]
+
+
+def test_odd_version_hides_nothing(good: Server, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that speaks our protocol may number itself as it likes."""
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    monkeypatch.setattr(answers, "info", lambda raw, info=answers.info: info(raw) | {"redis_version": "7"})
+    store = open_store(good.url, prefix="jwtgate", watch=WATCH, durability=Durability(is_synced=True))
+    found = [(weakness.severity, weakness.about) for weakness in store.audit()]
+    store.close()
+    assert found == [("problem", "maxmemory-policy"), ("hint", "JWTGATE_STORE")]
 
 
 def test_renamed_command_is_named(own_server: Server) -> None:

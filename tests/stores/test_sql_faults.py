@@ -23,7 +23,7 @@ from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
 from servers import WATCH, free_port
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from jwtgate.core.history import Repair, StoreBusy, Worker
@@ -442,6 +442,17 @@ def test_audit_names_what_would_break_the_promise(name: str, options: list[str],
         assert len(found) == len(told)
         assert all(word in weakness.problem and weakness.remedy for word, weakness in zip(told, found, strict=True))
         store.close()
+
+
+@pytest.mark.parametrize(
+    ("read_only", "is_told"),
+    [(0, False), (1, True), ("OFF", False), ("ON", True), ("NO_LOCK", True), ("NO_LOCK_NO_ADMIN", True)],
+)
+def test_audit_knows_a_replica_by_number_and_by_word(read_only: object, is_told: bool) -> None:
+    """MariaDB from 12.0 on answers in words."""
+    dialect = mysql.MySQL(make_url("mysql+pymysql://host/db"))
+    found = list(dialect.audit(lambda text: [(1, read_only, 0, 1)] if "@@read_only" in text else [], ()))
+    assert ["read-only" in weakness.problem for weakness in found] == [True] * is_told
 
 
 @server

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "HMAC_BYTES",
     "Material",
     "PrivateKey",
     "PublicKey",

@@ -22,7 +22,7 @@ from jwtgate.core.sessions.record import Record
 from jwtgate.core.sessions.refresh_tokens import RefreshToken
 from jwtgate.core.sessions.standing import session_handles
 from jwtgate.core.sessions.stored import MOST_LISTED, SUBJECT_PLACE, Guard, SessionChange
-from jwtgate.core.tokens.issuance import is_utf8, scope_text, suspends
+from jwtgate.core.tokens.issuance import is_utf8, scope_claim, suspends
 from jwtgate.errors import GrantError, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import TokenPair
 
@@ -151,8 +151,7 @@ class Login:
         if self.rules.client_id is not None:
             own["client_id"] = self.rules.client_id
         own |= self.issuer.own_claims(claims)
-        if scope is not None:
-            own["scope"] = scope_text(scope)
+        own |= scope_claim(scope)
         if self.rules.has_csrf:
             if "csrf" in own:
                 raise ValueError("claims may not set csrf: under JWTGATE_CSRF=double-submit the gate does")

@@ -34,7 +34,7 @@ from jwtgate.core.sessions.record import REMEMBERED_IN_GRACE, Joined
 from jwtgate.core.sessions.refresh_tokens import NONCE_BYTES, RefreshToken, seal, unseal
 from jwtgate.core.sessions.standing import login_of, session_handles
 from jwtgate.core.sessions.stored import SUBJECT_PLACE, SessionChange
-from jwtgate.core.tokens.issuance import scope_text
+from jwtgate.core.tokens.issuance import scope_claim
 from jwtgate.core.tokens.verification import claim_handles, issued_of
 from jwtgate.errors import GrantError, MalformedToken, ReusedRefreshToken, StoreUnavailable, SubjectSuspended
 from jwtgate.messages import Session, TokenPair
@@ -164,12 +164,11 @@ class Rotation:
         told: Mapping[str, Any] | None = yield AskClaims(provider, live.session)
         if told is None:
             return claims
-        scope = told.get("scope")
         fresh = self.issuer.own_claims({name: value for name, value in told.items() if name != "scope"})
         if "csrf" in fresh and self.rules.has_csrf:
             raise ValueError("claims may not set csrf: under JWTGATE_CSRF=double-submit the gate does")
         if "scope" in told:
-            fresh["scope"] = None if scope is None else scope_text(scope)
+            fresh["scope"] = scope_claim(told["scope"]).get("scope")
         return {name: value for name, value in {**claims, **fresh}.items() if value is not None}
 
     def _joined(self, parsed: ParsedToken, handles: tuple[bytes, ...], live: Live) -> Plan[dict[str, Joined]]:

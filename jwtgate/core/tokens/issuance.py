@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jwtgate.core.statuses.registry import Registry
     from jwtgate.core.tokens.policy import IssuerPolicy
 
-__all__ = ["Issuer", "is_utf8", "salt_in_force", "scope_text", "suspends"]
+__all__ = ["Issuer", "is_utf8", "salt_in_force", "scope_claim", "suspends"]
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 
@@ -78,8 +78,7 @@ class Issuer:
         policy = self.policy()
         seconds = self._ttl(policy, ttl)
         own = self.own_claims(claims)
-        if scope is not None:
-            own["scope"] = scope_text(scope)
+        own |= scope_claim(scope)
         payload = self.payload(policy, sub, own, self.clock.wall() + math.ceil(seconds))
         signer = self._signer(policy)
         salts = (salt_handle(policy.namespace, sub),) if signer.derives else ()
@@ -227,12 +226,17 @@ def salt_in_force(facts: Facts, place: int) -> int:
         raise StoreUnavailable("a ruling cannot be read") from error
 
 
-def scope_text(scope: str | Iterable[str]) -> str:
-    """RFC 6749 §3.3: tokens of printable ASCII but quote and backslash, one space between two."""
-    text = scope if isinstance(scope, str) else " ".join(scope)
+def scope_claim(scope: str | Iterable[str] | None) -> dict[str, str]:
+    """RFC 6749 §3.3: tokens of printable ASCII but quote and backslash, one space between two.
+
+    No claim where there is not one token: so comes what a client did not ask for, or may have nothing of.
+    """
+    text = scope if isinstance(scope, str) else " ".join(() if scope is None else scope)
+    if not text:
+        return {}
     if _SCOPE.fullmatch(text) is None:
         raise ValueError("scope must be scope tokens (RFC 6749 §3.3), one space between two")
-    return text
+    return {"scope": text}
 
 
 def is_utf8(text: str) -> bool:

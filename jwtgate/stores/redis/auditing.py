@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from jwtgate.stores.redis.dialling import Dial
     from jwtgate.stores.redis.inspecting import Ask
 
-__all__ = ["Auditing"]
+__all__ = ["ODD", "Auditing", "oddity"]
+
+ODD = (ValueError, TypeError, LookupError)
+"""What comes of an answer as no server known to us gives it."""
 
 OLDEST_MAJOR = 7
 """The first with script flags, which make a replica refuse, and with effects replicated after TIME."""
@@ -88,8 +91,8 @@ class Auditing:
             except StoreUnavailable as error:
                 is_answer = isinstance(error.__cause__, ResponseError)
                 found.append(_unchecked(str(error), "JWTGATE_STORE" if is_answer else UNANSWERED))
-            except (ValueError, TypeError, LookupError) as error:  # an answer as no server known to us gives it
-                found.append(_unchecked(f"the server answers in its own way ({type(error).__name__})", "JWTGATE_STORE"))
+            except ODD as error:
+                found.append(oddity(error))
         return tuple(dict.fromkeys(found))
 
     @property
@@ -231,6 +234,11 @@ class Auditing:
             raise
         back = self.wall()
         yield from clock_told(sent, there, back)
+
+
+def oddity(error: Exception) -> Weakness:
+    """What is said of such an answer."""
+    return _unchecked(f"the server answers in its own way ({type(error).__name__})", "JWTGATE_STORE")
 
 
 def _unchecked(why: str, about: str) -> Weakness:

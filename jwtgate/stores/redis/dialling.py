@@ -92,9 +92,10 @@ class Dials(NamedTuple):
 
 def dial_settings(url: str) -> Dial:
     """Reads redis://, rediss:// and unix:// URLs: user, password, database and ``ssl_*`` options. Raises: SettingsError."""
-    mistake = None
+    others, mistake = list[str](), ""
     try:
         options = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+        # First: redis-py has an exception of its own for each, which says less.
         others = [name for name in options if name not in _URL_OPTIONS and not name.startswith("ssl_")]
         parsed = cast("dict[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # untyped there
         connection_class = parsed.pop("connection_class", Connection)
@@ -102,11 +103,12 @@ def dial_settings(url: str) -> Dial:
         dial = Dial(connection_class, {**parsed, **_FIXED}, secrets)
         dial.open()
     except Exception as error:  # noqa: BLE001  # whatever a URL can do to the parsers; their messages may quote it
-        mistake = f"The store's URL cannot be read ({type(error).__name__})."
+        mistake = f"JWTGATE_STORE: the URL cannot be read ({type(error).__name__})."
     else:
         if not others:
             return dial
-        mistake = f"The store's URL takes db, username, password and ssl_* options, not: {', '.join(sorted(others))}."
+    if others:
+        mistake = f"JWTGATE_STORE: the URL takes db, username, password and ssl_* options, not: {', '.join(sorted(others))}."
     raise SettingsError(mistake)
 
 
@@ -125,9 +127,9 @@ def dials(url: str) -> Dials:
     sentinels = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")} if is_sentinel else {}
     plain = {"1": "rediss", "0": "redis"}.get(options.pop("tls", "0"))
     if plain is None:
-        raise SettingsError("The store's URL takes tls=1 or tls=0.")
+        raise SettingsError("JWTGATE_STORE: the URL takes tls=1 or tls=0.")
     if not is_sentinel and database not in ("", "0"):
-        raise SettingsError("A cluster has one database, so the store's URL must name none.")
+        raise SettingsError("JWTGATE_STORE: a cluster has one database, so the URL must name none.")
     node = dial_settings(f"{plain}://{user_info}{at}host/{database}?{urlencode(options)}")
     spoken = {name: value for name, value in sentinels.items() if value}
     ours = {name: value for name, value in options.items() if name.startswith("ssl_")}
@@ -144,7 +146,7 @@ def _addresses(hosts: str, default_port: int) -> tuple[Address, ...]:
     except ValueError:
         found = ()
     if not found or not all(address.host for address in found):
-        raise SettingsError("The store's URL must name its hosts: host:port,host:port.")
+        raise SettingsError("JWTGATE_STORE: the URL must name its hosts: host:port,host:port.")
     return found
 
 

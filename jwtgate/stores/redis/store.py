@@ -26,7 +26,7 @@ from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.cursors import place_of
 from jwtgate.stores.redis import answers, packing
-from jwtgate.stores.redis.auditing import Auditing
+from jwtgate.stores.redis.auditing import ODD, Auditing, oddity
 from jwtgate.stores.redis.cluster import ClusterPlace, slot_of
 from jwtgate.stores.redis.dialling import dial_settings, dials
 from jwtgate.stores.redis.durable import confirmed
@@ -145,7 +145,10 @@ class RedisStore:
 
     def audit(self) -> tuple[Weakness, ...]:
         """Of the server, of our rights on it, of what stands at our keys, of its replicas, Sentinels and cluster."""
-        around = tuple(topology_weaknesses(self._place, self._durability, self._inquire))
+        try:
+            around = tuple(topology_weaknesses(self._place, self._durability, self._inquire))
+        except ODD as error:
+            around = (oddity(error),)
         own = Auditing(
             self._lines.ask,
             self._place.reached,

@@ -23,6 +23,7 @@ from redis.exceptions import AskError, MovedError, NoScriptError
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Argument
 from jwtgate.stores.redis.places import FRESH_SECONDS, Fixed, unavailable
+from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -239,40 +240,40 @@ class Lines:
 
     def _renew_locks(self) -> None:
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(self._most)
+        self._turns = Turns(self._most)
         self._free: list[Line] = []
 
     def ask(
         self, command: tuple[Argument, ...], decode: Callable[[Any], Answer], *, source: bytes = b"", names_keys: bool = True
     ) -> Answer:
         """``Line.ask`` on a free line. Raises: StoreUnavailable, also if none gets free in time."""
-        line, free, slots = self._take()
+        line, free, turns = self._take()
         try:
             return line.ask(command, decode, source=source, names_keys=names_keys)
         finally:
             self._put_back(line, free)
-            slots.release()
+            turns.give()
 
     @contextlib.contextmanager
     def line(self) -> Generator[Line]:
         """A free line for several questions on one connection. Raises: StoreUnavailable: none gets free in time."""
-        line, free, slots = self._take()
+        line, free, turns = self._take()
         try:
             yield line
         finally:
             self._put_back(line, free)
-            slots.release()
+            turns.give()
 
-    def _take(self) -> tuple[Line, list[Line], threading.Semaphore]:
-        slots = self._slots
-        if not slots.acquire(timeout=TIMEOUT_SECONDS):
+    def _take(self) -> tuple[Line, list[Line], Turns]:
+        turns = self._turns
+        if not turns.take(TIMEOUT_SECONDS):
             raise StoreUnavailable(f"all {self._most} connections to the store are busy")
         with self._lock:
             free = self._free
             line = free.pop() if free else Line(self._place)
         if line.is_stale():
             line.close()
-        return line, free, slots
+        return line, free, turns
 
     def _put_back(self, line: Line, free: list[Line]) -> None:
         with self._lock:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from jwtgate.core.history import StoreBusy
@@ -24,6 +23,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql.demand import Demand
 from jwtgate.stores.sql.dialects import MAX_LINES, REFUSALS, TIMEOUT_SECONDS
 from jwtgate.stores.sql.line import Line
+from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -58,6 +58,7 @@ class Lines:
         self._demand = Demand()
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
+        self._turns = Turns(MAX_LINES)
         self._engine = self._new_engine()
 
     def _new_engine(self) -> Engine:
@@ -67,7 +68,6 @@ class Lines:
             poolclass=QueuePool,
             pool_size=MAX_LINES,
             max_overflow=0,
-            pool_timeout=TIMEOUT_SECONDS,
             pool_use_lifo=True,
             pool_reset_on_return=None,
             hide_parameters=True,
@@ -94,23 +94,30 @@ class Lines:
         Args: is_prepared: the step needs nothing that ``prepare`` would make.
         """
         deadline = time.monotonic() + seconds
-        with self._translated(), self._demand:
+        with self._translated(), self._turn(), self._demand:
             engine, generation = self._engine, self._generation
             line = self._free(engine, deadline)
             try:
                 answer = step(line) if is_prepared else self._perform(step, line)
-            except StoreUnavailable:
-                if is_prepared:  # given up in the middle of its own transaction, perhaps
+            except BaseException as error:
+                if is_prepared or not isinstance(error, StoreUnavailable):  # else it took everything back itself
                     line.close()
-                raise
-            except BaseException:
-                line.close()
                 raise
             finally:
                 if engine is not self._engine or generation != self._generation:
                     line.close()
                 line.connection.close()
             return answer
+
+    @contextmanager
+    def _turn(self) -> Generator[None]:
+        """So that the engine's pool, which knows no turns, always has a connection left."""
+        if not (turns := self._turns).take(TIMEOUT_SECONDS):
+            raise StoreBusy(f"all {MAX_LINES} connections to the store are busy")
+        try:
+            yield
+        finally:
+            turns.give()
 
     def _free(self, engine: Engine, deadline: float) -> Line:
         """Where the server has none left for us, one of ours that others give back.
@@ -160,11 +167,11 @@ class Lines:
     def own(self) -> Line:
         """A connection outside of the pool, to be kept. Raises: StoreUnavailable."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        with self._translated():
+        with self._translated(), self._turn():
             line = self._free(self._engine, deadline)
             line.connection.detach()
-            self._own.add(line)
-            return line
+        self._own.add(line)
+        return line
 
     def ask_own(self, step: Callable[[Line], T], line: Line, *, seconds: float = TIMEOUT_SECONDS) -> T:
         """Performs a step on such a connection. Raises: StoreUnavailable; then the caller must give it back."""
@@ -190,19 +197,16 @@ class Lines:
             raise
         except Exception as error:
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-            if isinstance(error, PoolTimeoutError) or self.dialect.is_busy(said) or self._is_refused(said):
-                raise self._unavailable(error) from error
+            if self.dialect.is_busy(said) or self._is_refused(said):
+                raise self._unavailable(error, said) from error
             self._is_prepared = False
             if generation == self._generation:
                 self._generation += 1
                 engine.dispose()
-            raise self._unavailable(error) from error
+            raise self._unavailable(error, said) from error
 
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
+    def _unavailable(self, error: Exception, said: BaseException) -> StoreUnavailable:
         """The first line of what the server said: more may quote rows."""
-        if isinstance(error, PoolTimeoutError):
-            return StoreBusy(f"all {MAX_LINES} connections to the store are busy")
-        said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         link: BaseException | None = error
         while link is not None:
             link.args = tuple(self._without_secrets(part) for part in link.args)

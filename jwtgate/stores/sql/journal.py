@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import bindparam, delete, inspect, or_, select, text, update
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from jwtgate.core.history import JournalUnavailable
 from jwtgate.core.rulings import UnreadableRuling
@@ -30,6 +29,7 @@ from jwtgate.stores.sql.journal_tables import (
     row_of_session,
     session_of,
 )
+from jwtgate.stores.sql.schema import create
 from jwtgate.stores.sql.tables import tables_of
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class SqlJournal:
             line.say(said)
         self._before = self._version(line)
         for table in self._tables.all():
-            _create(line, table)
+            create(line, table)
         line.run(line.dialect.insert_missing(version), {"id": 1, "version": VERSION})
         found = self._version(line)
         for said in end:
@@ -264,15 +264,6 @@ class SqlJournal:
             return None
         found: int | None = line.run(select(version.c.version)).scalar()
         return found
-
-
-def _create(line: Line, table: Table) -> None:
-    """With its indexes; MySQL makes them with the table."""
-    line.run(CreateTable(table, if_not_exists=True))
-    known = {index["name"] for index in inspect(line.connection).get_indexes(table.name)}
-    for index in table.indexes:
-        if index.name not in known:
-            line.run(CreateIndex(index))
 
 
 def _as_journal(error: StoreUnavailable) -> JournalUnavailable:

@@ -15,17 +15,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, SmallInteger, Table
-from sqlalchemy.dialects import mysql
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, Table
 
 from jwtgate.core.rulings import Ruling, UnreadableRuling, merge
 from jwtgate.core.sessions.stored import KeptSession
-from jwtgate.stores.sql.tables import ON_DISK, identifier
+from jwtgate.stores.sql.tables import ON_DISK, identifier, long_octets, octets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy.types import TypeEngine
 
 __all__ = [
     "VERSION",
@@ -67,8 +65,8 @@ def journal_tables_of(prefix: str) -> JournalTables:
         Table(
             f"{begin}_ruling_journal",
             metadata,
-            Column("digest", _octets(KEY_BYTES), primary_key=True),
-            Column("ruling", _long(), nullable=False),
+            Column("digest", octets(KEY_BYTES), primary_key=True),
+            Column("ruling", long_octets(), nullable=False),
             Column("until", Double),
             Index(f"{begin}_ruling_journal_ends", "until"),
             **ON_DISK,
@@ -76,11 +74,11 @@ def journal_tables_of(prefix: str) -> JournalTables:
         Table(
             f"{begin}_session_journal",
             metadata,
-            Column("sid", _octets(KEY_BYTES), primary_key=True),
-            Column("user", _octets(KEY_BYTES), nullable=False),
-            Column("record", _long(), nullable=False),
-            Column("stamp", _octets(KEY_BYTES), nullable=False),
-            Column("handles", _long(), nullable=False),
+            Column("sid", octets(KEY_BYTES), primary_key=True),
+            Column("user", octets(KEY_BYTES), nullable=False),
+            Column("record", long_octets(), nullable=False),
+            Column("stamp", octets(KEY_BYTES), nullable=False),
+            Column("handles", long_octets(), nullable=False),
             Column("seen_at", Double, nullable=False),
             Column("ends_at", Double, nullable=False),
             Column("turn", BigInteger, nullable=False),
@@ -95,15 +93,6 @@ def journal_tables_of(prefix: str) -> JournalTables:
             **ON_DISK,
         ),
     )
-
-
-def _octets(length: int) -> TypeEngine[bytes]:
-    """No collation takes two names for one; MySQL's indexes need a bound."""
-    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
-
-
-def _long() -> TypeEngine[bytes]:
-    return LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 
 def merged_ruling(known: bytes | None, told: bytes) -> bytes:

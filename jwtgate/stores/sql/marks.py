@@ -18,6 +18,7 @@ from jwtgate.core.history import Marked, MarkPage
 from jwtgate.core.rulings import MAX_SKEW_SECONDS
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.cursors import place_of, told
+from jwtgate.stores.skew import beside
 from jwtgate.stores.sql.steps import ATTEMPTS
 
 if TYPE_CHECKING:
@@ -54,10 +55,7 @@ class MarkRows:
                 line.put(self._first, given)
                 line.put(self._again, given)
                 rows, state = self.steps.told(line, self._told, key)
-            if not abs(state.at - now) <= MAX_SKEW_SECONDS:
-                raise StoreUnavailable(
-                    f"the clocks of the store and the caller are over 60 s apart: {state.at:.3f} and {now:.3f}"
-                )
+            beside(state.at, now)
             if state.is_known:
                 return Marked(rows[0].by is not None and bytes(rows[0].by) == by, state.epoch, state.at, state.epoch.birth)
             self.steps.acquaint(line)

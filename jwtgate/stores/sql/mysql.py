@@ -231,13 +231,13 @@ class MySQL:
         """What a crash would take, and whether this is the primary."""
         names = ("innodb_flush_log_at_trx_commit", "read_only", "log_bin", "sync_binlog")
         found = (ask(f"SELECT {', '.join(f'@@{name}' for name in names)}") or [(1, 0, 0, 1)])[0]
-        flush, is_read_only, has_binlog, sync = map(int, found)
+        flush, read_only, has_binlog, sync = found
         if flush != 1:
             yield Weakness(
                 f"innodb_flush_log_at_trx_commit is {flush}: a crash takes revocations that were confirmed.",
                 "SET GLOBAL innodb_flush_log_at_trx_commit = 1",
             )
-        if is_read_only:
+        if read_only not in (0, "OFF"):  # MariaDB has it in words from 12.0 on
             yield Weakness(
                 "The server is read-only: a replica, which can be behind.", "JWTGATE_STORE with the primary's address"
             )

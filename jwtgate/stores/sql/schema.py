@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["MADE", "STEPS", "migrate", "prepare", "refuse_newer"]
+__all__ = ["MADE", "STEPS", "create", "migrate", "prepare", "refuse_newer"]
 
 STEPS: dict[int, tuple[str, ...]] = {}
 """Layout version -> the statements that bring it to the next; ``{meta}`` and so on stand for the tables' names."""
@@ -67,11 +67,11 @@ def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
     if before is None:
         for table in tables.all().values():
             if table is not tables.boot or line.dialect.has_boot:
-                _create(line, table)
+                create(line, table)
         line.run(line.dialect.insert_missing(tables.meta), _UNBORN)
     for version in range(before or VERSION, VERSION):
         for name in MADE.get(version, ()):
-            _create(line, tables.all()[name])
+            create(line, tables.all()[name])
         for text in STEPS.get(version, ()):
             line.say(text.format(**{name: table.name for name, table in tables.all().items()}))
         line.run(tables.meta.update().values(version=version + 1, mark=line.dialect.mark()))
@@ -80,7 +80,7 @@ def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
     return before, VERSION
 
 
-def _create(line: Line, table: Table) -> None:
+def create(line: Line, table: Table) -> None:
     """With its indexes. MySQL has them made with the table: it has no IF NOT EXISTS for one."""
     line.run(CreateTable(table, if_not_exists=True))
     known = {index["name"] for index in inspect(line.connection).get_indexes(table.name)}

@@ -100,18 +100,18 @@ class SessionRows:
     def change(self, line: Line, changes: Iterable[SessionChange], rows: Mapping[str, Row], stamp: str, now: float) -> None:
         """Puts and ends, once all is as expected."""
         for change in changes:
-            row = rows.get(change.sid)
+            row, own = rows.get(change.sid), (change.stamp or stamp).encode()
             is_there = row is not None and row.ends_at > now
             if change.record is None:
                 if is_there:
                     self._replace(line, change.sid, _ENDED)
             elif row is None:
                 fields = _fields(change, change.record, now)
-                line.put(self.table.insert(), {"sid": change.sid.encode(), "stamp": stamp.encode(), **fields})
+                line.put(self.table.insert(), {"sid": change.sid.encode(), "stamp": own, **fields})
             elif is_there:
                 self._replace(line, change.sid, _fields(change, change.record, now))
             else:
-                self._replace(line, change.sid, {**_fields(change, change.record, now), "stamp": stamp.encode()})
+                self._replace(line, change.sid, {**_fields(change, change.record, now), "stamp": own})
 
     def _replace(self, line: Line, sid: str, values: dict[str, Any]) -> None:
         line.put(update(self.table).where(self.table.c.sid == sid.encode()).values(**values))

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, delete, func, select
 
 from jwtgate.core.history import Facts, Written
-from jwtgate.core.rulings import MAX_SKEW_SECONDS, Ruling, UnreadableRuling, supersede
+from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
 from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.skew import clock_told
+from jwtgate.stores.skew import beside, clock_told
 from jwtgate.stores.sql import schema
 from jwtgate.stores.sql.demand import scarcity
 from jwtgate.stores.sql.engine import Lines
@@ -166,11 +166,7 @@ class SqlStore:
         seen = (digest for digest, _ in guard.toggled_at)
         digests = frozenset((*guard.not_revoked, *seen, *(change.digest for change in changes)))
         with self._steps.holding(line, with_ends=not is_quiet, digests=digests) as state:
-            if not abs(state.at - now) <= MAX_SKEW_SECONDS:
-                raise StoreUnavailable(
-                    f"the clocks of the store and the caller are over 60 s apart: {state.at:.3f} and {now:.3f}"
-                )
-            swept = self._sweep(line, state, min(state.at, now))
+            swept = self._sweep(line, state, min(beside(state.at, now), now))
             known = self._steps.rulings_on(line, digests) if state.rulings is None else state.rulings
             known = {digest: ruling for digest, ruling in known.items() if digest not in swept}
             rows = self._sessions.rows_of(line, sessions)

@@ -24,7 +24,7 @@ from sqlalchemy.dialects import mysql
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["FOREVER", "ON_DISK", "VERSION", "Tables", "identifier", "lock_number", "tables_of"]
+__all__ = ["FOREVER", "ON_DISK", "VERSION", "Tables", "identifier", "lock_number", "long_octets", "octets", "tables_of"]
 
 VERSION = 2
 """Of the layout. The version that changes it adds to ``schema.STEPS`` or ``schema.MADE``."""
@@ -59,11 +59,13 @@ ON_DISK: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 """Where a server's default is an engine without transactions, nothing of what ``steps`` says would hold."""
 
 
-def _octets(length: int) -> TypeEngine[bytes]:
+def octets(length: int) -> TypeEngine[bytes]:
+    """No collation takes two names for one; MySQL's indexes need a bound."""
     return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
 
 
-def _long() -> TypeEngine[bytes]:
+def long_octets() -> TypeEngine[bytes]:
+    """Of any length up to 16 MiB."""
     return LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 
@@ -95,8 +97,8 @@ def tables_of(prefix: str) -> Tables:
         rulings=Table(
             f"{begin}_rulings",
             metadata,
-            Column("digest", _octets(DIGEST_BYTES), primary_key=True),
-            Column("ruling", _long(), nullable=False),
+            Column("digest", octets(DIGEST_BYTES), primary_key=True),
+            Column("ruling", long_octets(), nullable=False),
             Column("until", Double),
             Index(f"{begin}_rulings_until", "until"),
             **ON_DISK,
@@ -105,18 +107,18 @@ def tables_of(prefix: str) -> Tables:
             f"{begin}_log",
             metadata,
             Column("position", BigInteger, primary_key=True, autoincrement=False),
-            Column("link", _octets(64), nullable=False),
-            Column("previous", _octets(64), nullable=False),
-            Column("digest", _octets(DIGEST_BYTES), nullable=False),
-            Column("ruling", _long(), nullable=False),
+            Column("link", octets(64), nullable=False),
+            Column("previous", octets(64), nullable=False),
+            Column("digest", octets(DIGEST_BYTES), nullable=False),
+            Column("ruling", long_octets(), nullable=False),
             Column("at", Double, nullable=False),
             **ON_DISK,
         ),
         workers=Table(
             f"{begin}_workers",
             metadata,
-            Column("name", _octets(64), primary_key=True),
-            Column("epoch", _octets(64), nullable=False),
+            Column("name", octets(64), primary_key=True),
+            Column("epoch", octets(64), nullable=False),
             Column("reach", Double, nullable=False),
             Column("acknowledged", BigInteger, nullable=False),
             Column("beat", BigInteger, nullable=False),
@@ -129,7 +131,7 @@ def tables_of(prefix: str) -> Tables:
             f"{begin}_boot",
             metadata,
             Column("id", SmallInteger, primary_key=True, autoincrement=False),
-            Column("token", _octets(64), nullable=False),
+            Column("token", octets(64), nullable=False),
             mysql_engine="MEMORY",
             mariadb_engine="MEMORY",
         ),
@@ -142,16 +144,16 @@ def _meta(metadata: MetaData, begin: str) -> Table:
         metadata,
         Column("id", SmallInteger, primary_key=True, autoincrement=False),
         Column("version", Integer, nullable=False),
-        Column("epoch", _octets(64), nullable=False),
+        Column("epoch", octets(64), nullable=False),
         Column("born_at", Double, nullable=False),
-        Column("identity", _octets(255), nullable=False),
-        Column("mark", _octets(32), nullable=False),
+        Column("identity", octets(255), nullable=False),
+        Column("mark", octets(32), nullable=False),
         Column("lease", Double, nullable=False),
         Column("reach", Double, nullable=False),
         Column("is_healed", SmallInteger, nullable=False),
         Column("is_settled", SmallInteger, nullable=False),
         Column("position", BigInteger, nullable=False),
-        Column("link", _octets(64), nullable=False),
+        Column("link", octets(64), nullable=False),
         **ON_DISK,
     )
 
@@ -160,15 +162,15 @@ def _sessions(metadata: MetaData, begin: str) -> Table:
     return Table(
         f"{begin}_sessions",
         metadata,
-        Column("sid", _octets(DIGEST_BYTES), primary_key=True),
-        Column("user", _octets(64), nullable=False),
-        Column("record", _long(), nullable=False),
-        Column("stamp", _octets(64), nullable=False),
+        Column("sid", octets(DIGEST_BYTES), primary_key=True),
+        Column("user", octets(64), nullable=False),
+        Column("record", long_octets(), nullable=False),
+        Column("stamp", octets(64), nullable=False),
         Column("seen_at", Double, nullable=False),
         Column("ends_at", Double, nullable=False),
         Column("is_ended", SmallInteger, nullable=False),
-        Column("handles", _long(), nullable=False),
-        Column("successors", _long(), nullable=False),
+        Column("handles", long_octets(), nullable=False),
+        Column("successors", long_octets(), nullable=False),
         Column("successors_until", Double, nullable=False),
         Index(f"{begin}_sessions_user", "user", "ends_at"),
         Index(f"{begin}_sessions_ends", "ends_at"),
@@ -180,11 +182,11 @@ def _marks(metadata: MetaData, begin: str) -> Table:
     return Table(
         f"{begin}_marks",
         metadata,
-        Column("group", _octets(64), primary_key=True),
-        Column("name", _octets(DIGEST_BYTES), primary_key=True),
-        Column("value", _long(), nullable=False),
+        Column("group", octets(64), primary_key=True),
+        Column("name", octets(DIGEST_BYTES), primary_key=True),
+        Column("value", long_octets(), nullable=False),
         Column("until", Double, nullable=False),
-        Column("by", _octets(16), nullable=False),
+        Column("by", octets(16), nullable=False),
         Index(f"{begin}_marks_until", "until"),
         **ON_DISK,
     )

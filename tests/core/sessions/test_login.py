@@ -122,7 +122,7 @@ def test_claims_that_are_the_gates_are_refused(claims: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"sub": ""}, {"sub": None}, {"sub": 5}, {"sub": "\ud800"}, {"scope": 'a"b'}, {"scope": ""}, {"claims": {"a": math.nan}},
+        {"sub": ""}, {"sub": None}, {"sub": 5}, {"sub": "\ud800"}, {"scope": 'a"b'}, {"scope": " "}, {"claims": {"a": math.nan}},
         {"claims": {"a": object()}}, {"device": "x" * 1025}, {"ip": 5}, {"user_agent": "\ud800"}, {"claims": {"pad": "x" * 9000}},
     ],
 )  # fmt: skip

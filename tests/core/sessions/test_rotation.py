@@ -384,6 +384,15 @@ def test_application_is_asked_for_the_claims_of_today() -> None:
     assert world.record(pair).claims["roles"] == ["admin"]
 
 
+@pytest.mark.parametrize("scope", [None, [], ""])
+def test_scope_that_is_gone_today_leaves_the_token(scope: Any) -> None:
+    """However the application says so."""
+    world = World()
+    pair = world.start(scope="read")
+    world.provider = lambda session: {"scope": scope}
+    assert "scope" not in claims_of(world.refresh(pair))
+
+
 def test_racer_asks_nobody() -> None:
     """The pair was made already."""
     world = World()

@@ -75,6 +75,12 @@ def test_further_claims_are_the_applications() -> None:
     assert issue(issuer(), claims={"tenant": "acme", "roles": ["a"]})["roles"] == ["a"]
 
 
+@pytest.mark.parametrize("scope", ["", [], (), frozenset()])
+def test_no_scope_token_is_no_scope(scope) -> None:
+    """A login form that asks for none says so by an empty field; absent is absent."""
+    assert "scope" not in issue(issuer(), scope=scope)
+
+
 @pytest.mark.parametrize("name", ["iss", "aud", "sub", "iat", "exp", "nbf", "jti", "jgp", "sid", "scope"])
 def test_claims_may_not_set_the_gates_own(name: str) -> None:
     """Refused before the store is asked."""

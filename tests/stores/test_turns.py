@@ -1,0 +1,119 @@
+"""Callers beyond the connections that a store may have: each is served in its turn."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from servers import WATCH
+
+from jwtgate.errors import StoreUnavailable
+from jwtgate.stores import open_store
+from jwtgate.stores.sql.dialects import MAX_LINES
+from jwtgate.stores.turns import Turns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG_SECONDS = 60.0
+
+
+def waiting(turns: Turns, number: int, served: list[int]) -> threading.Thread:
+    """A thread that waits for its turn by now, and keeps it."""
+    before = len(turns._waiting)  # noqa: SLF001
+    thread = threading.Thread(target=lambda: turns.take(LONG_SECONDS) and served.append(number))
+    thread.start()
+    while len(turns._waiting) == before:  # noqa: SLF001
+        assert thread.is_alive()
+        time.sleep(0.001)
+    return thread
+
+
+def test_who_waited_longest_is_served_first() -> None:
+    """Also where the one that gave back asks again at once."""
+    turns, served = Turns(1), list[int]()
+    assert turns.take(0)
+    threads = [waiting(turns, number, served) for number in range(3)]
+    for number, thread in enumerate(threads):
+        turns.give()
+        assert not turns.take(0), "passed by those who wait"
+        thread.join(LONG_SECONDS)
+        assert served == list(range(number + 1))
+
+
+def test_waiting_in_vain_takes_nothing() -> None:
+    """Who gave up is not served later, and what is given back is there for the next."""
+    turns = Turns(2)
+    assert turns.take(0) and turns.take(0)
+    assert not turns.take(0.01)
+    turns.give()
+    assert turns.take(0)
+    assert not turns.take(0)
+
+
+class Killed(BaseException):
+    """As of a greenlet that is killed while it waits."""
+
+
+class KilledTurn:
+    """A turn whose wait is broken off. Before that its turn may come."""
+
+    def __init__(self, turns: Turns, *, is_given: bool) -> None:
+        self._turns, self._is_given, self._calls = turns, is_given, 0
+
+    def acquire(self, timeout: float = -1) -> bool:
+        """The first one makes the lock, the second one waits."""
+        self._calls += 1
+        if self._calls > 1:
+            assert timeout == LONG_SECONDS
+            if self._is_given:
+                self._turns.give()
+            raise Killed
+        return True
+
+    def release(self) -> None:
+        """Its turn has come."""
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_killed_wait_loses_no_turn(monkeypatch: pytest.MonkeyPatch, is_given: bool) -> None:  # noqa: FBT001
+    """Whether the turn came before or not, there are as many as ever afterwards."""
+    turns = Turns(1)
+    assert turns.take(0)
+    with monkeypatch.context() as patched:
+        patched.setattr("jwtgate.stores.turns.threading.Lock", lambda: KilledTurn(turns, is_given=is_given))
+        with pytest.raises(Killed):
+            turns.take(LONG_SECONDS)
+    if not is_given:
+        turns.give()
+    assert turns.take(0)
+    assert not turns.take(0)
+
+
+def test_nobody_starves_among_many(tmp_path: Path) -> None:
+    """Three times as many threads as connections, all asking all the time: none is refused, and none is served far less."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db", prefix="jwtgate", watch=WATCH)
+    store.look_up([os.urandom(16)])
+    counts = [0] * (3 * MAX_LINES)
+    refused: list[StoreUnavailable] = []
+    until = time.monotonic() + 2
+
+    def look(number: int) -> None:
+        while time.monotonic() < until:
+            try:
+                store.look_up([os.urandom(16)])
+                counts[number] += 1
+            except StoreUnavailable as error:
+                refused.append(error)
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert refused == []
+    assert max(counts) < 4 * min(counts), counts
