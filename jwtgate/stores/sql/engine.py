@@ -135,8 +135,9 @@ class Lines:
 
     def _is_awaited(self, engine: Engine, returned: int, deadline: float) -> bool:
         """Whether a call has ended since, or one that has a connection does in time."""
-        is_any: bool = returned != self._demand.returned or engine.pool.checkedout() > 0  # type: ignore[attr-defined]
-        return is_any and self._demand.wait(returned, deadline)
+        if returned == self._demand.returned and not engine.pool.checkedout():  # type: ignore[attr-defined]
+            return False
+        return self._demand.wait(returned, deadline)
 
     def _is_refused(self, error: BaseException) -> bool:
         said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
