@@ -118,6 +118,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "stores.sql.feed": frozenset({"sqlalchemy"}),
     "stores.sql.journal": frozenset({"sqlalchemy"}),
     "stores.sql.journal_tables": frozenset({"sqlalchemy"}),
+    "stores.sql.line": frozenset({"sqlalchemy"}),
     "stores.sql.marks": frozenset({"sqlalchemy"}),
     "stores.sql.mysql": frozenset({"pymysql", "sqlalchemy"}),
     "stores.sql.mysql_patience": frozenset({"pymysql"}),

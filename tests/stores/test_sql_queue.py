@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
 
 pytestmark = pytest.mark.server
 

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["MAX_LINES", "NO_CONNECTION_LEFT", "TIMEOUT_SECONDS", "Dialect", "Raw", "Row", "Statement"]
+__all__ = [
+    "MAX_LINES",
+    "NO_CONNECTION_LEFT",
+    "REFUSALS",
+    "TIMEOUT_SECONDS",
+    "USED_UP",
+    "Dialect",
+    "Raw",
+    "Row",
+    "Statement",
+]
 
 TIMEOUT_SECONDS = 1.0
 """For a whole step: a free connection, connecting, each statement, waiting for the lock. Longer than a Redis is given: a commit
@@ -28,6 +38,11 @@ MAX_LINES = 8
 
 NO_CONNECTION_LEFT = f"the server has no connection left for this user; each process takes one, and up to {MAX_LINES} more"
 """By whatever limit: the server's, the database's, the role's."""
+
+USED_UP = "the user has used up what it may have of the server, such as MAX_USER_CONNECTIONS"
+
+REFUSALS = frozenset({NO_CONNECTION_LEFT, USED_UP})
+"""Of new connections; those that there are lead on."""
 
 Raw = Any
 """A connection of the driver."""
@@ -163,4 +178,8 @@ class Dialect(Protocol):
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
         """What would break the promise. Args: tables: names of those that a crash must leave whole."""
+        ...
+
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+        """How many connections all processes together may have, where the server tells that."""
         ...

@@ -8,7 +8,6 @@ Nothing is repeated once it was sent. Knows nothing of rulings.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import weakref
@@ -21,114 +20,25 @@ from sqlalchemy.pool import QueuePool
 
 from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.sql.dialects import MAX_LINES, TIMEOUT_SECONDS
+from jwtgate.stores.sql.demand import Demand
+from jwtgate.stores.sql.dialects import MAX_LINES, REFUSALS, TIMEOUT_SECONDS
+from jwtgate.stores.sql.line import Line
 from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
-    from jwtgate.stores.sql.dialects import Dialect, Raw, Statement
+    from jwtgate.stores.sql.dialects import Dialect, Raw
 
-__all__ = ["Line", "Lines", "NotPrepared"]
-
-FEW_ROWS = 8
+__all__ = ["Lines", "NotPrepared"]
 
 T = TypeVar("T")
 
 
 class NotPrepared(StoreUnavailable):
     """What ``prepare`` had made was taken away. Nothing was written."""
-
-
-class Line:
-    """One connection in use, by one thread at a time."""
-
-    __slots__ = ("__weakref__", "_is_relaxed", "_raw", "connection", "deadline", "dialect")
-
-    def __init__(self, connection: Connection, dialect: Dialect, deadline: float) -> None:
-        self.connection = connection
-        self.dialect = dialect
-        self.deadline = deadline
-        self._raw: Raw = connection.connection.dbapi_connection
-        self._is_relaxed = False
-
-    def run(self, statement: Statement, parameters: Any = None) -> Any:
-        """One statement, by the step's deadline."""
-        self.dialect.bound(self._raw, self.deadline)
-        return self.connection.execute(statement, parameters)
-
-    def put(self, statement: Statement, parameters: Any = None) -> None:
-        """The same where nobody needs the answer: in a transaction it may fail later, at the latest at its end."""
-        self.dialect.bound(self._raw, self.deadline, is_asking=False)
-        self.connection.execute(statement, parameters)
-
-    def put_all(self, statement: Statement, rows: list[dict[str, Any]]) -> None:
-        """One statement for each row; a driver takes a detour for many, so few are put one by one."""
-        for some in [rows] if len(rows) > FEW_ROWS else rows:
-            self.put(statement, some)
-
-    def say(self, text: str, *, is_asking: bool = True) -> Any:
-        """One statement as it stands. Args: is_asking: see ``put``."""
-        self.dialect.bound(self._raw, self.deadline, is_asking=is_asking)
-        return self.connection.exec_driver_sql(text)
-
-    def together(self) -> AbstractContextManager[None]:
-        """See ``Dialect``."""
-        return self.dialect.together(self._raw)
-
-    @contextmanager
-    def transaction(self, begin: tuple[str, ...]) -> Generator[None]:
-        """Commits at the end; takes everything back where the step itself gives up."""
-        with self.together():
-            for text in (*begin[:1], *self.dialect.limits(self._raw), *begin[1:]):
-                self.say(text, is_asking=False)
-            try:
-                yield
-            except StoreUnavailable:
-                for text in ("ROLLBACK", *self.dialect.after):
-                    self.say(text)
-                raise
-            self.dialect.settle(self._raw)
-            for text in ("COMMIT", *self.dialect.after):
-                self.say(text, is_asking=False)
-        if self.dialect.has_moved(self._raw):
-            raise StoreUnavailable("the database was replaced under the write")
-
-    def relax(self, *, is_relaxed: bool) -> None:
-        """Whether commits on this connection may come before the disk."""
-        text = None if is_relaxed is self._is_relaxed else self.dialect.relaxing(self._raw, is_relaxed=is_relaxed)
-        if text is not None:
-            self.say(text)
-        self._is_relaxed = is_relaxed
-
-    def is_stale(self) -> bool:
-        """Whether it leads nowhere any more."""
-        return self.dialect.is_stale(self._raw)
-
-    def listen(self, tables: Any) -> None:
-        """See ``Dialect``."""
-        self.dialect.bound(self._raw, self.deadline)
-        self.dialect.listen(self._raw, tables)
-
-    def wait(self, seconds: float) -> None:
-        """See ``Dialect``."""
-        self.dialect.wait(self._raw, seconds)
-
-    def close(self, *, is_detached: bool = False) -> None:
-        """Closes the connection itself; never raises.
-
-        Args: is_detached: the pool, which would close it, knows it no more.
-        """
-        if is_detached:
-            with contextlib.suppress(Exception):
-                self._raw.close()
-        with contextlib.suppress(Exception):
-            self.connection.invalidate()
-        with contextlib.suppress(Exception):
-            self.connection.close()
 
 
 class Lines:
@@ -145,6 +55,7 @@ class Lines:
         self._is_prepared = False
         self._step = threading.local()
         self._generation = 0
+        self._demand = Demand()
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
         self._turns = Turns(MAX_LINES)
@@ -183,7 +94,7 @@ class Lines:
         Args: is_prepared: the step needs nothing that ``prepare`` would make.
         """
         deadline = time.monotonic() + seconds
-        with self._translated(), self._turn():
+        with self._translated(), self._turn(), self._demand:
             engine, generation = self._engine, self._generation
             line = self._free(engine, deadline)
             try:
@@ -209,9 +120,35 @@ class Lines:
             turns.give()
 
     def _free(self, engine: Engine, deadline: float) -> Line:
-        """Args: deadline: of a new connection too, should one have to be made."""
+        """Where the server has none left for us, one of ours that others give back.
+
+        Args: deadline: of a new connection too, should one have to be made.
+        """
         self._step.deadline = deadline
-        return Line(engine.connect(), self.dialect, deadline)
+        while True:
+            returned = self._demand.returned
+            try:
+                return Line(engine.connect(), self.dialect, deadline)
+            except DBAPIError as error:
+                if not self._is_refused(error) or not self._is_awaited(engine, returned, deadline):
+                    raise
+
+    def _is_awaited(self, engine: Engine, returned: int, deadline: float) -> bool:
+        """Whether a call has ended since, or one that has a connection does in time."""
+        if returned == self._demand.returned and not engine.pool.checkedout():  # type: ignore[attr-defined]
+            return False
+        return self._demand.wait(returned, deadline)
+
+    def _is_refused(self, error: BaseException) -> bool:
+        said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        return self.dialect.explain(said) in REFUSALS
+
+    def _let_go(self) -> None:
+        """Now and then, of connections that were not needed lately: others may have been refused one."""
+        needed = self._demand.peak()
+        if needed is not None and self._engine.pool.checkedin() > needed:  # type: ignore[attr-defined]
+            self._generation += 1
+            self._engine.dispose()
 
     def _perform(self, step: Callable[[Line], T], line: Line) -> T:
         if self._is_prepared:
@@ -241,6 +178,7 @@ class Lines:
         """Performs a step on such a connection. Raises: StoreUnavailable; then the caller must give it back."""
         line.deadline = time.monotonic() + seconds
         with self._translated():
+            self._let_go()
             if line.is_stale():
                 raise StoreUnavailable("the connection to the store was lost")
             return self._perform(step, line)
@@ -260,7 +198,7 @@ class Lines:
             raise
         except Exception as error:
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-            if self.dialect.is_busy(said):
+            if self.dialect.is_busy(said) or self._is_refused(said):
                 raise self._unavailable(error, said) from error
             self._is_prepared = False
             if generation == self._generation:

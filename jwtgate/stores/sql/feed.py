@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from jwtgate.core.history import Epoch, Repair, Worker
-    from jwtgate.stores.sql.engine import Line, Lines
+    from jwtgate.stores.sql.engine import Lines
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.sessions import SessionRows
     from jwtgate.stores.sql.steps import State, Steps
 

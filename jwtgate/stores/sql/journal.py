@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import KeptSession
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.dialects import Dialect
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
 
 __all__ = ["SqlJournal"]
 

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.mysql import insert as insert_into
 
 from jwtgate.errors import SettingsError
 from jwtgate.stores.contract import Weakness
-from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS, USED_UP
 from jwtgate.stores.sql.mysql_patience import PatientConnection
 from jwtgate.stores.sql.tables import lock_number
 
@@ -56,7 +56,7 @@ IN_SETTINGS = {
     1049: "there is no database of this name",
     1142: "the user may not do this; the gate's user makes and uses its own tables",
     1203: NO_CONNECTION_LEFT,
-    1226: "the user has used up what it may have of the server, such as MAX_USER_CONNECTIONS",
+    1226: USED_UP,
     1698: "the server refuses the user or the password",
 }
 """Error number to the sentence."""
@@ -221,6 +221,11 @@ class MySQL:
         if isinstance(error, pymysql.err.MySQLError) and error.args:
             return IN_SETTINGS.get(error.args[0])
         return None
+
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+        """The server's limit, or the user's."""
+        found = (ask("SELECT @@max_connections, @@max_user_connections") or [()])[0]
+        return min((int(limit) for limit in found if limit > 0), default=None)
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:
         """What a crash would take, and whether this is the primary."""

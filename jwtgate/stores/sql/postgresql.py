@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import insert
 from jwtgate.errors import SettingsError
 from jwtgate.stores.sql.dialects import NO_CONNECTION_LEFT, TIMEOUT_SECONDS
 from jwtgate.stores.sql.patience import PatientConnection
-from jwtgate.stores.sql.postgresql_audit import weaknesses_of
+from jwtgate.stores.sql.postgresql_audit import fewest, weaknesses_of
 from jwtgate.stores.sql.tables import lock_number
 
 if TYPE_CHECKING:
@@ -228,6 +228,10 @@ class PostgreSQL:
             words = str(error)
             state = next((state for state, mark in _IN_WORDS if mark in words), None)
         return IN_SETTINGS.get(state or "")
+
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+        """The server's limit, the database's or the user's; through a pooler they are not ours."""
+        return None if self._is_pooled else fewest(ask)
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
         """What a crash would take, and whether this is the primary; what a pooler does not let through."""

@@ -9,7 +9,7 @@ from jwtgate.stores.contract import Weakness
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["weaknesses_of"]
+__all__ = ["fewest", "weaknesses_of"]
 
 LOSSES = {
     "fsync": "a crash of the machine may leave a broken database",
@@ -43,6 +43,16 @@ def weaknesses_of(ask: Callable[[str], list[tuple[Any, ...]] | None], *, is_pool
             "JWTGATE_STORE with the server's own address",
             "hint",
         )
+
+
+def fewest(ask: Callable[[str], list[tuple[Any, ...]] | None]) -> int | None:
+    """Connections, by whichever limit is the least."""
+    reserved = "current_setting('superuser_reserved_connections')::int"
+    found = ask(
+        f"SELECT rolconnlimit, datconnlimit, current_setting('max_connections')::int - {reserved} "  # noqa: S608 - no input
+        "FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"
+    )
+    return min((int(limit) for limit in (found or [()])[0] if limit >= 0), default=None)
 
 
 def _mended(name: str, value: str, source: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 if TYPE_CHECKING:
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.steps import State, Steps
 
 __all__ = ["Purging"]

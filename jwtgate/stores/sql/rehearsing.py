@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from jwtgate.stores.sql.dialects import Statement
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
 
 __all__ = ["rehearsed"]
 

@@ -18,7 +18,7 @@ from jwtgate.stores.sql.tables import VERSION
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["MADE", "STEPS", "create", "migrate", "prepare", "refuse_newer"]

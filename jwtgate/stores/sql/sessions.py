@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.sql.dialects import Row, Statement
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.steps import Steps
 
 __all__ = ["SessionRows", "handles_of", "is_as_expected"]

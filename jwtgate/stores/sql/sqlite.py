@@ -2,15 +2,12 @@
 
 The identity (H1) is the file's device and inode: a backup moved into the file's place is another history, and each operation
 looks first whether the path still names the file that is open. What a backup copied *into* the file undoes, only processes see
-that had seen more (``progress``). A writer that is stopped while it writes keeps all others from writing
-until it goes on; reading goes on meanwhile (WAL).
+that had seen more (``progress``). A writer that is stopped keeps all others from writing until it goes on; they read on (WAL).
 
-SQLite remembers in its process's memory which files it has locked, and a forked child inherits the memory, not the locks:
-whoever closes the file as the last who holds one would take the write-ahead log from under the child, which then reads and
-writes what nobody else sees. So a child takes those locks itself (``_relock``), as sqlite.org/walformat.html describes them.
-
-The same befalls whoever has them open when somebody deletes the log or its index, so each operation looks for these, too, and
-a connection that finds others is closed. All connections of a process share one index, so a new one waits for the last old one.
+A forked child inherits SQLite's memory of its locks, not the locks: whoever closes the file as the last who holds one would
+take the write-ahead log from under the child, which then reads and writes what nobody else sees. So a child takes those locks
+itself (``_relock``), as sqlite.org/walformat.html describes them. The same befalls whoever has them open when somebody deletes
+the log or its index, so each operation looks for these, too. A new connection waits for the last old one: they share one index.
 """
 
 from __future__ import annotations
@@ -239,6 +236,9 @@ class SQLite:
         if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_NOTADB")):
             return f"{self.path}: {error}. The folder must be there and may be written to, and the file be SQLite's."
         return None
+
+    def most_lines(self, ask: Callable[[str], list[tuple[Any, ...]] | None]) -> None:
+        """A file has no server that would count."""
 
     def audit(self, ask: Callable[[str], list[tuple[Any, ...]] | None], tables: Iterable[str]) -> Iterator[Weakness]:  # noqa: ARG002
         """Journal, folder, file system."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from jwtgate.core.history import Watch, Worker
     from jwtgate.stores.sql.dialects import Dialect, Row, Statement
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.tables import Tables
 
 __all__ = ["State", "Steps", "cursor_of"]

@@ -12,7 +12,7 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, func, select
 
 from jwtgate.core.history import Facts, Written
 from jwtgate.core.rulings import Ruling, UnreadableRuling, supersede
@@ -20,6 +20,7 @@ from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.skew import beside, clock_told
 from jwtgate.stores.sql import schema
+from jwtgate.stores.sql.demand import scarcity
 from jwtgate.stores.sql.engine import Lines
 from jwtgate.stores.sql.feed import SqlFeed
 from jwtgate.stores.sql.marks import MarkRows
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from jwtgate.core.sessions.stored import SessionChange
     from jwtgate.stores.contract import Weakness
     from jwtgate.stores.sql.dialects import Dialect, Row, Statement
-    from jwtgate.stores.sql.engine import Line
+    from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.steps import State
 
 __all__ = ["SqlStore"]
@@ -231,9 +232,18 @@ class SqlStore:
         back = time.time()
         return (
             *dialect.audit(self._inquire, on_disk),
+            *scarcity(dialect.most_lines(self._inquire), self._registered()),
             *rehearsed(self._lines.ask, tables, self._tables.meta),
             *clock_told(sent, there, back),
         )
+
+    def _registered(self) -> int:
+        """One statement, which opens no epoch; a table that does not answer is told of by the rehearsal."""
+        counted = select(func.count()).select_from(self._tables.workers)
+        try:
+            return int(self._lines.ask(lambda line: line.run(counted).scalar()))
+        except StoreUnavailable:
+            return 0
 
     def _inquire(self, text: str) -> list[tuple[Any, ...]] | None:
         return self._lines.ask(lambda line: [tuple(row) for row in line.say(text)])

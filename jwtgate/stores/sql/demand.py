@@ -1,0 +1,73 @@
+"""How many connections a process needs at once: those beyond are let go of, since a server may have few for all processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from jwtgate.stores.contract import Weakness
+from jwtgate.stores.sql.dialects import MAX_LINES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Demand", "scarcity"]
+
+WINDOW_SECONDS = 10.0
+"""What was not needed for so long may go. A new connection takes some milliseconds."""
+
+
+class Demand:
+    """Of one pool. Thread-safe; entered by each call for as long as it has a connection or waits for one.
+
+    Attributes:
+        returned: how many calls have ended.
+    """
+
+    def __init__(self) -> None:
+        self.returned = 0
+        self._in_use = 0
+        self._peak = 0
+        self._until = time.monotonic() + WINDOW_SECONDS
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._in_use += 1
+            self._peak = max(self._peak, self._in_use)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._in_use -= 1
+            self.returned += 1
+            self._changed.notify()
+
+    def wait(self, returned: int, deadline: float) -> bool:
+        """Until a call ends that had not when ``returned`` was read. False: none did in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.returned != returned, deadline - time.monotonic())
+
+    def peak(self) -> int | None:
+        """The most at once in the window that is over, once for each; None: it is not over."""
+        now = time.monotonic()
+        if now < self._until:
+            return None
+        with self._changed:
+            peak, self._peak, self._until = self._peak, self._in_use, now + WINDOW_SECONDS
+        return peak
+
+
+def scarcity(most: int | None, workers: int) -> Iterator[Weakness]:
+    """Where some may be refused a connection.
+
+    Args: most: that all may have together; None: nobody tells. workers: that are registered.
+    """
+    if most is None or workers == 0 or most >= workers * (MAX_LINES + 1):
+        return
+    told = f"The server gives {most} connections, and {workers} workers are registered: each follows on one"
+    remedy = f"Raise the limit of the server, the database or the user to {workers * (MAX_LINES + 1)}"
+    if most <= workers:
+        yield Weakness(f"{told}, so that none is left for revocations.", remedy)
+    else:
+        yield Weakness(f"{told} and takes up to {MAX_LINES} more; who is refused one waits, or answers 503.", remedy, "hint")
