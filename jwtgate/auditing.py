@@ -32,9 +32,11 @@ FEW_LETTERS = 8
 """Random text of 32 hexadecimal digits has about 14 distinct ones, and fewer than 8 never."""
 
 PLACEHOLDERS = re.compile(
-    r"(?i)secret|passw|change[-_ ]?(me|this|it)|example|your[-_ ]|placeholder|insecure|default|qwert|letmein|123456|abcdef"
+    r"(?i)secret|passw(or)?d|change[-_ ]?(me|this|it)|example|your[-_ ](\d|own|super|very|jwt|key|app|long|strong|random)"
+    r"|placeholder|insecure|default|qwerty|letmein|12345678|abcdefg"
 )
-"""Words of documentation and templates. The longer ones never, the shorter ones hardly ever stand in random text."""
+"""Words of documentation and templates, of six letters and more: those of five stand in one random text of a million, and
+``abcdef`` in one of 200,000 that are hexadecimal."""
 
 NEW_RANDOM = "<what this prints: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'>"
 

@@ -151,6 +151,12 @@ def test_guessable_secret_is_a_problem_and_never_shown(secret: str) -> None:
     assert secret not in str(finding)
 
 
+@pytest.mark.parametrize("chance", ["abcdef", "123456", "PassW", "qwErt", "your_X"])
+def test_word_that_stands_in_random_text_by_chance_is_none(chance: str) -> None:
+    """Of few letters: among many deployments some have it."""
+    assert not audited(secret=f"{RANDOM[:20]}{chance}{RANDOM[20:]}")
+
+
 def test_random_secrets_are_not_taken_for_guessable() -> None:
     """A doctor that cries wolf is not called again."""
     made = [secrets.token_hex(32) for _ in range(300)] + [secrets.token_urlsafe(48) for _ in range(300)]

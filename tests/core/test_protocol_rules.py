@@ -582,9 +582,11 @@ def test_w1_write_lists_the_workers_in_its_own_step() -> None:
 class WaitsForNobody(Revoker):
     """Without W2: whoever is silent counts as gone."""
 
-    def _look(self, state, workers, candidates, now) -> None:
-        super()._look(state, workers, candidates, now)
-        state.missing = {}
+    def _waits(self, parts, now, most_seconds):
+        waits = super()._waits(parts, now, most_seconds)
+        for wait in waits:
+            wait.missing = {}
+        return waits
 
 
 def test_w2_silence_counts_only_after_a_whole_reach() -> None:

@@ -17,7 +17,6 @@ import os
 import shlex
 import shutil
 import sqlite3
-import threading
 import time
 import weakref
 from pathlib import Path
@@ -32,6 +31,7 @@ from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 from jwtgate.stores.sql.sqlite_patience import PatientConnection
+from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -82,7 +82,7 @@ class SQLite:
         self._locks: list[int] = []
         self._locked = (0, b"")
         self._lost = b""
-        self._turn = threading.Lock()
+        self._turns = Turns(1)
 
     def begin(self, tables: Tables) -> tuple[str, ...]:  # noqa: ARG002
         """The one lock there is."""
@@ -162,13 +162,13 @@ class SQLite:
     @contextlib.contextmanager
     def together(self, raw: Raw) -> Generator[None]:  # noqa: ARG002
         """There is no way between; but SQLite gives its lock to whoever asks first after it is free, so we take turns."""
-        turn = self._turn
-        if not turn.acquire(timeout=TIMEOUT_SECONDS):
+        turns = self._turns
+        if not turns.take(TIMEOUT_SECONDS):
             raise StoreBusy("others of this process were writing all the time")
         try:
             yield
         finally:
-            turn.release()
+            turns.give()
 
     def settle(self, raw: Raw) -> None:
         """Nothing is owed."""
@@ -193,7 +193,7 @@ class SQLite:
     def abandon(self, raw: Raw) -> None:
         """Kept open for ever: SQLite forbids even to close it here."""
         self._abandoned.append(raw)
-        self._turn = threading.Lock()  # a thread that is not here may have held the one before
+        self._turns = Turns(1)  # a thread that is not here may have held the one before
         with contextlib.suppress(StoreUnavailable):  # told by whoever connects
             self._relock()
 
