@@ -103,7 +103,7 @@ def _serve_guarded(app: Flask) -> None:
 
 
 def _guards_of(view: Any) -> Iterator[Any]:
-    """What ``token_required`` made of it, and of that again. Decorators copy attributes: what was made of others is no guard."""
+    """What ``token_required`` made of it, and of that again; not of another view: decorators copy attributes."""
     while (guard := getattr(view, GUARD, None)) is not None and guard.__wrapped__ is view:
         yield guard
         view = guard
