@@ -82,8 +82,7 @@ class Pursuit:
         """
         if not isinstance(told, list) or not told:
             raise ValueError("nothing was written")
-        steps: list[Any] = told
-        return Pursuit([_taken_up(each, now, partitions) for each in steps], now)
+        return Pursuit([_taken_up(each, now, partitions) for each in cast("list[object]", told)], now)
 
 
 def _taken_up(told: Any, now: float, partitions: int) -> Wait:
@@ -98,9 +97,8 @@ def _taken_up(told: Any, now: float, partitions: int) -> Wait:
             int() | None as replicas,
             int() | None as fsyncs,
             int(acknowledged),
-            dict(missing),
+            missing,
         ] if 0 <= partition < partitions and 0 <= at < MOST and 0 <= acknowledged < MOST:
-            reaches = cast("dict[str, Any]", missing)
             return Wait(
                 written=Written(
                     epoch=Epoch(name, 0.0, _endless(reach), is_healed=False, is_settled=False),
@@ -115,12 +113,19 @@ def _taken_up(told: Any, now: float, partitions: int) -> Wait:
                 replied_at=now,
                 settled_from=inf,
                 own=None,
-                missing={each: Worker(each, _endless(reach), -1, 0, is_healing=False) for each, reach in reaches.items()},
+                missing=_waited_for(missing),
                 acknowledged=acknowledged,
                 most_seconds=inf,
             )
         case _:
             raise ValueError("no step of a write")
+
+
+def _waited_for(missing: Any) -> dict[str, Worker]:
+    if not isinstance(missing, dict):
+        raise ValueError("no spans of time of workers")
+    reaches = cast("dict[str, object]", missing)
+    return {name: Worker(name, _endless(reach), -1, 0, is_healing=False) for name, reach in reaches.items()}
 
 
 def _finite(seconds: float) -> float | None:
