@@ -20,9 +20,10 @@ from published import Provider
 
 import jwtgate.core.keys.fetching as key_fetching
 from jwtgate import Gate, Settings
-from jwtgate.core.keys.ring import AWAITED_SECONDS
+from jwtgate.core.keys.ring import AWAITED_SECONDS, KeyRing
 from jwtgate.errors import JWTGateError, KeysUnavailable, SettingsError, UnknownKey, WrongIssuer
-from jwtgate.runtime import fetching
+from jwtgate.runtime import fetching, list_fetching
+from jwtgate.runtime.key_desk import KeyDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -241,6 +242,72 @@ def test_fault_of_our_own_does_not_end_the_fetching(
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert "goes on" in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+def test_fetching_that_failed_by_our_own_fault_is_repeated_unasked(
+    provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody who has a token of an unknown key need come by for that."""
+    faults = iter([ZeroDivisionError("of ours")])
+    install = KeyDesk.fetch
+
+    def failing(self: KeyDesk, issuer: str | None, ring: KeyRing) -> None:
+        for fault in faults if ring.keys else ():
+            raise fault
+        install(self, issuer, ring)
+
+    monkeypatch.setattr(KeyDesk, "fetch", failing)
+    with gate_of(provider) as gate:
+        gate.start()
+        deadline = time.monotonic() + 10
+        while len(provider.asked) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert eventually(gate, provider.token(), "admitted") == []
+
+
+def test_keys_that_are_too_old_go_whatever_failed_at_that(
+    provider: Provider, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again."""
+    install, tried = KeyDesk.fetch, list[bool]()
+
+    def failing(self: KeyDesk, issuer: str | None, ring: KeyRing) -> None:
+        if not ring.keys:
+            tried.append(True)
+            if len(tried) == 2:  # the first is of the start
+                raise ZeroDivisionError
+        install(self, issuer, ring)
+
+    monkeypatch.setattr(KeyDesk, "fetch", failing)
+    provider.max_age = 0
+    with gate_of(provider, jwks_stale=0) as gate:
+        token = provider.token()
+        eventually(gate, token, "admitted")
+        provider.how = "fail"
+        eventually(gate, token, "keys_unavailable")
+        assert len(tried) > 2
+
+
+@pytest.mark.parametrize("kind", ["keys", "lists"])
+def test_fault_that_stays_keeps_no_processor_busy(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where somebody woke the thread, and it never came to note that."""
+    module: Any = {"keys": fetching, "lists": list_fetching}[kind]
+    made: Any = {"keys": fetching._Run, "lists": list_fetching.ListRun}[kind]
+    run = made.__new__(made)
+    run.is_stopped, run._woken, left = False, threading.Event(), [3]
+    run.wake()
+
+    def step() -> None:
+        left[0] -= 1
+        run.is_stopped = not left[0]
+        raise ZeroDivisionError
+
+    run._step = step
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.05)
+    began = time.monotonic()
+    run._live()
+    assert time.monotonic() - began >= 0.15
 
 
 @pytest.mark.parametrize("how", ["answer", "fail", "hang"])

@@ -201,7 +201,7 @@ class _Connection:
         try:
             return await call(*arguments)
         except asyncio.CancelledError:
-            if self.is_over and task not in self._waiting and task.uncancel() == cancelled:
+            if self.is_over and task not in self._waiting and task.cancelling() == cancelled + 1:
                 raise ConnectionEnded from None
             raise
         except Exception as failure:
@@ -209,6 +209,8 @@ class _Connection:
                 raise
             raise ConnectionEnded from failure
         finally:
+            if self.is_over and task not in self._waiting:
+                task.uncancel()  # here, since a server may have made something else of it, or nothing
             self._waiting = tuple([each for each in self._waiting if each is not task])
 
     def _tell_waiting(self) -> None:

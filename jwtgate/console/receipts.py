@@ -11,16 +11,15 @@ import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jwtgate.console.visiting import Problem
-from jwtgate.messages import Receipt
 
 if TYPE_CHECKING:
     from jwtgate.console.visiting import Visit
     from jwtgate.core.pursuits import Pursuit
-    from jwtgate.messages import Response
+    from jwtgate.messages import Receipt, Response
 
 __all__ = ["Kept", "Receipts", "receipt"]
 
@@ -61,16 +60,16 @@ class Kept:
     def told(self, visit: Visit) -> str:
         """For the address of its page; empty: it is too long."""
         words = (self.what, self.named, self.whom, self.by, self.back, self.back_to)
-        text = json.dumps([words, asdict(self.receipt), self.pursuit.told()], separators=(",", ":"))
+        text = json.dumps([words, self.pursuit.told()], separators=(",", ":"))
         told = urlsafe_b64encode(text.encode()).decode()
         return f"{told}.{visit.seal(told)}" if len(told) < MOST_TOLD else ""
 
 
 class Receipts:
-    """The latest, by a name that nobody can guess."""
+    """The latest, by a name that nobody can guess; what was taken up by its seal, for whose it is alone."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._kept: OrderedDict[str | tuple[str], Kept] = OrderedDict()
 
     def keep(self, kept: Kept) -> str:
         """Returns: its name."""
@@ -78,26 +77,39 @@ class Receipts:
         self._keep(name, kept)
         return name
 
-    def _keep(self, name: str, kept: Kept) -> None:
+    def _keep(self, name: str | tuple[str], kept: Kept) -> None:
         self._kept[name] = kept
         while len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
 
     def find(self, visit: Visit) -> Kept | None:
         """The one that the address names, if it is still here or can be taken up."""
-        name = visit.query.get("id", "")
-        kept = self._kept.get(name)
-        if kept is None and (kept := _taken_up(visit)) is not None:
-            self._keep(name, kept)
+        kept = self._kept.get(visit.query.get("id", ""))
+        told, _, seal = visit.query.get("told", "").rpartition(".")
+        if kept is not None or not visit.is_sealed(told, seal):
+            return kept
+        kept = self._kept.get((seal,))
+        if kept is None and (kept := _taken_up(visit, told)) is not None:
+            self._keep((seal,), kept)
         return kept
 
 
-def _taken_up(visit: Visit) -> Kept | None:
-    told, _, seal = visit.query.get("told", "").rpartition(".")
-    if not told or not visit.is_sealed(told, seal):
+def _taken_up(visit: Visit, told: str) -> Kept | None:
+    """None: it cannot be. An operator can seal what no page of ours said: the seal is made with what is in their forms."""
+    try:
+        known = json.loads(urlsafe_b64decode(told))
+        json.dumps(known, ensure_ascii=False).encode()  # else a page could not be
+        words, pursuit = known
+        what, named, whom, by, back, back_to = map(_text, words)
+        return Kept(what, named, whom, by, back, back_to, *visit.gate.plans.taken_up(pursuit))
+    except (ValueError, TypeError, RecursionError):
         return None
-    (what, named, whom, by, back, back_to), given, pursuit = json.loads(urlsafe_b64decode(told))
-    return Kept(what, named, whom, by, back, back_to, Receipt(**given), visit.gate.plans.taken_up(pursuit))
+
+
+def _text(word: object) -> str:
+    if not isinstance(word, str):
+        raise TypeError
+    return word
 
 
 async def receipt(visit: Visit, receipts: Receipts) -> Response:

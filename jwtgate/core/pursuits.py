@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, isinf
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from jwtgate.core.history import Epoch, LogEnd, Worker, Written
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 __all__ = ["Pursuit", "Wait"]
+
+MOST = 1e11
+"""Of what is told as a number; as a NumericDate it is of the year 5138, and not much later no calendar can say one."""
 
 
 @dataclass(slots=True)
@@ -74,28 +74,67 @@ class Pursuit:
         ]
 
     @staticmethod
-    def taken_up(told: Iterable[Any], now: float) -> Pursuit:
-        """In another process, or in this one after a restart. Args: told: ``told``, as it was. now: boot-clock seconds."""
-        waits: list[Wait] = []
-        for partition, name, reach, position, link, at, replicas, fsyncs, acknowledged, missing in told:
-            written = Written(
-                epoch=Epoch(name, 0.0, _endless(reach), is_healed=False, is_settled=False),
-                end=LogEnd(position, link, ""),
-                at=at,
-                rulings=(),
-                workers=(),
-                replicas=replicas,
-                fsyncs=fsyncs,
-                partition=partition,
+    def taken_up(told: Any, now: float, partitions: int) -> Pursuit:
+        """In another process, or in this one after a restart.
+
+        Args: told: ``told``, as it was. now: boot-clock seconds. partitions: that there are here.
+        Raises: ValueError: nobody wrote that here.
+        """
+        if not isinstance(told, list) or not told:
+            raise ValueError("nothing was written")
+        return Pursuit([_taken_up(each, now, partitions) for each in cast("list[object]", told)], now)
+
+
+def _taken_up(told: Any, now: float, partitions: int) -> Wait:
+    match told:
+        case [
+            int(partition),
+            str(name),
+            reach,
+            int(position),
+            str(link),
+            float(at) | int(at),
+            int() | None as replicas,
+            int() | None as fsyncs,
+            int(acknowledged),
+            missing,
+        ] if 0 <= partition < partitions and 0 <= at < MOST and 0 <= acknowledged < MOST:
+            return Wait(
+                written=Written(
+                    epoch=Epoch(name, 0.0, _endless(reach), is_healed=False, is_settled=False),
+                    end=LogEnd(position, link, ""),
+                    at=at,
+                    rulings=(),
+                    workers=(),
+                    replicas=replicas,
+                    fsyncs=fsyncs,
+                    partition=partition,
+                ),
+                replied_at=now,
+                settled_from=inf,
+                own=None,
+                missing=_waited_for(missing),
+                acknowledged=acknowledged,
+                most_seconds=inf,
             )
-            waited_for = {name: Worker(name, _endless(reach), -1, 0, is_healing=False) for name, reach in missing.items()}
-            waits.append(Wait(written, now, inf, None, waited_for, acknowledged, inf))
-        return Pursuit(waits, now)
+        case _:
+            raise ValueError("no step of a write")
+
+
+def _waited_for(missing: Any) -> dict[str, Worker]:
+    if not isinstance(missing, dict):
+        raise ValueError("no spans of time of workers")  # noqa: TRY004 - wrong as all that nobody wrote
+    reaches = cast("dict[str, object]", missing)
+    return {name: Worker(name, _endless(reach), -1, 0, is_healing=False) for name, reach in reaches.items()}
 
 
 def _finite(seconds: float) -> float | None:
     return None if isinf(seconds) else seconds
 
 
-def _endless(seconds: float | None) -> float:
-    return inf if seconds is None else seconds
+def _endless(seconds: Any) -> float:
+    if seconds is None:
+        return inf
+    if not isinstance(seconds, float | int) or not 0 <= seconds < MOST:
+        raise ValueError("no span of time")
+    return seconds

@@ -131,9 +131,14 @@ class Revoker:
         now = self.clock.boot()
         return Pursuit(self._waits((part for step in steps for part in step), now, inf), now)
 
-    def taken_up(self, told: Iterable[Any]) -> Pursuit:
-        """What another process wrote. Args: told: what it says of it (``Pursuit.told``)."""
-        return Pursuit.taken_up(told, self.clock.boot())
+    def taken_up(self, told: Any) -> tuple[Receipt, Pursuit]:
+        """What another process wrote, of which nothing is proved yet.
+
+        Args: told: what it says of it (``Pursuit.told``).
+        Raises: ValueError: none with these settings did.
+        """
+        pursuit = Pursuit.taken_up(told, self.clock.boot(), len(self.view.parts))
+        return self._receipt(pursuit.waits, pursuit.began), pursuit
 
     def again(self, pursuit: Pursuit) -> Plan[Receipt | None]:
         """One look, and what can be proved by now; by the rules of ``revoke``, which it keeps as that does.

@@ -25,7 +25,7 @@ from jwtgate.frameworks.admission import Admission, admission_of
 from jwtgate.wsgi import JWTGateMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from flask import Flask
 
@@ -93,13 +93,20 @@ def _serve_guarded(app: Flask) -> None:
     """A view that was registered before ``token_required`` was put on it is guarded all the same, as its source reads."""
     served = list(app.view_functions.values())
     for endpoint, view in list(app.view_functions.items()):
-        guarded = getattr(view, GUARD, None)
-        if guarded is not None and guarded not in served:
-            app.view_functions[endpoint] = guarded
+        guards = list(_guards_of(view))
+        if guards and not any(guard in served for guard in guards):
+            app.view_functions[endpoint] = guards[-1]
             logger.warning(
                 "@token_required stands above the route of %r, where Flask does not see it: it is served guarded; put it below",
                 endpoint,
             )
+
+
+def _guards_of(view: Any) -> Iterator[Any]:
+    """What ``token_required`` made of it, and of that again; not of another view: decorators copy attributes."""
+    while (guard := getattr(view, GUARD, None)) is not None and guard.__wrapped__ is view:
+        yield guard
+        view = guard
 
 
 @overload

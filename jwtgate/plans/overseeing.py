@@ -75,7 +75,7 @@ class OverseeingPlans(RulingPlans):
         receipt = yield from noting(plan, steps)
         return receipt, self.revoker.pursue(steps.values())
 
-    def taken_up(self, told: list[Any]) -> Pursuit:
+    def taken_up(self, told: Any) -> tuple[Receipt, Pursuit]:
         """See ``Revoker.taken_up``."""
         return self.revoker.taken_up(told)
 

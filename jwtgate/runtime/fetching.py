@@ -137,8 +137,8 @@ class _Run:
 
     def _install(self, keys: tuple[Key, ...]) -> None:
         """These from now on, with our doubts about those that are not there."""
-        self.has_keys = bool(keys)
-        self._desk.fetch(self._policy.issuer, KeyRing(keys, doubts=self._doubt, is_whole=self.has_keys))
+        self._desk.fetch(self._policy.issuer, KeyRing(keys, doubts=self._doubt, is_whole=bool(keys)))
+        self.has_keys = bool(keys)  # not before: what was to go, and did not, must go next time
 
     def _doubt(self, alg: str) -> KeysUnavailable | None:
         """On a request, which anybody can send: costs a lock, and never waits for a fetch."""
@@ -168,6 +168,7 @@ class _Run:
                 self._step()
             except Exception:
                 logger.exception("fetching keys failed, and goes on")
+                self._woken.clear()  # or who woke it before would leave no pause
                 self._woken.wait(AGAIN_SECONDS)
 
     def _step(self) -> None:
@@ -209,9 +210,14 @@ class _Run:
             self._say(f"not fetched, {goes_on}: {self.reason}", logging.WARNING)
             return
         keys, lifetime = found[0]
-        self._install(keys)
-        with self._lock:
-            self._fetching.succeeded(self._clock.boot(), lifetime)
+        try:
+            self._install(keys)
+            with self._lock:
+                self._fetching.succeeded(self._clock.boot(), lifetime)
+        except Exception:
+            with self._lock:
+                self._fetching.failed(self._clock.boot())  # or it would be under way for ever
+            raise
         self._say(f"fetched: {named(keys)}", logging.INFO)
 
     def _try(self, seconds: float, found: list[tuple[tuple[Key, ...], float]], reasons: list[str]) -> None:

@@ -75,6 +75,7 @@ class ListRun:
                 self._step()
             except Exception:
                 logger.exception("fetching lists failed, and goes on")
+                self._woken.clear()  # or who woke it before would leave no pause
                 self._woken.wait(AGAIN_SECONDS)
 
     def _step(self) -> None:

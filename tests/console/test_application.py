@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
+import re
 import threading
 import time
+from base64 import urlsafe_b64encode
 from contextlib import ExitStack
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -201,6 +206,44 @@ def test_receipt_of_others_making_is_none(spoilt: Callable[[str], str]) -> None:
         (told,) = parse_qs(urlsplit(str(answer.url)).query)["told"]
         assert "alice" in operator.get("receipt", id="of another worker", told=told)
         assert "This receipt is not here" in operator.get("receipt", status=404, id="another", told=spoilt(told))
+
+
+def sealed(operator: Operator, told: str) -> str:
+    """As an operator can, who reads the token of the forms."""
+    found = re.search(r'name="form_token" value="([^"]*)"', operator.get("confirm", action="suspend", sub="alice"))
+    assert found is not None
+    return f"{told}.{hmac.new(found[1].encode(), b'sealed ' + told.encode(), sha256).hexdigest()}"
+
+
+WORDS = ["what", "named", "whom", "by", "back", "back_to"]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        *("", "{", "7", '"ab"', "[" * 3000, "9" * 5000, json.dumps([WORDS, []]), json.dumps([WORDS[1:], []])),
+        json.dumps([WORDS, [[5, "E", 1.0, 7, "link", 1.0, None, None, 1, {}]]]),
+        json.dumps([["\ud800", *WORDS[1:]], [[0, "E", 1.0, 7, "link", 1.0, None, None, 1, {}]]]),
+        json.dumps([[[], *WORDS[1:]], [[0, "E", 1.0, 7, "link", 1.0, None, None, 1, {}]]]),
+    ],
+)
+def test_receipt_under_a_right_seal_that_no_page_made_is_none(known: str) -> None:
+    """And no failure: whoever reads the forms of an operator can seal."""
+    with console() as operator:
+        for told in (urlsafe_b64encode(known.encode()).decode(), "a", "é"):
+            assert "This receipt is not here" in operator.get("receipt", status=404, told=sealed(operator, told))
+
+
+def test_receipt_that_was_taken_up_is_shown_to_nobody_else() -> None:
+    """By no name that its operator chose."""
+    with console() as operator:
+        answer = operator.post(operator.get("confirm", action="suspend", sub="alice"))
+        (told,) = parse_qs(urlsplit(str(answer.url)).query)["told"]
+        assert "alice" in operator.get("receipt", id="chosen", told=told)
+        assert "alice" in operator.get("receipt", told=told)
+        operator.client.headers.update(operator.gate.bearer("eve", scopes=SCOPE))
+        for name in ("chosen", "", told, told.rpartition(".")[2]):
+            assert "This receipt is not here" in operator.get("receipt", status=404, id=name)
 
 
 def test_receipt_of_another_operator_is_none() -> None:

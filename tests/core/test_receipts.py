@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 
 import pytest
 from core.scripted import START, ScriptedClock, Time
@@ -379,7 +379,8 @@ def test_pursuit_that_another_process_takes_up_proves_no_more() -> None:
     writer = Pursuer(worker("a"), worker("b", reach=5.0), worker("endless", reach=inf), worker("own"), own="own")
     other = Pursuer(own="a")
     other.caller.time.now = 100.0
-    other.pursuit = other.caller.revoker.taken_up(json.loads(json.dumps(writer.pursuit.told())))
+    receipt, other.pursuit = other.caller.revoker.taken_up(json.loads(json.dumps(writer.pursuit.told())))
+    assert (receipt.workers, receipt.effective_everywhere, receipt.effective_by) == (1, False, None)
     receipt = other.look(worker("a"), worker("b"), worker("endless"), at=100.5)
     assert (receipt.workers, receipt.effective_everywhere, receipt.effective_by) == (1, False, None)
     assert (receipt.position, receipt.at) == (writer.receipt.position, writer.receipt.at)
@@ -388,6 +389,28 @@ def test_pursuit_that_another_process_takes_up_proves_no_more() -> None:
     assert (receipt.workers, receipt.effective_everywhere, receipt.effective_by) == (3, False, START + 105.0)
     assert other.look(worker("b"), at=105.0).effective_everywhere
     assert other.look(at=105.1, of=epoch("F")) is None
+
+
+STEP = [0, "E", 5.0, 7, "link", START, None, None, 1, {"b": 5.0}]
+"""As ``Pursuit.told`` says it."""
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        *(None, 7, "x", {}, [], [None], [[]], [STEP[:-1]], [[*STEP, 1]]),
+        *([[*STEP[:place], [], *STEP[place + 1 :]]] for place in range(len(STEP))),
+        *([[*STEP[:place], "x", *STEP[place + 1 :]]] for place in (0, 2, 3, 5, 6, 7, 8, 9)),
+        *([[1, *STEP[1:]]], [[-1, *STEP[1:]]], [[*STEP[:2], -1.0, *STEP[3:]]], [[*STEP[:2], nan, *STEP[3:]]]),
+        *([[*STEP[:5], at, *STEP[6:]]] for at in (nan, inf, -1.0, 1e300)),
+        *([[*STEP[:8], workers, *STEP[9:]]] for workers in (-1, 10**400)),
+        *([[*STEP[:9], {"b": reach}]] for reach in (nan, -1, "1", [], 10**400, inf)),
+    ],
+)
+def test_pursuit_that_nobody_wrote_is_not_taken_up(told: Any) -> None:
+    """Nor one of a partition that is not here."""
+    with pytest.raises(ValueError, match="written|step|span"):
+        Pursuer().caller.revoker.taken_up(told)
 
 
 def test_receipt_is_over_with_its_history() -> None:

@@ -411,6 +411,35 @@ def test_guard_above_the_route_guards(gate: Gate, caplog: pytest.LogCaptureFixtu
     ]
 
 
+def test_guards_above_the_route_guard_together(gate: Gate) -> None:
+    """None of those that stand there is lost."""
+    app = Flask(__name__)
+
+    @token_required(scopes="admin")
+    @token_required
+    @app.get("/above")
+    def above() -> Any:
+        return told()
+
+    JWTGate(app, gate=gate)
+    assert get(app, "/above", GOOD).status == 403
+
+
+def test_guard_of_another_application_takes_no_place(gate: Gate) -> None:
+    """Of one view each application has its own, however little the one before it asked for."""
+
+    def view() -> Any:
+        return told()
+
+    statuses = []
+    for rules in ({}, {"scopes": "admin"}, {"scopes": "read"}):
+        app = Flask(__name__)
+        app.add_url_rule("/view", view_func=token_required(**rules)(view))
+        JWTGate(app, gate=gate)
+        statuses.append(get(app, "/view", GOOD).status)
+    assert statuses == [200, 403, 200]
+
+
 def test_decorated_view_keeps_its_name() -> None:
     """Flask names endpoints by it."""
     assert plain_app().view_functions.keys() >= {"me", "waiting", "perhaps", "shop.shop_admin", "items"}

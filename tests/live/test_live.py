@@ -888,6 +888,73 @@ async def test_application_that_is_cancelled_while_it_sends_is_cancelled(gate: A
     assert [type(error) for error in seen] == [asyncio.CancelledError]
 
 
+@pytest.mark.parametrize("path", ["/", "/measured"])
+@pytest.mark.parametrize("words", [None, RuntimeError])
+def test_server_that_takes_being_told_for_its_own_leaves_nothing_of_it(
+    gate: Any, path: str, words: type[Exception] | None
+) -> None:
+    """Its task counts as cancelled no longer: else whatever limits the application's time would fail in other words."""
+
+    class Deaf(Client):
+        async def send(self, message: dict[str, Any]) -> None:
+            try:
+                await asyncio.sleep(60 if self.sent and message.get("body") else 0)
+            except asyncio.CancelledError:
+                if words is not None:
+                    raise words from None
+            await super().send(message)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        length = [(b"content-length", b"9")] if path == "/measured" else []
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        finally:
+            scope["left"].append(asyncio.current_task().cancelling())  # type: ignore[union-attr]
+
+    async def story() -> None:
+        client, scope = Deaf(), scope_of("http", gate.token_for("alice"), path, left=[])
+        task = asyncio.ensure_future(JWTGateMiddleware(app, gate=gate)(scope, client.receive, client.send))
+        await settle()
+        gate.revoke(sub="alice")
+        await until(task.done)
+        assert scope["left"] == [0]
+        task.exception()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_time_limit_that_ends_with_the_connection_is_told_as_such(gate: Any, is_first: bool) -> None:  # noqa: FBT001
+    """Whichever of the two comes first."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60) as limit:
+                scope["limit"].append(limit)
+                await receive()
+        scope["left"].append(asyncio.current_task().cancelling())  # type: ignore[union-attr]
+
+    async def story() -> None:
+        scope: dict[str, Any] = scope_of("websocket", gate.token_for("alice"), limit=[], left=[])
+        client = Client()
+        client.incoming.put_nowait({"type": "websocket.connect"})
+        task = asyncio.ensure_future(JWTGateMiddleware(app, gate=gate)(scope, client.receive, client.send))
+        await until(lambda: bool(scope["limit"]))
+        await settle()
+        (connection,) = [live.wake.__self__ for live in gate.view.live._all]
+        ends = [lambda: scope["limit"][0]._on_timeout(), lambda: (connection._forget(), connection._tell_waiting())]
+        for end in ends if is_first else reversed(ends):
+            end()
+        await task
+        assert scope["left"] == [0]
+
+    asyncio.run(story())
+
+
 @in_loop
 async def test_fault_of_a_server_is_told_as_it_is(gate: Any) -> None:
     """While nobody has ended anything."""

@@ -21,7 +21,7 @@ from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
-from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
+from jwtgate.stores.sql.dialects import MAX_LINES, TIMEOUT_SECONDS
 from jwtgate.stores.sql.store import SqlStore
 
 if TYPE_CHECKING:
@@ -193,6 +193,37 @@ def test_refusal_closes_no_other_connection(store: SqlStore, url: str) -> None:
     outer.set()
     thread.join()
     assert store._lines.ask(lambda line: line.say(named).scalar()) == found[0]
+
+
+def test_too_many_callers_cost_no_connections(store: SqlStore, url: str) -> None:
+    """Who gets no turn in time is told that the others are busy: the server is not taken for one that does not answer."""
+    sleep = "pg_sleep" if url.startswith("postgresql") else "SLEEP"
+    store.look_up([])
+    dialect, made, outcomes = store._lines.dialect, [0], list[str]()
+    connect = dialect.connect
+
+    def connected(deadline: float) -> object:
+        made[0] += 1
+        return connect(deadline)
+
+    dialect.connect = connected  # type: ignore[method-assign]
+    until = time.monotonic() + 2
+
+    def ask() -> None:
+        while time.monotonic() < until:
+            try:
+                store._lines.ask(lambda line: line.say(f"SELECT {sleep}(0.2)"))
+                outcomes.append("done")
+            except StoreUnavailable as error:
+                outcomes.append(type(error).__name__)
+
+    threads = [threading.Thread(target=ask) for _ in range(6 * MAX_LINES)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {"done", "StoreBusy"} <= set(outcomes)
+    assert made[0] < 3 * MAX_LINES
 
 
 def _nothing() -> object:

@@ -13,6 +13,9 @@ from servers import WATCH
 
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
+from jwtgate.stores.redis.dialling import dial_settings
+from jwtgate.stores.redis.places import Fixed
+from jwtgate.stores.redis.wire import Line, Lines
 from jwtgate.stores.sql.dialects import MAX_LINES
 from jwtgate.stores.turns import Turns
 
@@ -92,6 +95,20 @@ def test_killed_wait_loses_no_turn(monkeypatch: pytest.MonkeyPatch, is_given: bo
         turns.give()
     assert turns.take(0)
     assert not turns.take(0)
+
+
+def test_caller_killed_before_its_first_question_keeps_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a pool would have one connection less for good."""
+    lines = Lines(Fixed(dial_settings("redis://127.0.0.1:1")), most=1)
+
+    def killed(_: Line) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Line, "is_stale", killed)
+        with pytest.raises(Killed):
+            lines.ask((b"PING",), bytes)
+    assert lines._turns.take(0)  # noqa: SLF001
 
 
 def test_nobody_starves_among_many(tmp_path: Path) -> None:

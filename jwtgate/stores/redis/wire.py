@@ -225,9 +225,7 @@ def _patience(wait_seconds: float) -> float:
 
 
 def _timeval(seconds: float) -> bytes:
-    """Struct timeval."""
-    whole = int(seconds)
-    return struct.pack("@ll", whole, int((seconds - whole) * 1_000_000))
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 class Lines:
@@ -268,20 +266,23 @@ class Lines:
         turns = self._turns
         if not turns.take(TIMEOUT_SECONDS):
             raise StoreUnavailable(f"all {self._most} connections to the store are busy")
-        with self._lock:
-            free = self._free
-            line = free.pop() if free else Line(self._place)
-        if line.is_stale():
-            line.close()
+        try:
+            with self._lock:
+                free = self._free
+                line = free.pop() if free else Line(self._place)
+            if line.is_stale():
+                line.close()
+        except BaseException:  # of a killed greenlet, or of a signal's handler
+            turns.give()
+            raise
         return line, free, turns
 
     def _put_back(self, line: Line, free: list[Line]) -> None:
         with self._lock:
-            is_open = free is self._free
-            if is_open:
+            if free is self._free:
                 free.append(line)
-        if not is_open:
-            line.close()
+                return
+        line.close()
 
     def close(self) -> None:
         """Closes the free lines now and those in use when they come back."""

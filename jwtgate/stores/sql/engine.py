@@ -111,8 +111,12 @@ class Lines:
 
     @contextmanager
     def _turn(self) -> Generator[None]:
-        """So that the engine's pool, which knows no turns, always has a connection left."""
-        if not (turns := self._turns).take(TIMEOUT_SECONDS):
+        """So that the engine's pool, which knows no turns, always has a connection left.
+
+        Half the time at the most: a call with less than the other half left would soon take the server for one that does not
+        answer, and close good connections.
+        """
+        if not (turns := self._turns).take(TIMEOUT_SECONDS / 2):
             raise StoreBusy(f"all {MAX_LINES} connections to the store are busy")
         try:
             yield
