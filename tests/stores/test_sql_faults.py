@@ -32,7 +32,7 @@ from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores import Feed, Store, open_store
 from jwtgate.stores.contract import Durability
 from jwtgate.stores.skew import clock_told
-from jwtgate.stores.sql import mysql
+from jwtgate.stores.sql import mysql, sqlite
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -160,6 +160,27 @@ def test_restart_costs_no_request(own_database: Database) -> None:
         time.sleep(0.2)
         store.look_up([])
         store.close()
+
+
+def test_file_that_another_thread_makes_meanwhile_is_not_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two connections opened at once on a new file: the one that looked before the other was done is not told of a theft."""
+    path = str(tmp_path / "store.db")
+    sqlite3.connect(path).close()
+    Path(path).touch()
+    mine, others = sqlite.SQLite(path), sqlite.SQLite(path)
+    look, until = sqlite.SQLite._files, time.monotonic() + 5  # noqa: SLF001
+    made: list[Any] = []
+
+    def look_and_be_slow(dialect: sqlite.SQLite) -> tuple[bytes, ...]:
+        found = look(dialect)
+        if dialect is mine and not made:
+            made.append(None)
+            made.append(others.connect(until))
+        return found
+
+    monkeypatch.setattr(sqlite.SQLite, "_files", look_and_be_slow)
+    with closing(mine.connect(until)), closing(made[1]):
+        assert len(made) == 2
 
 
 def test_busy_sqlite_is_unavailable(tmp_path: Path) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from servers import WATCH
 
-from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 from jwtgate.stores.redis.dialling import dial_settings
 from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.wire import Line, Lines
 from jwtgate.stores.sql.dialects import MAX_LINES
+from jwtgate.stores.sql.store import SqlStore
 from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
@@ -111,23 +109,38 @@ def test_caller_killed_before_its_first_question_keeps_no_turn(monkeypatch: pyte
     assert lines._turns.take(0)  # noqa: SLF001
 
 
-def test_nobody_starves_among_many(tmp_path: Path) -> None:
-    """Three times as many threads as connections, all asking all the time: none is served far less than another."""
+def test_who_gives_back_a_connection_gets_it_after_who_waited(tmp_path: Path) -> None:
+    """As often as it asks again at once."""
     store = open_store(f"sqlite:///{tmp_path}/store.db", prefix="jwtgate", watch=WATCH)
-    store.look_up([os.urandom(16)])
-    counts = [0] * (3 * MAX_LINES)
-    until = time.monotonic() + 2
+    assert isinstance(store, SqlStore)
+    lines, is_over, served = store._lines, threading.Event(), list[str]()  # noqa: SLF001
+    goes_on = threading.Semaphore(0)
+    waits_for = lines._turns._waiting  # noqa: SLF001
 
-    def look(number: int) -> None:
-        while time.monotonic() < until:
-            with suppress(StoreUnavailable):  # a busy machine's
-                store.look_up([os.urandom(16)])
-                counts[number] += 1
+    def hold() -> None:
+        lines.ask(lambda _: is_over.wait(LONG_SECONDS))
 
-    threads = [threading.Thread(target=look, args=(number,)) for number in range(len(counts))]
+    def take_often() -> None:
+        lines.ask(lambda _: goes_on.acquire())
+        for _ in range(100):
+            lines.ask(lambda _: served.append("again"))
+
+    threads = [threading.Thread(target=hold) for _ in range(MAX_LINES - 1)]
+    threads += [threading.Thread(target=take_often)]
     for thread in threads:
         thread.start()
+    until = time.monotonic() + LONG_SECONDS
+    while lines._turns._left:  # noqa: SLF001
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    threads.append(threading.Thread(target=lambda: lines.ask(lambda _: served.append("waited"))))
+    threads[-1].start()
+    while not waits_for and threads[-1].is_alive():
+        time.sleep(0.001)
+    goes_on.release()
+    threads[-1].join(LONG_SECONDS)
+    is_over.set()
     for thread in threads:
-        thread.join()
+        thread.join(LONG_SECONDS)
     store.close()
-    assert max(counts) < 10 * min(counts), counts
+    assert served == ["waited", *["again"] * 100]

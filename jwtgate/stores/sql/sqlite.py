@@ -220,8 +220,8 @@ class SQLite:
 
     def _refuse_old_files(self) -> None:
         """Raises: sqlite3.OperationalError: the pool lets go of what is free, and of the rest when it comes back."""
-        files = self._files()
-        old = [raw for raw in list(_opened) if not raw.is_closed and raw.files[0] == files[0] and raw.files != files]
+        opened, files = list(_opened), self._files()  # in this order: another thread may open and make them at this moment
+        old = [raw for raw in opened if not raw.is_closed and raw.files[0] == files[0] and raw.files != files]
         if old:
             raise sqlite3.OperationalError(TAKEN_AWAY if all(raw.pid == os.getpid() for raw in old) else LET_GO)
 
