@@ -12,8 +12,9 @@ from functools import lru_cache
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from jwtgate.channel.ending import is_of_end
 from jwtgate.channel.lifespan import live_through, mistake_of_loop
-from jwtgate.channel.live import Open, Socket, Stream, is_of_end
+from jwtgate.channel.live import Open, Socket, Stream
 from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, rest_of, say, serve, with_nonce
 from jwtgate.core.http.challenge import answer

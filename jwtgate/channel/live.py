@@ -15,24 +15,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
+from jwtgate.channel.ending import ConnectionEnded
 from jwtgate.core.live import LiveConnection, nobody
 from jwtgate.errors import JWTGateError, UnavailableError
 from jwtgate.runtime import nonblocking
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from jwtgate.channel.shapes import Message, Receive, Send
     from jwtgate.core.effects import Effect, Plan
     from jwtgate.core.lru import Admitted
     from jwtgate.gate import Gate
     from jwtgate.messages import Credential
 
-__all__ = ["ConnectionEnded", "Open", "Socket", "Stream", "is_of_end"]
-
-T = TypeVar("T")
+__all__ = ["Open", "Socket", "Stream"]
 
 logger = logging.getLogger("jwtgate")
 
@@ -49,27 +46,22 @@ HEAD_START_SECONDS = 0.01
 """Of a goodbye before the application is told. Granian says none while somebody listens: whoever does must be told first."""
 
 
-class ConnectionEnded(ConnectionResetError):
-    """The gate has ended this connection: to the application as if the client had."""
-
-
-def is_of_end(error: BaseException | None) -> bool:
-    """Whether what an application fails with says no more than that its connection was ended.
-
-    It may be in a group, where a task group sent (PEP 654), or in a framework's own words: Starlette makes ``ClientDisconnect``
-    and ``WebSocketDisconnect`` of it. A fault of any other name is one, whatever it came of.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return all(is_of_end(each) for each in cast("BaseExceptionGroup[BaseException]", error).exceptions)
-    if isinstance(error, ConnectionEnded):
-        return True
-    return error is not None and "Disconnect" in type(error).__name__ and is_of_end(error.__cause__ or error.__context__)
-
-
 class _Connection:
     """What both have in common. Used in one loop; only ``wake`` comes from elsewhere."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_farewell", "_gate", "_is_called", "_line", "_live", "_send", "_waiting", "is_over")
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_farewell",
+        "_gate",
+        "_is_called",
+        "_line",
+        "_live",
+        "_send",
+        "_told",
+        "_waiting",
+        "is_over",
+    )
 
     def __init__(self, gate: Gate, entry: Admitted, credential: Credential, send: Send) -> None:
         """Of a request that was just admitted: its first message has it decided about, nearly always from memory."""
@@ -81,7 +73,9 @@ class _Connection:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = inf
         self._farewell: asyncio.Task[None] | None = None
-        self._waiting: tuple[asyncio.Task[Any], ...] = ()
+        self._waiting = self._told = tuple[
+            tuple[asyncio.Task[Any], int], ...
+        ]()  # tasks, and how often each was cancelled before
         self._live = LiveConnection(credential.token, credential.source, entry, self._wake)
         gate.view.live.watch(self._live)
 
@@ -189,35 +183,33 @@ class _Connection:
             logger.debug("a live connection that was ended was gone: %s", type(failure).__name__)
         self._tell_waiting()
 
-    async def _through(self, call: Callable[..., Awaitable[T]], *arguments: Message) -> T:
-        """What a server answers; whoever waits for it hears of the end, and waits no longer.
-
-        Raises: ConnectionEnded: it is over, or ended meanwhile. A server fails with words of its own for what is said then.
-        """
+    def __enter__(self) -> None:
+        """Somebody waits for the server, but no longer than to the end. No coroutine: each idle connection would have it."""
         task = asyncio.current_task()
         assert task is not None, "in a coroutine"
-        self._waiting += (task,)
-        cancelled = task.cancelling()
-        try:
-            return await call(*arguments)
-        except asyncio.CancelledError:
-            if self.is_over and task not in self._waiting and task.cancelling() == cancelled + 1:
+        self._waiting += ((task, task.cancelling()),)
+
+    def __exit__(self, _: object, failure: BaseException | None, __: object) -> None:
+        """Raises: ConnectionEnded: it has ended; servers fail with words of their own for what is said then."""
+        task = asyncio.current_task()
+        self._waiting = tuple([each for each in self._waiting if each[0] is not task])
+        cancelled = next((before for each, before in self._told if each is task), None)
+        is_ours = task is not None and cancelled is not None and task.cancelling() == cancelled + 1
+        if task is not None and cancelled is not None:
+            self._told = tuple([each for each in self._told if each[0] is not task])
+            task.uncancel()  # in any case, since a server may have made something else of it, or nothing
+        if isinstance(failure, asyncio.CancelledError):
+            if is_ours:
                 raise ConnectionEnded from None
-            raise
-        except Exception as failure:
-            if self._farewell is None:
-                raise
+        elif isinstance(failure, Exception) and self._farewell is not None:
             raise ConnectionEnded from failure
-        finally:
-            if self.is_over and task not in self._waiting:
-                task.uncancel()  # here, since a server may have made something else of it, or nothing
-            self._waiting = tuple([each for each in self._waiting if each is not task])
 
     def _tell_waiting(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         waiting, self._waiting = self._waiting, ()
-        for task in waiting:
+        self._told += waiting
+        for task, _ in waiting:
             task.cancel()
 
     def _goodbye(self, error: JWTGateError) -> tuple[Message, ...]:
@@ -250,7 +242,8 @@ class Stream(_Connection):
         """Raises: ConnectionEnded."""
         if not await self.passes():
             raise ConnectionEnded
-        await self._through(self._send, message)
+        with self:
+            await self._send(message)
 
     def _goodbye(self, error: JWTGateError) -> tuple[Message, ...]:  # noqa: ARG002 - a response has no word for it
         """Nothing: it would be too short, which servers do not forgive: it is broken off once its application is done."""
@@ -273,7 +266,8 @@ class Socket(_Connection):
         if self.is_over:
             return self._disconnected()
         try:
-            message = await self._through(self._receive)
+            with self:
+                message = await self._receive()
         except ConnectionEnded:
             return self._disconnected()
         if self.is_over:  # also where the server told of its end, in words of its own
@@ -285,7 +279,8 @@ class Socket(_Connection):
         """Raises: ConnectionEnded."""
         if self.is_over or (message["type"] != "websocket.close" and not await self.passes()):
             raise ConnectionEnded
-        await self._through(self._send, message)
+        with self:
+            await self._send(message)
 
     def _end(self, error: JWTGateError) -> None:
         if isinstance(error, UnavailableError):

@@ -14,7 +14,7 @@ import pytest
 from jwtgate import testing
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.channel import live as live_channel
-from jwtgate.channel.live import ConnectionEnded
+from jwtgate.channel.ending import ConnectionEnded
 from jwtgate.core.followed import Followed
 from jwtgate.core.history import LogEnd
 from jwtgate.core.live import LiveConnection
