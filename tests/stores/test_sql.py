@@ -161,13 +161,15 @@ def test_no_reader_sees_a_hole_under_many_writers(database_url: str) -> None:
     feed = stores[0].feed()
     position, link, cursor = end.position, end.link, end.cursor
     began = time.monotonic()
-    while (seconds := time.monotonic() - began) < 2.0 or (position <= 10 and seconds < 30.0):
-        for entry in feed.read(cursor, 0.05, 100):
-            assert (entry.position, entry.previous) == (position + 1, link)
-            position, link, cursor = entry.position, entry.link, entry.cursor
-    is_over.set()
-    for thread in threads:
-        thread.join()
+    try:
+        while (seconds := time.monotonic() - began) < 2.0 or (position <= 10 and seconds < 30.0):
+            for entry in feed.read(cursor, 0.05, 100):
+                assert (entry.position, entry.previous) == (position + 1, link)
+                position, link, cursor = entry.position, entry.link, entry.cursor
+    finally:  # else they would write among the next tests
+        is_over.set()
+        for thread in threads:
+            thread.join()
     assert position > 10
     assert {store.look_up([]).epoch.name for store in stores} == {epoch}, "no answer that came late is taken for an older copy"
     feed.close()
