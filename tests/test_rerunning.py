@@ -45,6 +45,16 @@ def slow() -> None:
     assert time.monotonic() < 0
 
 
+def measured() -> None:
+    longest = 0.377
+    assert longest < 0.2, f"a turn of the loop took {longest:.2f} s"
+
+
+def told_among_others() -> None:
+    violations = ["(a) admitted after the receipt", "(d) took 2.100 s"]
+    assert violations == []
+
+
 def refused() -> None:
     failed, calls = [1], [1, 2]
     assert failed == [], f"{len(failed)} of {len(calls)} calls failed"
@@ -71,9 +81,9 @@ def meanwhile() -> None:
 @pytest.mark.parametrize(
     ("way", "is_again"),
     [
-        *((busy, True), (late, True), (counted, True), (slow, True), (refused, True)),
+        *((busy, True), (late, True), (counted, True), (slow, True), (measured, True), (refused, True)),
         *((lambda: let_in(StoreUnavailable), False), (lambda: let_in(Revoked), False), (lambda: let_in(TimeoutError), False)),
-        *((among_others, False), (meanwhile, False)),
+        *((among_others, False), (told_among_others, False), (meanwhile, False)),
     ],
 )
 def test_only_who_waited_in_vain_is_asked_again(way: Callable[[], None], is_again: bool) -> None:

