@@ -95,18 +95,38 @@ class Certificates:
 
 
 def _peer(connection: Mapping[str, Any]) -> object:
-    """None: nobody knows. Where ``X-Forwarded-For`` has taken the peer's place it has port 0, or the port in that header."""
+    """None: nobody knows. Where a header has taken the peer's place its port is 0 or in a header; WSGI has no such sign."""
     if "REMOTE_ADDR" in connection:
-        return (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        told = (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        forwarded = (str(connection.get(key, "")) for key in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED"))
+        return None if any(_names(line, str(told)) for line in forwarded) else told
     client = connection.get("client")
     if not client:
         return None
     host, port = (*client, None)[:2]
-    starts = tuple(f"{host}{end}".encode("utf-8", "replace") for end in (":", "]:"))
-    for name, value in connection.get("headers", ()):
-        if name == b"x-forwarded-for" and any(each.strip(b" \t[").startswith(starts) for each in bytes(value).split(b",")):
-            return None
+    headers = [(name, bytes(value).decode("utf-8", "replace")) for name, value in connection.get("headers", ())]
+    if any(name == b"x-forwarded-for" and _names(value, host, has_port=True) for name, value in headers):
+        return None
+    if any(_names(value, host) for _, value in headers) and any(_is_number(value, port) for _, value in headers):
+        return None  # daphne takes the two from headers of any names
     return host if port else None
+
+
+def _names(line: str, host: str, *, has_port: bool = False) -> bool:
+    """Whether an element of a list of addresses is this one, alone or with a port."""
+    for each in re.split("[,;]", line):
+        address = re.sub(r"(?i)\Afor=", "", each.strip()).strip('"').removeprefix("[")
+        if address.startswith((f"{host}:", f"{host}]:")) or (not has_port and address.removesuffix("]") == host):
+            return True
+    return False
+
+
+def _is_number(value: str, number: object) -> bool:
+    """As servers read one."""
+    try:
+        return int(value) == number
+    except ValueError:
+        return False
 
 
 def _of_pem(text: bytes) -> bytes | None:
