@@ -14,6 +14,7 @@ from certificates import certificate, pem_of
 from holders import encoded
 
 from jwtgate.core.possession.certificates import Certificates
+from jwtgate.core.possession.errors import WrongHolder
 from jwtgate.messages import Request
 
 PROXIES = (ip_network("10.1.0.0/16"), ip_network("2001:db8::7/128"))
@@ -207,6 +208,19 @@ def test_address_out_of_a_header_counts_nothing(connection: Any) -> None:
 def test_peer_that_was_not_replaced_counts(connection: Any) -> None:
     """Whatever the proxy tells of the client beside its certificate."""
     assert told(STRUCTURED, connection, structured()) == thumbprint()
+
+
+@pytest.mark.parametrize("server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}])
+def test_server_that_takes_an_underscore_for_a_hyphen_is_told_no_certificate(server: dict[str, Any]) -> None:
+    """What a client sends as ``Client_Cert`` passes most proxies, and would be the proxy's word; a plain name is nobody else's."""
+    connection = {"REMOTE_ADDR": "10.1.2.3", **server}
+    with pytest.raises(WrongHolder, match="without a hyphen"):
+        told(STRUCTURED, connection, structured())
+    with pytest.raises(WrongHolder, match="without a hyphen"):
+        told(ESCAPED, connection, quote(pem()).encode(), name=b"x-ssl-cert")
+    assert told(STRUCTURED, connection) is None
+    assert told(Certificates(b"xsslcert", PROXIES), connection, quote(pem()).encode(), name=b"xsslcert") == thumbprint()
+    assert told(STRUCTURED, {"REMOTE_ADDR": "10.1.2.3", "SERVER_SOFTWARE": "gunicorn/27.0"}, structured()) == thumbprint()
 
 
 def test_own_word_of_the_server_does_not_count_where_a_proxy_stands() -> None:
