@@ -38,6 +38,9 @@ _STRUCTURED = re.compile(rb":([A-Za-z0-9+/]+={0,2}):")
 _FORWARDED_PART = re.compile(rb'([A-Za-z]+)=(?:"([^"\\]*)"|([^;,"]*))(?:;|\Z)')
 _HASH = re.compile(rb"[0-9a-fA-F]{64}")
 
+NEVER_REPLACE = ("gunicorn/", "Werkzeug/", "gevent/")
+"""WSGI servers that take no address out of ``X-Forwarded-For``: a client beside its proxy has the same address as that."""
+
 RFC_9440 = b"client-cert"
 ENVOY = b"x-forwarded-client-cert"
 
@@ -108,6 +111,8 @@ def _peer(connection: Mapping[str, Any]) -> object:
     """None: nobody knows. Where a header has taken the peer's place its port is 0 or in a header; WSGI has no such sign."""
     if "REMOTE_ADDR" in connection:
         told = (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        if str(connection.get("SERVER_SOFTWARE", "")).startswith(NEVER_REPLACE):
+            return told
         forwarded = (str(connection.get(key, "")) for key in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED"))
         return None if any(_names(line, str(told)) for line in forwarded) else told
     client = connection.get("client")

@@ -201,6 +201,7 @@ def test_address_out_of_a_header_counts_nothing(connection: Any) -> None:
         {"REMOTE_ADDR": "192.0.2.1", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.1.2.3"}},
         {"REMOTE_ADDR": "10.1.2.3", "client": "a word of the process's environment"},
         {"REMOTE_ADDR": "10.1.2.3", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 110.1.2.3", "HTTP_FORWARDED": "for=_x;by=10.1.2.30"},
+        {"REMOTE_ADDR": "10.1.2.3", "HTTP_X_FORWARDED_FOR": "10.1.2.3", "SERVER_SOFTWARE": "gunicorn/23.0.0"},
         {"client": ("10.1.2.3", 1234), "headers": [(b"x-real-ip", b"10.1.2.3"), (b"content-length", b"12345")]},
         {"client": ("10.1.2.3", 1234), "headers": [(b"content-length", b"1234"), (b"x-forwarded-for", b"192.0.2.1")]},
     ],
