@@ -24,11 +24,11 @@ def end(position: int) -> LogEnd:
     return LogEnd(position, f"l{position}", str(position))
 
 
-def both(rulings_limit: int = 10) -> tuple[View, Followed, Followed]:
+def both(rulings_limit: int = 10, grace_seconds: float = 0.0) -> tuple[View, Followed, Followed]:
     view = View(
         threading.Lock(),
         lease_seconds=1.0,
-        grace_seconds=0.0,
+        grace_seconds=grace_seconds,
         admitted_limit=9,
         rulings_limit=rulings_limit,
         wide_handles=frozenset({EVERYBODY}),
@@ -65,6 +65,22 @@ def test_load_of_one_partition_forgets_no_ruling_that_was_written_here_in_anothe
     assert view.is_live(100.5)
     entry = Admitted(None, 1e9, (revoked,))  # type: ignore[arg-type]
     assert not view.admit(b"key", entry, before, (revoked, EVERYBODY), 100.5)
+
+
+def test_view_is_trusted_no_longer_than_the_partition_heard_of_least_lately() -> None:
+    """R1, F2: any of them may hold the ruling on a token, so lease and grace are the least of theirs."""
+    view, first, second = both(grace_seconds=3.0)
+    for each in (first, second):
+        each.load({}, "E", end(4))
+    first.grant(100.0)
+    assert not view.is_live(100.1) and view.grace_until < 0
+    second.grant(100.4)
+    assert view.is_live(100.9) and not view.is_live(101.0)
+    assert view.grace_until == 104.0
+    first.grant(100.8)
+    assert view.is_live(101.3) and not view.is_live(101.4)
+    second.fence()
+    assert not view.is_live(100.9) and first.is_live(100.9)
 
 
 def test_follower_that_was_stopped_grants_nothing() -> None:
