@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from jwtgate.core.followed import Followed
-from jwtgate.core.history import Epoch, LogEnd, Written
+from jwtgate.core.history import Entry, Epoch, LogEnd, Written
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
 from jwtgate.core.rulings import Ruling, Toggle
@@ -49,6 +49,20 @@ def test_what_one_partition_crowds_out_of_another_is_missed_until_that_one_is_lo
     assert not view.known([handle(1, 4)]).is_complete
     second.load({handle(1, number): RULED for number in range(5)}, "E", end(5))
     assert view.known([handle(1, 4)]) == Known((Place(0, "E", 8), Place(1, "E", 5)), [RULED])
+
+
+def test_ruling_that_found_no_room_is_missed_until_its_own_partition_is_loaded_anew() -> None:
+    """R1: another's load brings back only what is that one's."""
+    view, first, second = both(rulings_limit=1)
+    for each in (first, second):
+        each.load({}, "E", end(4))
+    second.apply([Entry(5 + number, f"l{5 + number}", f"l{4 + number}", "", handle(1, number), RULED) for number in range(2)])
+    assert not view.is_complete
+    view.rulings.clear()  # as purged
+    first.load({}, "E", end(4))
+    assert not view.known([handle(1, 1)]).is_complete
+    second.load({handle(1, 1): RULED}, "E", end(6))
+    assert view.known([handle(1, 1)]) == Known((Place(0, "E", 4), Place(1, "E", 6)), [RULED])
 
 
 def test_load_of_one_partition_forgets_no_ruling_that_was_written_here_in_another() -> None:
