@@ -23,7 +23,9 @@ def told_path(scope: Scope) -> str | None:
     What Starlette mounts within (``app_root_path`` is where it began) is nobody's word but the application's.
     """
     root_path = scope.get("root_path", "")
-    if root_path and scope.get("app_root_path", root_path) and _is_on_twisted():
+    if not root_path:
+        return scope["path"]  # type: ignore[no-any-return]  # by ASGI a text
+    if scope.get("app_root_path", root_path) and _is_on_twisted():
         return None
     return certain_path(scope["path"], root_path)
 
