@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import together
 from certificates import written
 from conftest import emptied
 from holders import SECRET, URL, Holder, token
@@ -115,11 +117,7 @@ def test_one_of_sixteen_uses_on_several_workers_passes(workers: list[Worker]) ->
         barrier.wait()
         statuses.append(workers[number % len(workers)].ask(*headers).status)
 
-    threads = [threading.Thread(target=use, args=(number,)) for number in range(RACERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(use, number) for number in range(RACERS)])
     assert sorted(statuses) == [200, *[401] * (RACERS - 1)]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from beside import together
 from cli.commanding import Worker, run
 from keymaking import make_pairs
 from published import Provider
@@ -106,11 +106,7 @@ def test_folder_has_a_file_for_each_key(tmp_path: Path) -> None:
 
 def test_rotations_at_once_lose_no_key(path: Path) -> None:
     """One after the other."""
-    threads = [threading.Thread(target=keys, args=("rotate",), kwargs={"PRIVATE_KEYS": str(path)}) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(keys, "rotate", PRIVATE_KEYS=str(path))] * 5)
     assert len(keys("list", PRIVATE_KEYS=str(path))) == 6
 
 

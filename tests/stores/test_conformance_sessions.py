@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
+from beside import together
 
 from jwtgate.core.history import Facts, Worker
 from jwtgate.core.rulings import Change, Ruling
@@ -300,11 +301,7 @@ def test_one_of_many_rotations_wins(store: Store) -> None:
         if put(store, new(record=name, expected=b"first")):
             won.append(name)
 
-    threads = [threading.Thread(target=rotate, args=(b"by %d" % number,)) for number in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(rotate, b"by %d" % number) for number in range(12)])
     assert [_found(store).record] == won
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from beside import together
 from conftest import emptied_database
 from poolers import PgBouncer, required_pooler
 from servers import WATCH
@@ -104,11 +106,7 @@ def test_no_answer_is_anothers_in_transaction_pooling(
             except StoreUnavailable as error:
                 wrong.append(error)
 
-    threads = [threading.Thread(target=ask, args=(store, place)) for place, store in enumerate(stores * 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(ask, store, place) for place, store in enumerate(stores * 3)])
     assert not wrong
 
 

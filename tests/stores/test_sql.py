@@ -8,9 +8,11 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from beside import together
 from servers import WATCH
 from sqlalchemy import MetaData, create_engine, text
 
@@ -240,11 +242,7 @@ def test_tables_are_made_by_many_at_once(database_url: str) -> None:
             except StoreUnavailable as error:  # a slow disk: the next one finds what was made
                 errors.append(error)
 
-    threads = [threading.Thread(target=look, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(look, store) for store in stores])
     assert len(names) == 6 and len(set(names)) == 1, errors
     for store in stores:
         store.close()

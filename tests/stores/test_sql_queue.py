@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import pytest
+from beside import together
 from servers import WATCH
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -217,11 +218,7 @@ def test_too_many_callers_cost_no_connections(store: SqlStore, url: str) -> None
             except StoreUnavailable as error:
                 outcomes.append(type(error).__name__)
 
-    threads = [threading.Thread(target=ask) for _ in range(6 * MAX_LINES)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[ask] * (6 * MAX_LINES))
     assert {"done", "StoreBusy"} <= set(outcomes)
     assert made[0] < 3 * MAX_LINES
 

@@ -6,9 +6,11 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import together
 from servers import WATCH, Server, free_port
 
 from jwtgate.core.history import Worker
@@ -207,11 +209,7 @@ def test_many_threads_get_their_own_answers(server: Server, server_store: Store)
     def look(digest: bytes) -> None:
         wrong.extend(digest for _ in range(40) if server_store.look_up([digest]).rulings != (expected[digest],))
 
-    threads = [threading.Thread(target=look, args=(digest,)) for digest in digests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(look, digest) for digest in digests])
     assert wrong == []
     with server.client() as client:
         until = time.monotonic() + 5  # those of earlier tests take a moment to go

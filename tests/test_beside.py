@@ -1,0 +1,59 @@
+"""No thread of a test reaches the next one: ``beside``."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+from beside import beside, hung_up, together
+
+
+def test_thread_ends_with_a_test_that_fails() -> None:
+    """Told so, and waited for; what went wrong in it is told with the failure."""
+    is_over, has_failed = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        has_failed.set()
+        raise OSError("gone")
+
+    with pytest.raises(AssertionError, match="^this test fails") as caught:  # noqa: PT012
+        with beside(lambda: is_over.wait(60.0), fail, end=is_over.set) as threads:
+            assert has_failed.wait(60.0)
+            threads[1].join()
+            assert not threads, "this test fails"
+    assert not any(thread.is_alive() for thread in threads)
+    assert caught.value.__notes__ == ["beside it: OSError('gone')"]
+
+
+def test_error_of_a_thread_is_the_error_of_its_test() -> None:
+    """As it is, so that it is judged like one of the test itself."""
+
+    def fail() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="^gone$"):
+        together(fail, fail)
+
+
+def test_who_waits_for_a_client_hears_that_none_comes() -> None:
+    """Else it would wait on, on a socket that is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with pytest.raises(OSError):
+                listener.accept()
+
+        with beside(accept, end=hung_up(listener)) as threads:
+            assert threads[0].is_alive()
+    assert not threads[0].is_alive()
+
+
+def test_thread_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run never hangs for it."""
+    monkeypatch.setattr("beside.PATIENCE_SECONDS", 0.05)
+    is_over = threading.Event()
+    with pytest.raises(AssertionError, match="not over after"), beside(is_over.wait) as threads:
+        """It waits for nothing."""
+    is_over.set()
+    threads[0].join()
