@@ -364,16 +364,9 @@ def test_two_processes_do_not_fork(own_server: Any, made: Any, ask: Any) -> None
             gathered.wait()
             return wsgi_application(environ, start_response)
 
-        threads = [
-            threading.Thread(
-                target=lambda gate=gate, old=old, answers=answers: answers.append(ask(gate, bearer(old), asgi, wsgi))
-            )
-            for gate in gates
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(
+            *[lambda gate=gate, old=old, answers=answers: answers.append(ask(gate, bearer(old), asgi, wsgi)) for gate in gates]
+        )
         assert [answer.status for answer in answers] == [200, 200]
         new = [token for answer in answers if (token := answer.header("x-access-token")) is not None]
         assert len(new) == 1

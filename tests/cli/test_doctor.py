@@ -7,9 +7,11 @@ import shlex
 import subprocess
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from cli.commanding import run
 from published import Provider
 from servers import Server, free_port
@@ -125,11 +127,8 @@ def registered(server: Server, lease_seconds: float, stop: threading.Event) -> N
 def test_history_that_is_not_healed_though_workers_run_is_a_problem(sound: Server, good: dict[str, str]) -> None:
     """It lasts two leases where all is well."""
     stop = threading.Event()
-    worker = threading.Thread(target=registered, args=(sound, 0.5, stop))
-    worker.start()
-    status, found = findings(**good, STORE=sound.url, LEASE="0.5")
-    stop.set()
-    worker.join()
+    with beside(partial(registered, sound, 0.5, stop), end=stop.set):
+        status, found = findings(**good, STORE=sound.url, LEASE="0.5")
     assert (status, [finding["about"] for finding in found]) == (1, ["history"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -243,10 +244,8 @@ def store() -> Iterator[str]:
 @pytest.fixture
 def workers(path: Path, store: str) -> Iterator[list[Worker]]:
     """Two, live, on the file."""
-    made = [Worker(PRIVATE_KEYS=str(path), STORE=store, SECRET="") for _ in range(2)]
-    yield made
-    for worker in made:
-        worker.close()
+    with ExitStack() as stack:
+        yield [stack.enter_context(Worker(PRIVATE_KEYS=str(path), STORE=store, SECRET="")) for _ in range(2)]
 
 
 def kid_of(token: str) -> str:
@@ -280,16 +279,15 @@ def test_retired_key_is_dead_everywhere_once_the_receipt_is_there(path: Path, st
     copy = path.with_name("copy.json")
     copy.write_text(json.dumps(document))
     copy.chmod(0o600)
-    other = Worker(PRIVATE_KEYS=str(copy), STORE=store, SECRET="")
-    new = other.issue("alice")
-    everybody = [*workers, other]
-    assert [worker.verdict(old) for worker in everybody for _ in range(2)] == ["admitted"] * 6
-    receipt = keys("retire", kid_of(old), PRIVATE_KEYS=str(path), STORE=store)
-    verdicts = [worker.verdict(old) for worker in everybody]
-    assert receipt["effective_everywhere"] and receipt["workers"] == 3
-    assert set(verdicts) <= {"revoked", "unknown_key"} and verdicts[2] == "revoked"
-    assert other.verdict(new) == "admitted"
-    other.close()
+    with Worker(PRIVATE_KEYS=str(copy), STORE=store, SECRET="") as other:
+        new = other.issue("alice")
+        everybody = [*workers, other]
+        assert [worker.verdict(old) for worker in everybody for _ in range(2)] == ["admitted"] * 6
+        receipt = keys("retire", kid_of(old), PRIVATE_KEYS=str(path), STORE=store)
+        verdicts = [worker.verdict(old) for worker in everybody]
+        assert receipt["effective_everywhere"] and receipt["workers"] == 3
+        assert set(verdicts) <= {"revoked", "unknown_key"} and verdicts[2] == "revoked"
+        assert other.verdict(new) == "admitted"
 
 
 @pytest.mark.server

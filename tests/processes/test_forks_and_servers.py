@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from processes.gates import heal, started, worker_names
 from processes.world import SECRET, child, ended, python_path, wait_until
 from servers import free_port
@@ -144,15 +145,8 @@ def ended_under_load(client: Client, process: Any, token: str) -> set[int]:
         while not is_over.is_set():
             statuses.add(client.ask(token)[0])
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with beside(*[ask] * 4, end=is_over.set):
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         ended(process, 20.0)
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(10.0)
     return statuses

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from processes.gates import answer_of, heal, made, started
+from processes.gates import answer_of, heal, started
 from processes.proxy import Proxy
 from processes.world import wait_until
 
@@ -24,9 +24,11 @@ pytestmark = pytest.mark.server
 def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -> None:
     """threats.md 17: an evicted or deleted list of workers never means that there are none."""
     heal(valkey)
-    with Proxy(valkey.port) as proxy, started(valkey.url, lease=2.0) as here:
-        away = made(proxy.url, lease=2.0)
-        assert away.ready(15.0)
+    with (
+        Proxy(valkey.port) as proxy,
+        started(valkey.url, lease=2.0) as here,
+        started(proxy.url, lease=2.0) as away,
+    ):
         token = here.issue("alice")
         away.verify(token)
         proxy.hold()
@@ -35,7 +37,6 @@ def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -
         receipt = here.revoke(token=token, wait=True)
         verdict = answer_of(away, token)
         proxy.pass_on()
-        away.close()
     assert receipt.effective_everywhere is False or verdict != "admitted"
 
 

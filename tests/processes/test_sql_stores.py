@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from processes.gates import answer_of, started
-from processes.world import SECRET, World, python_path, wait_until
+from processes.world import SECRET, World, ended, python_path, wait_until
 from sqlalchemy import create_engine, text
 
 if TYPE_CHECKING:
@@ -64,10 +64,15 @@ class Other:
 def other(database_url: str) -> Iterator[Other]:
     """Ready."""
     other = Other(database_url)
-    assert other.line() == "ready"
-    yield other
-    other.process.communicate(timeout=20)
-    assert other.process.returncode == 0
+    try:
+        assert other.line() == "ready"
+        yield other
+    finally:
+        assert other.process.stdin is not None and other.process.stdout is not None
+        other.process.stdin.close()
+        status = ended(other.process, 20.0)
+        other.process.stdout.close()
+    assert status == 0
 
 
 def test_revocation_holds_in_the_other_process_with_its_receipt(database_url: str, other: Other) -> None:

@@ -16,7 +16,7 @@ import jwt
 import pytest
 from conftest import GROUPS, SERVERS, SQL_SERVERS, emptied_url
 from keymaking import make_pairs
-from processes.world import wait_until
+from processes.world import ended, wait_until
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
@@ -45,8 +45,6 @@ class Publisher:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.origin = self._answer()
-        assert self.ask("ready")
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
@@ -59,12 +57,18 @@ class Publisher:
         return self._answer()
 
     def __enter__(self) -> Self:
+        try:
+            self.origin = self._answer()
+            assert self.ask("ready")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(20)
+        ended(self.process, 20.0)
         self.process.stdout.close()
 
     def consumer(self, **settings: Any) -> Gate:

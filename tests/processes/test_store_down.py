@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
+from beside import together
 from processes.gates import answer_of, heal, started
 from processes.proxy import Proxy
 from processes.world import SECRET, wait_until
@@ -164,12 +165,7 @@ def test_nobody_waits_for_a_second_timeout(valkey: Server) -> None:
         token = gate.issue("alice")
         proxy.hold()
         seconds: list[float] = []
-        threads = [threading.Thread(target=timed, args=(gate, token, 60, seconds)) for _ in range(24)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60.0)
-            assert not thread.is_alive()
+        together(*[partial(timed, gate, token, 60, seconds)] * 24)
         assert len(seconds) == 24 * 60
         assert max(seconds) < 2 * 0.25 + NOISE_SECONDS, f"one took {max(seconds):.2f} s"
         late = [each for each in seconds if each > 0.2]

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
+from beside import beside
 from processes.gates import answer_of, heal, started
 from processes.world import wait_until
 from servers import WATCH, Server, binary_of
@@ -110,7 +111,6 @@ class Traffic:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.stack = ExitStack()
         self.stopping = threading.Event()
         self.dead: list[str] = []
         self.wrong: list[str] = []
@@ -118,19 +118,16 @@ class Traffic:
         self.slowest = 0.0
 
     def __enter__(self) -> Self:
-        self.gates: list[Gate] = [self.stack.enter_context(started(self.url, lease=LEASE)) for _ in range(2)]
-        self.live = self.gates[0].issue("alive", ttl=300)
-        self.threads = [threading.Thread(target=self._revoke), threading.Thread(target=self._show)]
-        for thread in self.threads:
-            thread.start()
-        self.revoke_more(5)
+        with ExitStack() as stack:
+            self.gates: list[Gate] = [stack.enter_context(started(self.url, lease=LEASE)) for _ in range(2)]
+            self.live = self.gates[0].issue("alive", ttl=300)
+            stack.enter_context(beside(self._revoke, self._show, end=self.stopping.set))
+            self.revoke_more(5)
+            self.stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
-        self.stack.close()
+    def __exit__(self, *raised: object) -> None:
+        self.stack.__exit__(*raised)
 
     def _revoke(self) -> None:
         number = 0
