@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from beside import beside, together
-from processes.gates import answer_of, heal, started
+from processes.gates import answer_of, heal, judged, started
 from processes.proxy import Proxy
 from processes.world import wait_until
 
@@ -108,7 +108,7 @@ def test_cancelled_look_ups_cross_no_answers(valkey: Server, delay_seconds: floa
         assert connections(valkey) <= MAX_CONNECTIONS + 1
         wait_until(lambda: answer_of(gate, tokens[0][0]) == "admitted", 10.0, "the store is asked again")
         for token, is_revoked, _ in tokens:
-            assert answer_of(gate, token) == ("refused" if is_revoked else "admitted")
+            assert judged(gate, token) == ("refused" if is_revoked else "admitted")
 
 
 def test_cancelled_look_ups_of_a_failing_store_leave_nothing(valkey: Server) -> None:
@@ -142,7 +142,7 @@ def test_two_loops_and_threads_share_one_gate(valkey: Server) -> None:
 
         def ask_one_by_one() -> None:
             for token, is_revoked, _ in tokens * 4:
-                answers.append("right" if answer_of(gate, token) == ("refused" if is_revoked else "admitted") else "crossed")
+                answers.append("right" if judged(gate, token) == ("refused" if is_revoked else "admitted") else "crossed")
 
         together(*[lambda: asyncio.run(ask_all()), ask_one_by_one] * 2)
         assert answers == ["right"] * len(tokens) * 16

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from processes.gates import answer_of, heal, started
+from processes.gates import answer_of, heal, judged, started
 from processes.proxy import Proxy
 from processes.world import wait_until
 
@@ -49,7 +49,7 @@ def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> No
         gate.suspend("alice", wait=True)
         shutil.copytree(valkey.folder / "appendonlydir", copy)
         gate.reinstate("alice", wait=True)
-        assert answer_of(gate, token) == "admitted"
+        assert judged(gate, token) == "admitted"
         valkey.kill()
         shutil.rmtree(valkey.folder / "appendonlydir")
         copy.rename(valkey.folder / "appendonlydir")
@@ -59,7 +59,7 @@ def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> No
         while not (gate.status().live and gate.view.parts[0].epoch != epoch) and time.monotonic() < deadline:
             answers.add(answer_of(gate, token))
             time.sleep(0.005)
-        assert answer_of(gate, token) == "admitted"
+        assert judged(gate, token) == "admitted"
         assert "refused" not in answers
 
 
@@ -83,10 +83,10 @@ def test_what_no_history_orders_any_more_is_refused(valkey: Server) -> None:
         flush(valkey, gate)
         time.sleep(1.1)  # past the second of the cut-off, which is ambiguous by design
         token = gate.issue("alice")
-        assert answer_of(gate, token) == "admitted"
+        assert judged(gate, token) == "admitted"
         flush(valkey, gate)
-        assert answer_of(gate, token) == "refused"
-        assert answer_of(gate, gate.issue("alice")) == "admitted"
+        assert judged(gate, token) == "refused"
+        assert judged(gate, gate.issue("alice")) == "admitted"
 
 
 def test_ruling_that_was_lost_is_remembered_as_long_as_a_session_lives(valkey: Server) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes.gates import answer_of, made, started
+from processes.gates import answer_of, judged, made, started
 from processes.world import wait_until
 from servers import Server, valkey_binary
 
@@ -58,7 +58,7 @@ def test_revoked_in_one_process_is_dead_in_the_other(valkey: Server, how: str, v
                 "suspend": lambda: one.suspend(subject, wait=True),
             }[how]()
             assert receipt.effective_everywhere and receipt.workers == 2
-            assert answer_of(other, pair.access_token) == "refused"
+            assert judged(other, pair.access_token) == "refused"
             if how in {"jti", "token"}:
                 assert other.sessions.refresh(pair.refresh_token)
                 continue
@@ -67,7 +67,7 @@ def test_revoked_in_one_process_is_dead_in_the_other(valkey: Server, how: str, v
             if how == "suspend":
                 other.reinstate(subject, wait=True)
             again = other.sessions.start(subject)
-            assert answer_of(one, again.access_token) == answer_of(other, again.access_token) == "admitted"
+            assert judged(one, again.access_token) == judged(other, again.access_token) == "admitted"
 
 
 def test_sessions_and_their_rulings_are_spread(valkey: Server) -> None:
@@ -100,8 +100,8 @@ def test_history_lost_in_one_partition_is_written_back(valkey: Server, lost: int
             name for index, name in enumerate(names) if index != lost
         ]
         with started(valkey.url, lease=LEASE, prefix=f"lost-{lost}", partitions=COUNT) as fresh:
-            assert {answer_of(fresh, pair.access_token) for pair in pairs[::2]} == {"refused"}
-            assert {answer_of(fresh, pair.access_token) for pair in pairs[1::2]} == {"admitted"}
+            assert {judged(fresh, pair.access_token) for pair in pairs[::2]} == {"refused"}
+            assert {judged(fresh, pair.access_token) for pair in pairs[1::2]} == {"admitted"}
 
 
 def test_lost_session_is_unavailable_and_not_refused(valkey: Server) -> None:
@@ -122,7 +122,7 @@ def test_lost_session_is_unavailable_and_not_refused(valkey: Server) -> None:
             assert answer_of(other, pair.access_token) == "unavailable"
             with pytest.raises(StoreUnavailable):
                 other.sessions.refresh(pair.refresh_token)
-        assert answer_of(other, ended.access_token) == "refused"
+        assert judged(other, ended.access_token) == "refused"
         one.revoke(everything=True, wait=True)
         with pytest.raises(GrantError):
             other.sessions.refresh(pairs[0].refresh_token)
@@ -144,9 +144,9 @@ def test_one_slow_partition_suspends_all_and_nothing_else(valkey: Server) -> Non
     """The lease is the least of all: while one log cannot be read nothing is admitted from memory."""
     with two(valkey, "slow") as (one, other), valkey.client() as client:
         token = one.issue("alice")
-        assert answer_of(other, token) == "admitted"
+        assert judged(other, token) == "admitted"
         client.set("{slow:1}:log", b"no stream")
         wait_until(lambda: not other.status().live, 5.0, "the lease has lapsed")
         client.delete("{slow:1}:log")
         wait_until(lambda: other.status().live, 10.0, "it follows again")
-        assert answer_of(other, token) == "admitted"
+        assert judged(other, token) == "admitted"

@@ -107,7 +107,7 @@ def test_cached_admits_what_it_knew_until_the_grace_is_over(valkey: Server) -> N
 def test_receipt_waits_for_the_grace_of_a_worker_that_is_cut_off(valkey: Server) -> None:
     """F2, W2: who may act on old knowledge for lease and grace is waited for as long; then nobody admits."""
     heal(valkey)
-    settings = {"lease": LEASE, "on_store_down": "cached", "grace": 1.0}
+    settings = {"lease": LEASE, "on_store_down": "cached", "grace": 3.0}
     with Proxy(valkey.port) as proxy, started(valkey.url, **settings) as here, started(proxy.url, **settings) as away:
         token = here.issue("alice")
         away.verify(token)

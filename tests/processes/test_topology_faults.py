@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pytest
 from beside import beside
-from processes.gates import answer_of, heal, started
+from processes.gates import answer_of, heal, judged, started
 from processes.world import wait_until
 from servers import WATCH, Server, binary_of
 from topologies import PATIENT, ClusterGroup, SentinelGroup, wait_for
@@ -217,7 +217,7 @@ def test_promoted_replica_that_lacks_the_newest_rulings_gets_them_back(topology:
     with ExitStack() as stack:
         gates = [stack.enter_context(started(topology.url, lease=LEASE)) for _ in range(2)]
         token = gates[0].issue("alice", ttl=300)
-        assert [answer_of(gate, token) for gate in gates] == ["admitted"] * 2
+        assert [judged(gate, token) for gate in gates] == ["admitted"] * 2
         master, replicas = topology.master(), topology.replicas()
         for replica in replicas:
             topology.hide(replica)
@@ -236,7 +236,7 @@ def test_promoted_replica_that_lacks_the_newest_rulings_gets_them_back(topology:
         wait_until(lambda: all(gate.status().live for gate in gates), 30.0, "all gates are live")
         assert [answer_of(gate, token) for gate in gates] == ["refused"] * 2
         fresh = stack.enter_context(started(topology.url, lease=LEASE))
-        assert answer_of(fresh, token) == "refused"
+        assert judged(fresh, token) == "refused"
         with new.client() as client:
             assert client.hlen(KEY) == 3
 
