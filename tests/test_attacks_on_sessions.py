@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import time
+from functools import partial
 
 import pytest
 from beside import beside
