@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -132,11 +132,10 @@ def test_another_number_of_partitions_is_refused_and_said(valkey: Server, caplog
     """Who spreads otherwise would look for rulings where they are not: it neither reads nor writes."""
     with two(valkey, "other") as (one, _):
         token = one.issue("alice")
-        other = made(valkey.url, prefix="other", partitions=COUNT + 1, lease=LEASE)
-        with pytest.raises(StoreUnavailable):
-            other.revoke(sub="alice")
-        assert answer_of(other, token) == "unavailable"
-        other.close()
+        with closing(made(valkey.url, prefix="other", partitions=COUNT + 1, lease=LEASE)) as other:
+            with pytest.raises(StoreUnavailable):
+                other.revoke(sub="alice")
+            assert answer_of(other, token) == "unavailable"
     assert f"JWTGATE_PARTITIONS={COUNT}, not {COUNT + 1}" in caplog.text
 
 
