@@ -212,7 +212,7 @@ def test_too_many_callers_cost_no_connections(store: SqlStore, url: str) -> None
     def ask() -> None:
         while time.monotonic() < until:
             try:
-                store._lines.ask(lambda line: line.say(f"SELECT {sleep}(0.2)"))
+                store._lines.ask(lambda line: line.say(f"SELECT {sleep}(0.1)"))
                 outcomes.append("done")
             except StoreUnavailable as error:
                 outcomes.append(type(error).__name__)
