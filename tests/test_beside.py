@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import closing
 
 import pytest
 from beside import beside, hung_up, together
+from servers import Server, free_port, valkey_binary
 
 
 def test_thread_ends_with_a_test_that_fails() -> None:
@@ -57,3 +59,13 @@ def test_thread_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         """It waits for nothing."""
     is_over.set()
     threads[0].join()
+
+
+@pytest.mark.server
+def test_server_that_does_not_come_up_is_not_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer a later test on its port."""
+    monkeypatch.setattr("servers.START_SECONDS", 1.0)
+    server = Server(valkey_binary(), "--port", str(free_port()))
+    with closing(server), pytest.raises(AssertionError, match="did not answer"):
+        server.start()
+    assert server.process is None

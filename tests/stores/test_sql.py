@@ -577,14 +577,12 @@ def test_postgresql_wakes_a_reader(running_databases: dict[str, Database]) -> No
     feed: Feed = store.feed()
     end = store.look_up([]).end
     for digest in (A, B):
-        timer = threading.Timer(0.2, revoke, (store, digest))
-        timer.start()
-        began = time.monotonic()
-        entries = feed.read(end.cursor, 20.0, 10)
-        assert [entry.digest for entry in entries] == [digest]
-        assert time.monotonic() - began < 5.0
+        with beside(lambda digest=digest: time.sleep(0.2) or revoke(store, digest)):
+            began = time.monotonic()
+            entries = feed.read(end.cursor, 20.0, 10)
+            assert [entry.digest for entry in entries] == [digest]
+            assert time.monotonic() - began < 5.0
         end = store.look_up([]).end
-        timer.join()
     feed.close()
     store.close()
 
