@@ -189,7 +189,7 @@ def test_lost_history_is_no_list_and_refused() -> None:
             wait_until(is_refused, TTL + 15.0, "the list is given up")
             assert seen <= {200, 404, 503}
             wait_until(lambda: publisher.ask("ready"), 20.0, "the store has healed")
-            wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown")
+            wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown")
             (fresh,) = publisher.ask("issue", sub="bob")
             assert uri_of(fresh) != uri_of(bystander)
             wait_until(lambda: answer(gate, fresh) == "admitted", 10.0, "a token of the new history")
@@ -218,12 +218,12 @@ def test_marks_that_are_lost_alone_end_the_list() -> None:
         with server.client() as client:
             kept = [key for pattern in ("*:m:sl-*", "*:e:sl-*") for key in client.keys(pattern)]
             assert client.delete(*kept) == 2
-        wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown")
+        wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown")
         (other,) = publisher.ask("issue", sub="bob")
         assert uri_of(other) != uri_of(victim)
         # After a search in vain the next one waits for a moment, also of a list that has just begun: 503 until then.
-        wait_until(lambda: get(uri_of(other))[0] == 200, 5.0, "the other list is there")
-        wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown still")
+        wait_until(lambda: get(uri_of(other))[0] == 200, 15.0, "the other list is there")
+        wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown still")
 
 
 def test_partitions_share_one_list() -> None:
