@@ -10,6 +10,7 @@ import time
 
 import jwt
 import pytest
+from beside import together
 from processes.proxy import Proxy
 
 from jwtgate import Gate, Settings
@@ -288,10 +289,7 @@ def test_waiting_for_no_number_of_seconds_ends() -> None:
             with contextlib.suppress(ValueError):
                 gate.ready(float("nan"))
 
-        waiting = threading.Thread(target=wait, daemon=True)
-        waiting.start()
-        waiting.join(30.0)
-        assert not waiting.is_alive()
+        together(wait)
 
 
 def test_an_error_of_revoke_carries_the_realm() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from beside import beside, hung_up, together
@@ -59,6 +60,17 @@ def test_thread_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         """It waits for nothing."""
     is_over.set()
     threads[0].join()
+
+
+OWN_WAYS = {"cli/test_watching.py", "runtime/test_bodies.py", "stores/test_sql_queue.py", "test_beside.py"}
+"""Objects with an ``__exit__`` or a ``close`` that ends what they began."""
+
+
+def test_threads_of_tests_are_begun_by_beside() -> None:
+    """A ``join`` at the end of a test is not reached by one that fails."""
+    folder = Path(__file__).parent
+    found = {str(path.relative_to(folder)) for path in folder.rglob("test_*.py") if "Thread(target" in path.read_text()}
+    assert found <= OWN_WAYS
 
 
 @pytest.mark.server

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from processes.gates import heal, started
 from processes.world import wait_until
 
@@ -33,7 +34,8 @@ PATIENCE_SECONDS = 20.0
 class Hold:
     """A point that one thread reaches and stands at until it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
         self.reached = threading.Event()
         self.let_go = threading.Event()
         self.is_on = False
@@ -99,9 +101,8 @@ def subject(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hold() -> Iterator[Hold]:
     """Let go at the end, whatever happens."""
-    hold = Hold()
-    yield hold
-    hold.let_go.set()
+    with ExitStack() as stack:
+        yield Hold(stack)
 
 
 TARGETS: dict[str, Callable[[Gate, str, str], Any]] = {
@@ -124,8 +125,7 @@ def held_verification(gate: Gate, token: str, hold: Hold) -> tuple[threading.Thr
             answers.append(error)
 
     hold.is_on = True
-    thread = threading.Thread(target=verify)
-    thread.start()
+    (thread,) = hold.stack.enter_context(beside(verify, end=hold.let_go.set))
     assert hold.reached.wait(PATIENCE_SECONDS)
     hold.is_on = False
     return thread, answers
