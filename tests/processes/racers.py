@@ -7,6 +7,7 @@ process of a machine shares.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import multiprocessing.connection
 import time
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 THREADS = 32
 SECONDS = 60.0
 AGAIN_SECONDS = 0.02
+
+_uses = itertools.count(1)
 
 
 class Call(NamedTuple):
@@ -59,7 +62,6 @@ class Racers:
     """So many processes on one store."""
 
     def __init__(self, count: int) -> None:
-        self.uses = 0
         context = multiprocessing.get_context("spawn")
         self.lines: list[Connection] = []
         self.processes = []
@@ -72,17 +74,21 @@ class Racers:
             self.processes.append(process)
 
     def use(self, url: str, **settings: Any) -> None:
-        """Each closes its gate and makes another, which is live when this returns."""
+        """Each closes its gate and makes another, which is live when this returns.
+
+        In a history of its own: a test that is asked once more does not find that of the first time, and who followed it.
+        """
+        use = next(_uses)
+        settings["prefix"] = f"racers-{use}"
         with_short_lease = made(url, **{**settings, "lease": 0.1})
         try:  # an empty store takes two leases to be believed
             assert with_short_lease.ready(15.0)
             wait_until(lambda: with_short_lease.store.workers()[0].is_settled, 10.0, "the epoch has settled")
         finally:
             with_short_lease.close()
-        self.uses += 1
-        live = ("live", self.uses)
+        live = ("live", use)
         for line in self.lines:
-            line.send(("use", url, {**settings, "use": self.uses}))
+            line.send(("use", url, {**settings, "use": use}))
         for number in range(len(self.lines)):
             while (said := self.answer(number)) != live:  # a test that failed may have left answers
                 assert not (isinstance(said, tuple) and said[1:] == live[1:]), said

@@ -129,21 +129,22 @@ def test_workers_of_real_servers_follow_and_leave(valkey: Server, tmp_path: Path
             assert {client.ask(tokens[1])[0] for _ in range(20)} == {401}
 
             statuses = ended_under_load(client, process, tokens[2])
-            assert statuses <= {200, 0}, statuses
+            assert set(statuses) <= {200, 0, 503}, set(statuses)
+            assert 503 not in statuses, f"{statuses.count(503)} of {len(statuses)} calls failed"
             assert process.returncode in (0, -signal.SIGTERM)
         own = {gate.follower.worker_name()}
         wait_until(lambda: worker_names(valkey) <= own, 3.0, f"all have deregistered: {worker_names(valkey)}")
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def ended_under_load(client: Client, process: Any, token: str) -> set[int]:
+def ended_under_load(client: Client, process: Any, token: str) -> list[int]:
     """The statuses that four busy clients saw until the server had ended."""
-    statuses: set[int] = set()
+    statuses: list[int] = []
     is_over = threading.Event()
 
     def ask() -> None:
         while not is_over.is_set():
-            statuses.add(client.ask(token)[0])
+            statuses.append(client.ask(token)[0])
 
     with beside(*[ask] * 4, end=is_over.set):
         time.sleep(0.5)

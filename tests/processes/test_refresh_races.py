@@ -80,7 +80,7 @@ def assert_works(racers: Racers, pair: Pair, sub: str) -> None:
 
 def test_racers_in_several_processes_get_one_pair(racers: Racers, module_valkey: Server) -> None:
     """RFC 9700 §4.14.2: of any number of racers one rotates, all hold its pair, nobody is logged out."""
-    racers.use(module_valkey.url, lease=LEASE, prefix="racers")
+    racers.use(module_valkey.url, lease=LEASE)
     subjects = [f"user-{number}" for number in range(60)]
     first = logged_in(racers, subjects)
     at = soon(0.1)
@@ -134,7 +134,7 @@ ENDINGS: dict[str, tuple[Callable[[Pair, int], Any], frozenset[str]]] = {
 def test_refresh_never_outlives_an_ending_that_it_races(racers: Racers, module_valkey: Server, name: str) -> None:
     """Interface §5: in both orders, afterwards no pair that was ever handed out works, in any process."""
     ending, refusals = ENDINGS[name]
-    racers.use(module_valkey.url, lease=LEASE, prefix=f"end-{name.replace(' ', '-')}")
+    racers.use(module_valkey.url, lease=LEASE)
     first = logged_in(racers, [f"user-{number}" for number in range(60)])
     handed_out, errors = race_with(racers, first, ending, refusals)
     assert len(handed_out) > 5, "a refresh never came first"
@@ -144,7 +144,7 @@ def test_refresh_never_outlives_an_ending_that_it_races(racers: Racers, module_v
 
 def test_refresh_never_outlives_the_end_of_everything(racers: Racers, module_valkey: Server) -> None:
     """Likewise; one call ends all sessions, so it is raced once a round."""
-    racers.use(module_valkey.url, lease=LEASE, prefix="end-everything")
+    racers.use(module_valkey.url, lease=LEASE)
     came_first = {"refresh": 0, "ending": 0}
     for number in range(12):
         first = logged_in(racers, [f"user-{number}-{each}" for each in range(8)])
@@ -171,7 +171,7 @@ def test_client_of_a_killed_process_asks_again(module_valkey: Server) -> None:
     """Interface §5: an answer that was lost can be asked for in the grace, and no session is lost with the process."""
     kills = 4
     with Racers(kills + 1) as racers:
-        racers.use(module_valkey.url, lease=LEASE, prefix="killed")
+        racers.use(module_valkey.url, lease=LEASE)
         subjects = [f"user-{number}" for number in range(kills)]
         held = logged_in(racers, subjects)
         for number in range(kills):
@@ -263,7 +263,7 @@ def test_lost_sessions_are_503_until_everything_is_ended(racers: Racers, valkey:
 def test_one_session_is_left_of_eight_logins_at_once(module_valkey: Server) -> None:
     """``MAX_SESSIONS=1``: eight processes log one subject in together; one refresh token and one access token work."""
     with Racers(8) as racers:
-        racers.use(module_valkey.url, lease=LEASE, prefix="single", max_sessions=1)
+        racers.use(module_valkey.url, lease=LEASE, max_sessions=1)
         for number in range(6):
             sub = f"user-{number}"
             outcomes = answered(racers.everywhere([Call(soon(), "sessions.start", (sub,))]))
@@ -289,7 +289,7 @@ def test_one_session_is_left_of_eight_logins_at_once(module_valkey: Server) -> N
 def test_allowlist_admits_nothing_after_a_receipt(module_valkey: Server) -> None:
     """Design §1 under ``VALIDITY=allowlist``: three processes decide without pause, one ends sessions at random."""
     with Racers(4) as racers:
-        racers.use(module_valkey.url, lease=LEASE, prefix="allowlist", validity="allowlist")
+        racers.use(module_valkey.url, lease=LEASE, validity="allowlist")
         pairs = logged_in(racers, [f"user-{number}" for number in range(60)])
         tokens = [pair.access_token for pair in pairs]
         for line in racers.lines[1:]:
