@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from jwtgate.core.history import Facts
 
 pytestmark = pytest.mark.server
+
+_subjects = count()
 
 LEASE = 5.0
 """Long, so that nothing here ends by time. The store is healed by a process with a shorter one."""
@@ -94,8 +97,8 @@ def gates(module_valkey: Server) -> Iterator[dict[str, Gate]]:
 
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> str:
-    """Of this test alone."""
-    return str(request.node.name)
+    """Of this test alone, also where it is asked once more: the first time may have suspended him."""
+    return f"{request.node.name} {next(_subjects)}"
 
 
 @pytest.fixture
