@@ -50,6 +50,11 @@ def measured() -> None:
     assert longest < 0.2, f"a turn of the loop took {longest:.2f} s"
 
 
+def waited() -> None:
+    is_there = False
+    assert is_there, f"not within {10.0:g} s: the gate is live again"
+
+
 def told_among_others() -> None:
     violations = ["(a) admitted after the receipt", "(d) took 2.100 s"]
     assert violations == []
@@ -81,7 +86,7 @@ def meanwhile() -> None:
 @pytest.mark.parametrize(
     ("way", "is_again"),
     [
-        *((busy, True), (late, True), (counted, True), (slow, True), (measured, True), (refused, True)),
+        *((busy, True), (late, True), (counted, True), (slow, True), (measured, True), (waited, True), (refused, True)),
         *((lambda: let_in(StoreUnavailable), False), (lambda: let_in(Revoked), False), (lambda: let_in(TimeoutError), False)),
         *((among_others, False), (told_among_others, False), (meanwhile, False)),
     ],
