@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from jwtgate.cli.answering import Misuse
 from jwtgate.cli.printing import complain
+from jwtgate.core.history import NotDurable, NotWritten
 from jwtgate.errors import StoreUnavailable
 from jwtgate.gate import Gate
 from jwtgate.settings import Settings
@@ -17,7 +18,7 @@ from jwtgate.settings.urls import mask_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["HEALING_LEASES", "Visitor", "opened"]
+__all__ = ["HEALING_LEASES", "Visitor", "opened", "telling"]
 
 T = TypeVar("T")
 
@@ -78,3 +79,15 @@ def opened(errand: str = "", *, is_audited: bool = True) -> Generator[Visitor]:
         gate.close()
         logger.setLevel(levels[0])
         audit.setLevel(levels[1])
+
+
+@contextmanager
+def telling(*, unwritten: str, unknown: str) -> Generator[None]:
+    """Around what writes rulings: a failure says what stands. Args: what it says of its own words otherwise."""
+    try:
+        yield
+    except NotDurable:  # says itself that the ruling stands
+        raise
+    except StoreUnavailable as error:
+        error.add_note(unwritten if isinstance(error, NotWritten) else unknown)
+        raise

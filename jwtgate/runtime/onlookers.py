@@ -14,7 +14,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jwtgate.core.effects import Effect, ListSessions, LookUp, Mark, Marks, Roster, Write
-from jwtgate.core.history import NotDurable
+from jwtgate.core.history import NotDurable, NotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +87,8 @@ class Onlookers:
         if not effect.events or (written is None and error is None):
             return
         for event in effect.events:
+            if isinstance(error, NotWritten) and event.outcome == "done":  # else it stood once, and nobody knows any more
+                continue
             told = _completed(event, written, effect.now, is_confirmed=error is None)
             if written is not None:
                 tally.count_change(told.kind, told.target)

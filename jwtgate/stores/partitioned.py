@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import Facts, NotDurable
+from jwtgate.core.history import Facts, NotDurable, NotWritten
 from jwtgate.core.partitioning import partition_of, partition_of_mark, partition_of_session, partition_of_user
 from jwtgate.core.rulings import UnreadableRuling, is_revoked
 from jwtgate.core.sessions.stored import MOST_LISTED, Guard
@@ -164,6 +164,10 @@ class PartitionedStore:
                 written = self.parts[index].write(step.changes, now, put, step.guard)
             except NotDurable as error:  # it stands, and so must the rest
                 written, shortfall = error.written, error
+            except NotWritten as error:
+                if done:
+                    raise StoreUnavailable(str(error)) from error
+                raise
             if written is None:
                 if done:
                     raise StoreUnavailable("what was to be changed in several partitions changed meanwhile in one")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.history import NotWritten
 from jwtgate.stores.sql.tables import VERSION
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ CREATION_SECONDS = 5.0
 
 
 def refuse_newer(version: int) -> None:
-    """Raises: StoreUnavailable: the tables are of a version that this program cannot know."""
+    """Raises: NotWritten: the tables are of a version that this program cannot know."""
     if version > VERSION:
-        raise StoreUnavailable(
+        raise NotWritten(
             f"JWTGATE_STORE: the tables are of layout version {version}; this version of jwtgate knows {VERSION}: upgrade it"
         )
 
@@ -49,7 +49,7 @@ def prepare(line: Line, tables: Tables) -> None:
 
 
 def version_of(line: Line, tables: Tables) -> int | None:
-    """None: there is nothing yet. Raises: StoreUnavailable: it is newer."""
+    """None: there is nothing yet. Raises: NotWritten: it is newer."""
     if not inspect(line.connection).has_table(tables.meta.name):
         return None
     found: int | None = line.run(select(tables.meta.c.version)).scalar()
