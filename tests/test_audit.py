@@ -31,7 +31,7 @@ from jwtgate.audit import AuditEvent, Kind, Target
 from jwtgate.cli.gates import opened
 from jwtgate.core.acting import acting
 from jwtgate.core.effects import Write
-from jwtgate.core.history import NotDurable
+from jwtgate.core.history import NotDurable, NotWritten
 from jwtgate.core.receipts import Revoker
 from jwtgate.errors import ReusedRefreshToken, Revoked, StoreUnavailable, SubjectSuspended
 from jwtgate.runtime import blocking
@@ -312,6 +312,18 @@ def test_what_the_store_did_not_answer_is_unknown(world: World, caplog: pytest.L
     assert told.at == world.gate.clock.wall()
     assert caplog.records[-1].levelno == logging.INFO
     assert not world.gate.tally.changes
+
+
+def test_what_was_not_written_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection, no change: nothing about anybody is to be looked into."""
+
+    def refuse(*_: Any) -> None:
+        raise NotWritten("connection refused")
+
+    monkeypatch.setattr(world.gate.store, "write", refuse)
+    with pytest.raises(NotWritten):
+        world.gate.suspend(ALICE)
+    assert world.events == []
 
 
 def test_what_stands_less_firmly_than_was_asked_for_is_unconfirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,9 @@ def retire(
         stands = "; workers that read the file turn to it. Ask again" if handles else ". Ask again"
         if not handles:
             handles = _handles_in_use(gate, kid, policy)
-        with telling(unwritten=f"No ruling was written{stands}", unknown=f"Whether the ruling was written is not known{stands}"):
+        with telling(
+            unwritten=f"No ruling was written{stands}", unknown=f"Whether the ruling was written is not known{stands}"
+        ):
             receipt = blocking.run(gate.plans.retire(handles, wait=True, key_id=kid, issuer=policy.issuer), gate.performer)
     return _tell_receipt(receipt, as_json=as_json)
 

@@ -20,6 +20,7 @@ from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.console import Console
 from jwtgate.console.actions import ACTIONS
 from jwtgate.console.visiting import PAGE_SIZE
+from jwtgate.core.history import NotWritten
 from jwtgate.errors import SubjectSuspended
 from jwtgate.testing import FixtureGate, gate
 
@@ -481,6 +482,18 @@ def test_button_works_once_the_store_is_back(apart: tuple[Operator, FixtureGate]
     assert "Subject suspended" in operator.press(page)
     with pytest.raises(SubjectSuspended):
         data.issue("alice")
+
+
+def test_button_that_did_nothing_says_so(apart: tuple[Operator, FixtureGate], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection came up: nobody need wonder."""
+    operator, data = apart
+    page = operator.get("confirm", action="suspend", sub="alice")
+
+    def refuse(*_: object) -> None:
+        raise NotWritten("connection refused")
+
+    monkeypatch.setattr(data.store, "write", refuse)
+    assert "Nothing was written." in text_of(operator.press(page, status=503))
 
 
 def test_mounted_console_answers_as_the_gate_in_front_does() -> None:

@@ -83,9 +83,7 @@ REFUSED = ("BUSY ", "CLOCK ", "MISCONF", "NOREPLICAS", "PARTITIONS ", "max numbe
 FAILED = "the store (JWTGATE_STORE) failed"
 
 
-def unavailable(
-    error: Exception, secrets: tuple[str, ...], *, what: str = FAILED, was_sent: bool = True
-) -> StoreUnavailable:
+def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = FAILED, was_sent: bool = True) -> StoreUnavailable:
     """Some servers quote a refused command, AUTH with its password included. Args: was_sent: anything was, save to connect."""
     kind = StoreUnavailable if was_sent and not _is_refusal(error) else NotWritten
     link: BaseException | None = error
