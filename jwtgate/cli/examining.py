@@ -223,6 +223,14 @@ OTHER_KIND = {
 """What is said of a server that is there and is not what the URL calls it -> the line that mends it."""
 
 
+OF_USER = {
+    "read-only transaction": "ALTER ROLE <the gate's user> SET default_transaction_read_only = off  # or another server",
+    "search_path names none": "ALTER ROLE <the gate's user> SET search_path = <a schema that is there>",
+    "due to statement timeout": "ALTER ROLE <the gate's user> SET statement_timeout = '1s'",
+}
+"""What PostgreSQL says where something that was set for the user, the database or the server makes the store unusable."""
+
+
 def _unusable(url: str, error: StoreUnavailable) -> Weakness:
     """One clear line that names the variable."""
     told, reason = f"JWTGATE_STORE, {mask_url(url)},", _reason(error)
@@ -240,6 +248,9 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
         )
     if "no database of this name" in reason:
         return Weakness(f"{told} does not let us in: {reason}.", f"JWTGATE_STORE={scheme}://<host>/<a database that is there>")
+    for words, remedy in OF_USER.items():
+        if words in reason:
+            return Weakness(f"{told} cannot be used: {reason}.", remedy)
     for words, remedy in OTHER_KIND.items():
         if words in reason:
             return Weakness(f"{told} is not what its URL says: {reason}.", remedy)
