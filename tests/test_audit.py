@@ -28,7 +28,7 @@ import jwtgate
 from jwtgate import Gate, Settings, testing
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.audit import AuditEvent, Kind, Target
-from jwtgate.cli.gates import opened
+from jwtgate.cli.gates import opened, operator
 from jwtgate.core.acting import acting
 from jwtgate.core.effects import Write
 from jwtgate.core.history import NotDurable, NotWritten
@@ -295,7 +295,7 @@ def test_command_line_is_told_where_somebody_keeps_a_log(tmp_path: Path, monkeyp
     with opened("revoke") as gate:
         gate.once_healed(lambda: gate.revoke(jti="7"))
     (record,) = [each for each in caplog.records if each.name == "jwtgate.audit"]
-    assert record.audit["token_id"] == "7"
+    assert (record.audit["token_id"], record.audit["actor"]) == ("7", operator())
     assert logging.getLogger("jwtgate.audit").level == logging.NOTSET
 
 
