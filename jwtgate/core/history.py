@@ -193,7 +193,7 @@ class Written:
 
     @property
     def stamp(self) -> str:
-        """``"<epoch>:<position>"`` for what was made in this step (design §3)."""
+        """``"<epoch>:<position>"`` for what was made in this step: it orders, where clocks cannot."""
         return self.stamped or f"{self.epoch.name}:{self.end.position}"
 
 
