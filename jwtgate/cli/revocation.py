@@ -138,6 +138,7 @@ def _tell(receipt: Receipt) -> None:
     else:
         say("Revoked, but not everybody may hear of it.", "red")
         say(f"{workers} acknowledged it; one under JWTGATE_ON_STORE_DOWN=admit that is cut off goes on admitting.")
+        say("One that was killed cannot be told from it: jwtgate doctor says how to take it off the list of workers.")
     if receipt.replicas is not None:
         say(f"{receipt.replicas} replica{'' if receipt.replicas == 1 else 's'} had it before this was said.")
     if receipt.fsyncs is not None:

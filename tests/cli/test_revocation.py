@@ -260,6 +260,7 @@ def test_refusals_of_the_gate_are_told_in_options(
         (receipt(), 0, "effective everywhere from now on"),
         (receipt(everywhere=False, by=0.9), 1, "Effective everywhere by 2"),
         (receipt(everywhere=False, by=None), 1, "not everybody may hear of it"),
+        (receipt(everywhere=False, by=None), 1, "jwtgate doctor says how to take it off"),
     ],
 )
 def test_receipt_is_told_in_words_and_waiting_in_vain_has_status_1(
