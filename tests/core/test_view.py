@@ -222,7 +222,7 @@ def test_current_facts_are_remembered() -> None:
 def test_late_fill_is_refused(known: Known, now: float) -> None:
     """R3: same epoch, not older than what is remembered of rulings, under a live lease."""
     view = live()
-    assert not view.admit(KEY, admitted(ALICE), known, (ALICE,), now)
+    assert not view.admit(KEY, admitted(ALICE), known, (ALICE, EVERYBODY), now)
     assert len(view.admitted) == 0
 
 
@@ -241,6 +241,25 @@ def test_own_write_refuses_fills_before_the_follower_has_met_it() -> None:
     view.learn(written(6, ruled(6)), [ALICE])
     assert not remember(view, ALICE, position=5)
     assert remember(view, BOB, position=5)
+
+
+def test_each_ruling_of_a_write_has_a_place_of_its_own() -> None:
+    """R3: facts from between two of them are late for the second alone."""
+    view = live()
+    view.learn(written(7, ruled(6), ruled(7)), [ALICE, BOB])
+    assert not remember(view, ALICE, position=5)
+    assert remember(view, ALICE, position=6)
+    assert not remember(view, BOB, position=6)
+    assert remember(view, BOB, position=7)
+
+
+def test_latest_write_is_the_furthest_of_the_latest_history() -> None:
+    """Of two threads that write at once either may be told of first; another history counts anew."""
+    view = live()
+    followed = Followed(view)
+    for position, epoch, latest in ((7, "E", 7), (6, "E", 7), (2, "F", 2), (3, "F", 3)):
+        view.learn(written(position, ruled(position, epoch=epoch), epoch=epoch), [ALICE])
+        assert followed.written == (epoch, latest)
 
 
 def test_forgotten_recent_rulings_refuse_older_facts(monkeypatch) -> None:

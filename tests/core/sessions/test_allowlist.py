@@ -254,6 +254,15 @@ def test_first_hit_since_the_last_telling_lists_the_session() -> None:
     assert len(gate.look_ups) == 1
 
 
+def test_session_is_listed_by_its_only_request() -> None:
+    """Which no memory answers."""
+    gate = Gate()
+    pair = gate.start()
+    gate.go_live()
+    gate.admit(pair)
+    assert gate.view.seen.take(10, lambda sid: True) == (pair.session_id,)
+
+
 def test_token_of_no_session_of_ours_is_never_listed() -> None:
     """Other issuers' sids are theirs."""
     gate = Gate()
