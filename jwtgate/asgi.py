@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jwtgate.channel.ending import is_of_end
 from jwtgate.channel.lifespan import live_through, mistake_of_loop
 from jwtgate.channel.live import Open, Socket, Stream
+from jwtgate.channel.mounting import told_path
 from jwtgate.channel.offering import offered_in, without_token
 from jwtgate.channel.sending import refuse, renewing, rest_of, say, serve, with_nonce
 from jwtgate.core.http.challenge import answer
@@ -276,7 +277,7 @@ def _request(scope: Scope, read: frozenset[bytes] | None = READ) -> Request:
     client = scope.get("client") if read is None else None
     return Request(
         method=scope.get("method", "GET"),
-        path=routed_path(scope["path"], scope.get("root_path", "")),
+        path=told_path(scope),
         raw_path=scope.get("raw_path"),
         headers=headers,
         is_websocket=scope["type"] == "websocket" or _asks_for_websocket(headers),

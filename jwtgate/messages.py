@@ -30,7 +30,7 @@ class Request:
 
     Attributes:
         method: as sent, case kept (RFC 9110 §9.1: methods are case-sensitive); ``"GET"`` for a WebSocket handshake.
-        path: the path the application routes on, decoded; None where it is not valid UTF-8.
+        path: the path the application routes on, decoded; None where it is not valid UTF-8, or not certain.
         raw_path: the path as it stood on the request line, where the server tells it.
         headers: (lower-case name, value) pairs in the order received, duplicates kept; all of them only where the gate has
             checks, else those that the gate itself reads.

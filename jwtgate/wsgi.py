@@ -87,7 +87,7 @@ class JWTGateMiddleware:
             if entry is not None and entry.bond is not None:
                 start_response = _with_nonce(self.gate, start_response)
         # What is read now: an application may write over its environ, and many do.
-        path, raw_path = (_path(environ), _raw_path(environ)) if self._live_by_path else (None, None)
+        path, raw_path = (_certain_path(environ), _raw_path(environ)) if self._live_by_path else (None, None)
         self._dress(environ, entry)
         answered_with: Any = self.app(environ, start_response)
         if entry is None or type(answered_with) is list or _is_whole(environ, answered_with):
@@ -176,6 +176,11 @@ def _path(environ: WSGIEnvironment) -> str | None:
     return _text(environ, "PATH_INFO")
 
 
+def _certain_path(environ: WSGIEnvironment) -> str | None:
+    """None, too, where a header has Pyramid look elsewhere for what it serves (traversal)."""
+    return None if "HTTP_X_VHM_ROOT" in environ else _path(environ)
+
+
 def _whole_path(environ: WSGIEnvironment) -> str | None:
     """With the place where the application is mounted."""
     root, path = _text(environ, "SCRIPT_NAME"), _path(environ)
@@ -204,7 +209,7 @@ def _request(environ: WSGIEnvironment, read: tuple[tuple[str, bytes], ...] | Non
     # A handshake reaches a WSGI application as a request like any other.
     is_websocket = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
     method = environ["REQUEST_METHOD"]
-    return Request(method, _path(environ), _raw_path(environ), headers, is_websocket, client or None, environ)
+    return Request(method, _certain_path(environ), _raw_path(environ), headers, is_websocket, client or None, environ)
 
 
 def _all_headers(environ: WSGIEnvironment) -> list[tuple[str, bytes]]:

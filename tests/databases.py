@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import ClassVar, Self
 
-from servers import free_port
+from servers import closed_on_failure, free_port
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
 
@@ -94,11 +94,12 @@ class Database:
         self.process = subprocess.Popen(
             self._command(), user=_user(self.account), stdout=subprocess.DEVNULL, stderr=self._log(), start_new_session=True
         )
-        deadline = time.monotonic() + START_SECONDS
-        while not self._is_ready():
-            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.log()}"
-            assert time.monotonic() < deadline, f"{self.name} did not answer in {START_SECONDS} s: {self.log()}"
-            time.sleep(0.05)
+        with closed_on_failure(self.kill):
+            deadline = time.monotonic() + START_SECONDS
+            while not self._is_ready():
+                assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}: {self.log()}"
+                assert time.monotonic() < deadline, f"{self.name} did not answer in {START_SECONDS} s: {self.log()}"
+                time.sleep(0.05)
         return self
 
     def _give_away(self, folder: Path) -> None:

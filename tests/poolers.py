@@ -19,7 +19,7 @@ from typing import Self
 import psycopg
 import pytest
 from databases import IS_ROOT, REQUIRE_ALL
-from servers import free_port
+from servers import closed_on_failure, free_port
 
 START_SECONDS = 10.0
 ACCOUNT = "postgres"
@@ -83,15 +83,17 @@ class PgBouncer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                assert self.process.poll() is None and time.monotonic() < until, "pgbouncer does not run"
-                time.sleep(0.01)
-            else:
-                return self
+        with closed_on_failure(self.stop):
+            until = time.monotonic() + START_SECONDS
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                except OSError:
+                    assert self.process.poll() is None and time.monotonic() < until, "pgbouncer does not run"
+                    time.sleep(0.01)
+                else:
+                    break
+        return self
 
     def client(self, mode: str) -> psycopg.Connection:
         """Somebody else's, of the same user."""

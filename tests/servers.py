@@ -10,18 +10,21 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 import pytest
 import redis
 
 from jwtgate.core.history import Watch
 
-START_SECONDS = 10.0
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+START_SECONDS = 30.0
 
 WATCH = Watch(lease_seconds=1.0, reach_seconds=1.0)
 """Of every store that tests open themselves."""
@@ -53,6 +56,15 @@ def binary_of(name: str) -> str:
 def redis_binary() -> str | None:
     """``redis-server`` on PATH, or None."""
     return shutil.which("redis-server")
+
+
+@contextmanager
+def closed_on_failure(close: Callable[[], object]) -> Iterator[None]:
+    """Who fails to start has no ``__exit__``: what it had begun would run among the tests that follow."""
+    with ExitStack() as stack:
+        stack.callback(close)
+        yield
+        stack.pop_all()
 
 
 _ports = count()
@@ -102,13 +114,14 @@ class Server:
         return self.folder / "socket"
 
     def start(self) -> Self:
-        """Returns once the server answers."""
+        """Returns once the server answers. One that does not is not left behind."""
         self.process = subprocess.Popen(self._command(), stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert self.process.poll() is None, f"{self.binary} ended with {self.process.returncode}"
-            assert time.monotonic() < deadline, f"{self.binary} did not answer in {START_SECONDS} s"
-            time.sleep(0.02)
+        with closed_on_failure(self.kill):
+            deadline = time.monotonic() + START_SECONDS
+            while not self._answers():
+                assert self.process.poll() is None, f"{self.binary} ended with {self.process.returncode}"
+                assert time.monotonic() < deadline, f"{self.binary} did not answer in {START_SECONDS} s"
+                time.sleep(0.02)
         return self
 
     def _command(self) -> list[str]:

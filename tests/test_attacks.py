@@ -10,6 +10,7 @@ import time
 
 import jwt
 import pytest
+from beside import together
 from processes.proxy import Proxy
 
 from jwtgate import Gate, Settings
@@ -288,10 +289,7 @@ def test_waiting_for_no_number_of_seconds_ends() -> None:
             with contextlib.suppress(ValueError):
                 gate.ready(float("nan"))
 
-        waiting = threading.Thread(target=wait, daemon=True)
-        waiting.start()
-        waiting.join(2.0)
-        assert not waiting.is_alive()
+        together(wait)
 
 
 def test_an_error_of_revoke_carries_the_realm() -> None:
@@ -303,10 +301,13 @@ def test_an_error_of_revoke_carries_the_realm() -> None:
 
 def test_a_gate_that_is_dropped_leaves_no_thread() -> None:
     """Nor a connection: nobody can close it any more."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     gate = Gate(Settings(secret=SECRET, lease=0.1))
     assert gate.ready()
+    assert set(threading.enumerate()) - before
     del gate
     gc.collect()
-    time.sleep(0.5)
-    assert threading.active_count() == before
+    until = time.monotonic() + 10.0
+    while left := set(threading.enumerate()) - before:
+        assert time.monotonic() < until, left
+        time.sleep(0.02)

@@ -6,10 +6,11 @@ import contextlib
 import json
 import logging
 import random
-import threading
 import time
+from functools import partial
 
 import pytest
+from beside import beside
 from processes.proxy import Proxy
 from servers import Server, valkey_binary
 
@@ -159,14 +160,9 @@ def test_no_token_outlives_an_ending_that_it_races(server) -> None:
         )
         for number in range(24):
             pair, got = one.sessions.start("alice"), []
-            threads = [threading.Thread(target=refresh, args=(pair, got)) for _ in range(2)]
-            threads.append(threading.Thread(target=verify, args=(pair,)))
-            for thread in threads:
-                thread.start()
-            time.sleep(random.random() * 0.004)
-            assert endings[number % 4](pair).effective_everywhere
-            for thread in threads:
-                thread.join()
+            with beside(*[partial(refresh, pair, got)] * 2, partial(verify, pair)):
+                time.sleep(random.random() * 0.004)
+                assert endings[number % 4](pair).effective_everywhere
             for dead in (pair, *got):
                 for gate in (one, two, listed):
                     with pytest.raises(Revoked):

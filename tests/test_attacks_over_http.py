@@ -255,8 +255,9 @@ def test_renewal_that_the_store_finishes_late_throws_nobody_out(own_server: Serv
 def test_refused_body_at_an_endpoint_is_no_next_request(name: str) -> None:
     """Whatever stands in a body that an endpoint refuses or does not want, one request gets one answer (RFC 9112 §11.2)."""
     inner = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-    served = Served(name, "_endpoints").wait()
+    served = Served(name, "_endpoints")
     try:
+        served.wait()
         for start in (b"POST /auth/logout", b"PUT /auth/logout", b"GET /auth/jwks.json", b"DELETE /auth/sessions/x"):
             for body in (inner * 3, inner * 2000):
                 head = start + b" HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"

@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside, together
 from certificates import written
 from conftest import emptied
 from holders import SECRET, URL, Holder, token
@@ -77,7 +79,10 @@ class Worker:
     def close(self) -> None:
         """SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(15)
+        try:
+            self.process.wait(15)
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +120,7 @@ def test_one_of_sixteen_uses_on_several_workers_passes(workers: list[Worker]) ->
         barrier.wait()
         statuses.append(workers[number % len(workers)].ask(*headers).status)
 
-    threads = [threading.Thread(target=use, args=(number,)) for number in range(RACERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(use, number) for number in range(RACERS)])
     assert sorted(statuses) == [200, *[401] * (RACERS - 1)]
 
 
@@ -193,8 +194,6 @@ def test_certificate_of_a_real_handshake_is_asked_for(tmp_path: Path) -> None:
     gate = Gate(Settings(secret=SECRET, lease=0.25))
     app: Any = JWTGateMiddleware(wsgi_application, gate=gate)
     server = make_server("127.0.0.1", 0, app, threaded=True, ssl_context=context)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
 
     def ask(certificate: tuple[Path, Path, str] | None, shown: str, **headers: str) -> int:
         trusting = ssl.create_default_context(cafile=str(own))
@@ -205,7 +204,7 @@ def test_certificate_of_a_real_handshake_is_asked_for(tmp_path: Path) -> None:
             connection.request("GET", "/", headers={"Authorization": f"Bearer {shown}", **headers})
             return connection.getresponse().status
 
-    try:
+    with closing(gate), closing(server.socket), beside(server.serve_forever, end=server.shutdown):
         shown = token({"cnf": {"x5t#S256": one[2]}})
         for _ in range(2):
             assert ask(one, shown) == 200
@@ -213,8 +212,3 @@ def test_certificate_of_a_real_handshake_is_asked_for(tmp_path: Path) -> None:
             assert ask(None, shown) == 401
             assert ask(None, shown, **{"SSL-Client-Cert": one[0].read_text().replace("\n", " ")}) == 401
         assert ask(None, token({})) == 200
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        gate.close()

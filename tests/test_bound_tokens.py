@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
+from beside import together
 from certificates import certificate, pem_of, thumbprint_of
 from holders import SECRET, URL, Holder, aged, encoded, token
 from proof_table import TABLE, Row
@@ -500,11 +501,7 @@ def test_one_of_sixteen_uses_at_once_passes(shell: str) -> None:
             barrier.wait()
             statuses.append(send_wsgi(wsgi, environ_of(sent)).status)
 
-        threads = [threading.Thread(target=use) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[use] * 16)
     gate.close()
     assert sorted(statuses) == [200, *[401] * 15]
 

@@ -6,11 +6,12 @@ import asyncio
 import functools
 import json
 import logging
-import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
+from beside import together
 from shells import (
     COOKIE,
     OTHER_SECRET,
@@ -186,11 +187,7 @@ def test_checks_can_be_added_by_many_threads_while_requests_pass(shells: Any) ->
         one.gate.check(lambda token, request: asked.append(number))
         one.gate.verify(tokens()["good"])
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(add, number) for number in range(16)])
     assert set(asked) == set(range(16))
     asked.clear()
     one.ask()

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import together
 from listed import ListServer, bomb
 from published import Provider
 
@@ -292,11 +293,7 @@ def test_many_requests_at_once_cause_one_fetch(lists: ListServer) -> None:
     with gate_of(lists) as gate:
         tokens = [lists.token(index) for index in range(16)]
         found: list[str] = []
-        threads = [threading.Thread(target=lambda each=each: found.append(answer(gate, each))) for each in tokens]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[lambda each=each: found.append(answer(gate, each)) for each in tokens])
     assert found == ["admitted"] * 16 and len(lists.asked) == 1
 
 

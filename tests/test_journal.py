@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from contextlib import closing, suppress
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import jwt
 import pytest
+from beside import together
 from conftest import required
 from holders import URL, Holder
 
@@ -346,11 +346,7 @@ def test_two_processes_race_and_both_memories_agree(gates: Callable[..., Gate], 
             gate.suspend("alice")
             gate.reinstate("alice")
 
-    threads = [threading.Thread(target=race, args=(gate,)) for gate in (one, other)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(race, gate) for gate in (one, other)])
     (receipt,) = [one.suspend("alice", wait=True)]
     assert receipt.effective_everywhere
     journal = one.journal

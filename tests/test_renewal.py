@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from beside import together
 from shells import (
     COOKIE,
     Answer,
@@ -260,11 +261,7 @@ def test_two_racers_do_not_fork(made: Any, ask: Any) -> None:
         return wsgi_application(environ, start_response)
 
     answers: list[Answer] = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(gate, bearer(old), asgi, wsgi))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[lambda: answers.append(ask(gate, bearer(old), asgi, wsgi))] * 8)
     assert [answer.status for answer in answers] == [200] * 8
     new = [token for answer in answers if (token := answer.header("x-access-token")) is not None]
     assert len(new) == 1
@@ -367,16 +364,9 @@ def test_two_processes_do_not_fork(own_server: Any, made: Any, ask: Any) -> None
             gathered.wait()
             return wsgi_application(environ, start_response)
 
-        threads = [
-            threading.Thread(
-                target=lambda gate=gate, old=old, answers=answers: answers.append(ask(gate, bearer(old), asgi, wsgi))
-            )
-            for gate in gates
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(
+            *[lambda gate=gate, old=old, answers=answers: answers.append(ask(gate, bearer(old), asgi, wsgi)) for gate in gates]
+        )
         assert [answer.status for answer in answers] == [200, 200]
         new = [token for answer in answers if (token := answer.header("x-access-token")) is not None]
         assert len(new) == 1

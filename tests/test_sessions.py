@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 import pytest
+from beside import together
 from django.conf import settings
 from django.http import HttpResponse as DjangoResponse
 from starlette.responses import JSONResponse
@@ -202,11 +203,7 @@ def test_racing_threads_get_one_pair(gate: Gate) -> None:
         def race(shown: str = shown, pairs: list[TokenPair] = pairs) -> None:
             pairs.append(gate.sessions.refresh(shown))
 
-        threads = [threading.Thread(target=race) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[race] * 8)
         assert len(pairs) == 8 and len(set(pairs)) == 1
         pair = pairs[0]
     assert len(gate.sessions.list("alice")) == 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from servers import Server, free_port
+from servers import Server, closed_on_failure, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -262,7 +262,8 @@ class SentinelGroup:
             server.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        with closed_on_failure(self.close):
+            return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -471,7 +472,8 @@ class ClusterGroup:
             node.close()
 
     def __enter__(self) -> Self:
-        return self.start()
+        with closed_on_failure(self.close):
+            return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Self
 
 from cli.nursery import Nursery
 
@@ -60,7 +60,14 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-c", WORKER], env=environ(**variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._line() == "live"
+        self.is_live = self._line() == "live"
+
+    def __enter__(self) -> Self:
+        assert self.is_live
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _line(self) -> str:
         assert self.process.stdout is not None
@@ -80,5 +87,8 @@ class Worker:
 
     def close(self) -> None:
         """Lets it end by itself."""
-        self.process.communicate(timeout=20)
+        try:
+            self.process.communicate(timeout=20)
+        finally:
+            self.process.kill()
         assert self.process.returncode == 0

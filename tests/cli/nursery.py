@@ -84,8 +84,10 @@ class Nursery:
 
             timer = threading.Timer(seconds, end)
             timer.start()
-            status = int(nurse.stdout.readline())
-            timer.cancel()
+            try:
+                status = int(nurse.stdout.readline())
+            finally:
+                timer.cancel()
             if late:
                 raise subprocess.TimeoutExpired(["jwtgate", *arguments], seconds)
             return status, (folder / "out").read_text(), (folder / "err").read_text()

@@ -7,9 +7,13 @@ import shlex
 import subprocess
 import threading
 import time
+from contextlib import ExitStack, closing
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from cli.commanding import run
 from published import Provider
 from servers import Server, free_port
@@ -88,48 +92,41 @@ def test_issuer_whose_keys_do_not_come_is_a_problem(sound: Server, good: dict[st
 
 def test_running_workers_are_counted(sound: Server, good: dict[str, str]) -> None:
     """Who renews is live; who does not is silent, which is information."""
-    gates = [Gate(Settings(secret=RANDOM, audience=["api"], store=sound.url)) for _ in range(2)]
-    assert all(gate.ready(10) for gate in gates)
-    store = open_store(sound.url, prefix="jwtgate", watch=Watch(1.0, 1.0))
-    store.feed().renew(Worker("gone", 60.0, 0, 1, is_healing=False), None)
-    ended = run("doctor", **good, STORE=sound.url)
-    store.close()
-    for gate in gates:
-        gate.close()
+    with ExitStack() as stack:
+        gates = [
+            stack.enter_context(closing(Gate(Settings(secret=RANDOM, audience=["api"], store=sound.url)))) for _ in range(2)
+        ]
+        assert all(gate.ready(10) for gate in gates)
+        store = stack.enter_context(closing(open_store(sound.url, prefix="jwtgate", watch=Watch(1.0, 1.0))))
+        store.feed().renew(Worker("gone", 60.0, 0, 1, is_healing=False), None)
+        ended = run("doctor", **good, STORE=sound.url)
     assert ended.stdout == f"Nothing found. Store: {sound.url}, healed, 2 workers live, 1 silent, lease 1 s.\n"
     assert ended.returncode == 0
 
 
 def test_another_lease_than_the_workers_is_a_problem(sound: Server, good: dict[str, str]) -> None:
     """H3: such a process would not follow."""
-    gate = Gate(Settings(secret=RANDOM, audience=["api"], store=sound.url))
-    assert gate.ready(10)
-    status, found = findings(**good, STORE=sound.url, LEASE="2")
-    gate.close()
+    with closing(Gate(Settings(secret=RANDOM, audience=["api"], store=sound.url))) as gate:
+        assert gate.ready(10)
+        status, found = findings(**good, STORE=sound.url, LEASE="2")
     assert (status, [finding["remedy"] for finding in found]) == (1, ["JWTGATE_LEASE=1"])
 
 
 def registered(server: Server, lease_seconds: float, stop: threading.Event) -> None:
     """A worker that renews, and heals without an end."""
-    store = open_store(server.url, prefix="jwtgate", watch=Watch(lease_seconds, lease_seconds))
-    feed, beat = store.feed(), 0
-    while True:
-        beat += 1
-        feed.renew(Worker("one", lease_seconds, 0, beat, is_healing=True), store.look_up([]).epoch.name)
-        if stop.wait(0.1):
-            break
-    feed.close()
-    store.close()
+    with closing(open_store(server.url, prefix="jwtgate", watch=Watch(lease_seconds, lease_seconds))) as store:
+        with closing(store.feed()) as feed:
+            for beat in count(1):
+                feed.renew(Worker("one", lease_seconds, 0, beat, is_healing=True), store.look_up([]).epoch.name)
+                if stop.wait(0.1):
+                    return
 
 
 def test_history_that_is_not_healed_though_workers_run_is_a_problem(sound: Server, good: dict[str, str]) -> None:
     """It lasts two leases where all is well."""
     stop = threading.Event()
-    worker = threading.Thread(target=registered, args=(sound, 0.5, stop))
-    worker.start()
-    status, found = findings(**good, STORE=sound.url, LEASE="0.5")
-    stop.set()
-    worker.join()
+    with beside(partial(registered, sound, 0.5, stop), end=stop.set):
+        status, found = findings(**good, STORE=sound.url, LEASE="0.5")
     assert (status, [finding["about"] for finding in found]) == (1, ["history"])
 
 

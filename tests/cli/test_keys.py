@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from beside import together
 from cli.commanding import Worker, run
 from keymaking import make_pairs
 from published import Provider
@@ -106,11 +107,7 @@ def test_folder_has_a_file_for_each_key(tmp_path: Path) -> None:
 
 def test_rotations_at_once_lose_no_key(path: Path) -> None:
     """One after the other."""
-    threads = [threading.Thread(target=keys, args=("rotate",), kwargs={"PRIVATE_KEYS": str(path)}) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(keys, "rotate", PRIVATE_KEYS=str(path))] * 5)
     assert len(keys("list", PRIVATE_KEYS=str(path))) == 6
 
 
@@ -259,10 +256,8 @@ def store() -> Iterator[str]:
 @pytest.fixture
 def workers(path: Path, store: str) -> Iterator[list[Worker]]:
     """Two, live, on the file."""
-    made = [Worker(PRIVATE_KEYS=str(path), STORE=store, SECRET="") for _ in range(2)]
-    yield made
-    for worker in made:
-        worker.close()
+    with ExitStack() as stack:
+        yield [stack.enter_context(Worker(PRIVATE_KEYS=str(path), STORE=store, SECRET="")) for _ in range(2)]
 
 
 def kid_of(token: str) -> str:
@@ -296,16 +291,15 @@ def test_retired_key_is_dead_everywhere_once_the_receipt_is_there(path: Path, st
     copy = path.with_name("copy.json")
     copy.write_text(json.dumps(document))
     copy.chmod(0o600)
-    other = Worker(PRIVATE_KEYS=str(copy), STORE=store, SECRET="")
-    new = other.issue("alice")
-    everybody = [*workers, other]
-    assert [worker.verdict(old) for worker in everybody for _ in range(2)] == ["admitted"] * 6
-    receipt = keys("retire", kid_of(old), PRIVATE_KEYS=str(path), STORE=store)
-    verdicts = [worker.verdict(old) for worker in everybody]
-    assert receipt["effective_everywhere"] and receipt["workers"] == 3
-    assert set(verdicts) <= {"revoked", "unknown_key"} and verdicts[2] == "revoked"
-    assert other.verdict(new) == "admitted"
-    other.close()
+    with Worker(PRIVATE_KEYS=str(copy), STORE=store, SECRET="") as other:
+        new = other.issue("alice")
+        everybody = [*workers, other]
+        assert [worker.verdict(old) for worker in everybody for _ in range(2)] == ["admitted"] * 6
+        receipt = keys("retire", kid_of(old), PRIVATE_KEYS=str(path), STORE=store)
+        verdicts = [worker.verdict(old) for worker in everybody]
+        assert receipt["effective_everywhere"] and receipt["workers"] == 3
+        assert set(verdicts) <= {"revoked", "unknown_key"} and verdicts[2] == "revoked"
+        assert other.verdict(new) == "admitted"
 
 
 @pytest.mark.server

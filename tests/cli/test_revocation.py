@@ -35,9 +35,8 @@ def settings() -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="module")
 def worker(settings: dict[str, str]) -> Iterator[Worker]:
     """One, live."""
-    worker = Worker(**settings)
-    yield worker
-    worker.close()
+    with Worker(**settings) as worker:
+        yield worker
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +284,10 @@ def on_a_terminal(keys: bytes) -> tuple[int, str]:
             env=environ(STORE="redis://127.0.0.1:1"), stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
             os.write(master, keys)
-            out, complaint = process.communicate(timeout=20)
+            try:
+                out, complaint = process.communicate(timeout=20)
+            finally:
+                process.kill()  # else it would be waited for, and it may wait for us
     finally:
         os.close(master)
         os.close(slave)

@@ -57,7 +57,10 @@ class Watcher:
         assert process.stdout is not None and process.stderr is not None
         if not process.stdout.closed:
             process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE_SECONDS)
+            try:
+                process.wait(PATIENCE_SECONDS)
+            finally:
+                process.kill()
             self.thread.join()
             self.complaints = process.stderr.read()
             process.stdout.close()

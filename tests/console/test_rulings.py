@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from beside import beside
 from console.visited import Operator, console, text_of
 
 from jwtgate.console import pictures
@@ -168,8 +169,16 @@ def test_feed_that_is_empty_says_so(ops: Operator) -> None:
     assert "Nothing was ruled" in text_of(ops.get("feed"))
 
 
-def test_stream_tells_what_is_new(ops: Operator) -> None:
+def test_stream_tells_what_is_new(ops: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows as the page has them, with a number to go on from; it ends with the operator's token."""
+    drawn: list[int] = []
+    draw = Lookout.draw
+
+    def noted(lookout: Lookout, seen: Any, rows: bytes) -> bytes:
+        drawn.append(seen.serial)
+        return draw(lookout, seen, rows)
+
+    monkeypatch.setattr(Lookout, "draw", noted)
     ops.gate.revoke(jti="a")
     ops.get("feed")
     lines: list[str] = []
@@ -180,14 +189,10 @@ def test_stream_tells_what_is_new(ops: Operator) -> None:
             assert answer.headers["cache-control"] == "no-store"
             lines.extend(answer.iter_lines())
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    time.sleep(0.6)  # TestClient hands over a whole answer: nothing can be waited for but the end
-    ops.gate.revoke(jti="b")
-    time.sleep(0.6)
-    ops.gate.clock.advance(ops.gate.settings.access_ttl + 1)
-    reader.join(10)
-    assert not reader.is_alive()
+    with beside(read, end=lambda: ops.gate.clock.advance(ops.gate.settings.access_ttl + 1)):
+        wait_for(lambda: drawn == [1])  # TestClient hands over a whole answer: nothing else can be waited for but the end
+        ops.gate.revoke(jti="b")
+        wait_for(lambda: drawn == [1, 2])
     told = "\n".join(lines)
     assert "id: 1" in told
     assert "#1" in told
@@ -204,12 +209,10 @@ def test_stream_ends_with_its_operator(ops: Operator) -> None:
             list(answer.iter_bytes())
         ended.set()
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    wait_for(lambda: any(thread.name == "jwtgate-lookout" for thread in threading.enumerate()))
-    ops.gate.revoke(sub="ops")
-    assert ended.wait(10)
-    reader.join(10)
+    with beside(read, end=lambda: ops.gate.clock.advance(ops.gate.settings.access_ttl + 1)):
+        wait_for(lambda: any(thread.name == "jwtgate-lookout" for thread in threading.enumerate()))
+        ops.gate.revoke(sub="ops")
+        assert ended.wait(10)
 
 
 @pytest.mark.parametrize("after", ["", "-1", "x", "9" * 30, "٣"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import closing
+from functools import partial
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
 import pytest
+from beside import beside
 
 from jwtgate.demo import lines
 from jwtgate.demo.lines import Line, Worker, open_lines
@@ -41,11 +42,8 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.connections, server.workers, server.statuses = count(), 2, []
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        with beside(partial(server.serve_forever, 0.01), end=server.shutdown):
+            yield server
 
 
 def app_at(server):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from http.client import HTTPException
 from threading import Condition
-from time import sleep
+from time import monotonic, sleep
 from types import SimpleNamespace
 
 import pytest
@@ -144,6 +144,9 @@ def test_broken_connection_ends_the_track_with_a_fault():
             raise HTTPException("gone")
 
     with hammered([Broken()], "token", pause_seconds=0.0) as tracks:
-        sleep(0.02)
+        until = monotonic() + 10.0
+        while tracks[WORKER].fault is None:
+            assert monotonic() < until
+            sleep(0.001)
     assert tracks[WORKER].fault == "FastAPI 7 broke its connection: HTTPException('gone')"
     assert tracks[WORKER].answers == Track(WORKER).answers

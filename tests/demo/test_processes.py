@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,10 +23,14 @@ time.sleep(60)
 """
 
 
+@contextmanager
 def process_of(program, folder):
     process = ServerProcess("test", [sys.executable, "-c", program], dict(os.environ), folder)
     process.start()
-    return process
+    try:
+        yield process
+    finally:
+        process.stop()
 
 
 def is_running(pid):
@@ -39,21 +44,21 @@ def is_running(pid):
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks into /proc")
 def test_stop_leaves_nothing_of_the_group_even_if_the_first_will_not_end(tmp_path, monkeypatch):
     monkeypatch.setattr("jwtgate.demo.processes.PATIENCE_SECONDS", 0.1)
-    process = process_of(FAMILY, tmp_path)
-    while not (tmp_path / "test.log").read_text().endswith("\n"):
-        time.sleep(0.01)
-    child = int((tmp_path / "test.log").read_text())
-    assert is_running(child)
-    process.stop()
-    process.stop()
+    with process_of(FAMILY, tmp_path) as process:
+        until = time.monotonic() + 60.0
+        while not (tmp_path / "test.log").read_text().endswith("\n"):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        child = int((tmp_path / "test.log").read_text())
+        assert is_running(child)
+        process.stop()
     assert not is_running(child)
 
 
 def test_server_that_ends_at_once_is_told_with_the_end_of_its_log(tmp_path):
-    process = process_of("import sys; sys.exit('no such option')", tmp_path)
-    with pytest.raises(ServerError, match=r"(?s)test has ended.*  \| no such option"):
-        servers._until(lambda: False, process)
-    process.stop()
+    with process_of("import sys; sys.exit('no such option')", tmp_path) as process:
+        with pytest.raises(ServerError, match=r"(?s)test has ended.*  \| no such option"):
+            servers._until(lambda: False, process)
 
 
 def test_server_that_never_answers_is_told(tmp_path, monkeypatch):
@@ -62,10 +67,9 @@ def test_server_that_never_answers_is_told(tmp_path, monkeypatch):
     def refuses():
         raise ConnectionRefusedError
 
-    process = process_of("import time; time.sleep(60)", tmp_path)
-    with pytest.raises(ServerError, match=r"(?s)did not answer in 0.1 s.*\(empty\)"):
-        servers._until(refuses, process)
-    process.stop()
+    with process_of("import time; time.sleep(60)", tmp_path) as process:
+        with pytest.raises(ServerError, match=r"(?s)did not answer in 0.1 s.*\(empty\)"):
+            servers._until(refuses, process)
 
 
 def test_servers_inherit_no_settings_of_the_caller(tmp_path, monkeypatch):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from base64 import urlsafe_b64encode
+from functools import partial
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
+from beside import beside
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -44,11 +45,8 @@ class Application(HTTPServer):
 @pytest.fixture
 def application():
     with Application() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        with beside(partial(server.serve_forever, 0.05), end=server.shutdown):
+            yield server
 
 
 @pytest.fixture

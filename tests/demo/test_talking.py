@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from contextlib import closing, contextmanager
 
 import pytest
+from beside import beside, hung_up
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, RejectConnection
 
@@ -32,10 +32,8 @@ def served(*answers):
                 while line.recv(65536):
                     pass
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield listener.getsockname()[1], offered
-        thread.join()
+        with beside(serve, end=hung_up(listener)):
+            yield listener.getsockname()[1], offered
 
 
 def test_token_is_offered_behind_the_marker_and_the_worker_is_known():
@@ -72,6 +70,7 @@ def test_close_is_noted_with_its_code_and_its_time():
         listening([talker]),
     ):
         while talker.code is None:
+            assert time.monotonic() < began_at + 60.0
             time.sleep(0.001)
         assert talker.code == 4401
         assert began_at < talker.closed_at < time.monotonic()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults.of_databases import _copied, _put_back
-from processes.gates import answer_of, started
+from processes.gates import answer_of, judged, started
 from processes.world import wait_until
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
@@ -34,7 +34,7 @@ def test_acknowledgement_of_what_was_lost_proves_nothing(tmp_path: Path) -> None
             for _ in range(10):
                 here.revoke(jti="another", wait=True)
             token = here.issue("alice")
-            assert {answer_of(gate, token) for gate in others} == {"admitted"}
+            assert {judged(gate, token) for gate in others} == {"admitted"}
             _put_back(scene, rows)
             receipt = here.revoke(token=token, wait=True)
             answers = [answer_of(gate, token) for gate in others]
@@ -53,7 +53,7 @@ def test_cut_off_on_a_shorter_branch_is_no_older_than_the_tokens_of_the_longer_o
             for _ in range(10):
                 here.revoke(jti="another", wait=True)
             token = here.issue("alice")
-            assert {answer_of(gate, token) for gate in others} == {"admitted"}
+            assert {judged(gate, token) for gate in others} == {"admitted"}
             _put_back(scene, rows)
             receipt = here.revoke(sub="alice")
             assert receipt.effective_by is not None

@@ -11,9 +11,11 @@ import tempfile
 import threading
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from beside import beside
 from idp.providing import API, CLIENTS, IdentityProvider, wait_until
 from servers import free_port
 
@@ -205,20 +207,18 @@ class Load:
         self._turns: dict[int, int] = {}
         self._faults: list[Exception] = []
         self._end = threading.Event()
-        lines = [line for opened in site.lines.values() for line in opened]
-        self._threads = [threading.Thread(target=self._run, args=each, daemon=True) for each in enumerate(lines)]
+        self._lines = [line for opened in site.lines.values() for line in opened]
 
     def __enter__(self) -> Self:
-        for number, thread in enumerate(self._threads):
-            self._turns[number] = 0
-            thread.start()
-        self.await_turn()
+        self._turns = dict.fromkeys(range(len(self._lines)), 0)
+        with ExitStack() as stack:
+            stack.enter_context(beside(*[partial(self._run, *each) for each in enumerate(self._lines)], end=self._end.set))
+            self.await_turn()
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+    def __exit__(self, *raised: object) -> None:
+        self._stack.__exit__(*raised)
         if self._faults:
             raise self._faults[0]
 

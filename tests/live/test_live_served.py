@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -130,31 +131,36 @@ def eventually(condition: Any, seconds: float = SECONDS) -> bool:
     return True
 
 
+_numbers = count()
+
+
 def test_socket_of_whom_another_process_throws_out_is_closed_and_no_other(served: Served) -> None:
     """With 4401; the application hears a disconnect with that code, on whatever server."""
-    alice, bob = served.gate.issue("alice"), served.gate.issue("bob")
+    name = f"alice{next(_numbers)}"  # the application remembers all of them, also those of a first time
+    alice, bob = served.gate.issue(name), served.gate.issue("bob")
     alices = [served.call(alice), served.call(None, ("bearer", alice))]
     bobs = served.call(bob)
     assert alices[1].accepted is not None and alices[1].accepted.subprotocol == "bearer"
-    assert [talker.answer("hello") for talker in (*alices, bobs)] == ["alice: hello", "alice: hello", "bob: hello"]
-    assert served.gate.revoke(sub="alice", wait=True).effective_everywhere
+    assert [talker.answer("hello") for talker in (*alices, bobs)] == [f"{name}: hello", f"{name}: hello", "bob: hello"]
+    assert served.gate.revoke(sub=name, wait=True).effective_everywhere
     assert [talker.wait_closed(SECONDS) for talker in alices] == [4401, 4401]
     assert bobs.answer("still there") == "bob: still there"
-    assert eventually(lambda: served.get("/", bob).decode().count("alice 4401") == 2)
+    assert eventually(lambda: served.get("/", bob).decode().count(f"{name} 4401") == 2)
     assert served.call(alice).accepted is None
 
 
 def test_stream_of_whom_another_process_throws_out_ends(served: Served) -> None:
     """The response is whole, and the application hears a disconnect."""
-    carol, bob = served.gate.issue("carol"), served.gate.issue("bob")
+    name = f"carol{next(_numbers)}"
+    carol, bob = served.gate.issue(name), served.gate.issue("bob")
     with served.ask("/events", carol) as line, served.ask("/events", bob) as other:
         received = b""
         while b"data: 1" not in received:
             received += line.recv(65536)
-        served.gate.revoke(sub="carol")
+        served.gate.revoke(sub=name)
         line.settimeout(SECONDS)
         assert read_all(line).endswith(b"0\r\n\r\n")
-        assert eventually(lambda: "carol stream" in served.get("/", bob).decode())
+        assert eventually(lambda: f"{name} stream" in served.get("/", bob).decode())
         other.settimeout(0.1)
         with pytest.raises(TimeoutError):
             while True:

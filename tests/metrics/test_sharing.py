@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
+from beside import together
 from keymaking import SECRET
 from processes.world import python_path
 from prometheus_client import CollectorRegistry, generate_latest
@@ -253,11 +254,7 @@ def test_threads_scrape_and_write_at_once(tmp_path: Path) -> None:
             if told != 3000:
                 wrong.append(told)
 
-    threads = [threading.Thread(target=work, args=(each,)) for each in processes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(work, each) for each in processes])
     assert wrong == []
 
 

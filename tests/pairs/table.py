@@ -66,6 +66,7 @@ ROWS = [
     _row(200, "exempt, and identity from outside", ("remote-user", "root"), target="/health"),
     *_exempt(200, "/health", "/health?x=/../", "/%68ealth", "/public/a/b.css", "/public/%C3%A9"),
     *_exempt(401, "/health/", "/Health", "/health.", "/health%20", "/health;x", "/health%00", "/health%2F", "/health%3Fx"),
+    _row(401, "root path that a client names", ("daphne-root-path", "/x"), target="/x/public/a"),
     *_exempt(401, "//health", "/x/../health", "/./health", "/public", "/publicity", "/public//a", "//public/a"),
     *_exempt(401, "/public/../here", "/public/..%2Fhere", "/public/%2e%2e/here", "/public/..;/here", "/public/a%5C..%5Chere"),
     *_exempt(401, "/public\\..\\here", "/public/%252e%252e/here", "/public/%FF", "/public/\xff", "/public/a%0D%0Ab"),

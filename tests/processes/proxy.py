@@ -71,7 +71,7 @@ class Proxy:
         self.pass_on()
         self.drop()
         for thread in list(self._threads):
-            thread.join(5.0)
+            thread.join(30.0)
             assert not thread.is_alive()
         self._listener.close()
 

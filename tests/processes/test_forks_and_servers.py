@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from processes.gates import heal, started, worker_names
 from processes.world import SECRET, child, ended, python_path, wait_until
 from servers import free_port
@@ -116,7 +117,7 @@ def test_workers_of_real_servers_follow_and_leave(valkey: Server, tmp_path: Path
                     seen[answer["pid"]] = answer
                 return len(seen) == 2
 
-            wait_until(both_seen, 30.0, f"both workers have answered: {seen} {log.read_text()}")
+            wait_until(both_seen, 60.0, f"both workers have answered: {seen} {log.read_text()}")
             names = {answer["worker"] for answer in seen.values()}
             assert len(names) == 2
             assert names <= worker_names(valkey)
@@ -128,31 +129,25 @@ def test_workers_of_real_servers_follow_and_leave(valkey: Server, tmp_path: Path
             assert {client.ask(tokens[1])[0] for _ in range(20)} == {401}
 
             statuses = ended_under_load(client, process, tokens[2])
-            assert statuses <= {200, 0}, statuses
+            assert set(statuses) <= {200, 0, 503}, set(statuses)
+            assert 503 not in statuses, f"{statuses.count(503)} of {len(statuses)} calls failed"
             assert process.returncode in (0, -signal.SIGTERM)
         own = {gate.follower.worker_name()}
         wait_until(lambda: worker_names(valkey) <= own, 3.0, f"all have deregistered: {worker_names(valkey)}")
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def ended_under_load(client: Client, process: Any, token: str) -> set[int]:
+def ended_under_load(client: Client, process: Any, token: str) -> list[int]:
     """The statuses that four busy clients saw until the server had ended."""
-    statuses: set[int] = set()
+    statuses: list[int] = []
     is_over = threading.Event()
 
     def ask() -> None:
         while not is_over.is_set():
-            statuses.add(client.ask(token)[0])
+            statuses.append(client.ask(token)[0])
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with beside(*[ask] * 4, end=is_over.set):
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
-        ended(process, 20.0)
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join(10.0)
+        ended(process)
     return statuses

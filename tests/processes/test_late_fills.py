@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from processes.gates import heal, started
 from processes.world import wait_until
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.server
 
+_subjects = count()
+
 LEASE = 5.0
 """Long, so that nothing here ends by time. The store is healed by a process with a shorter one."""
 
@@ -33,7 +37,8 @@ PATIENCE_SECONDS = 20.0
 class Hold:
     """A point that one thread reaches and stands at until it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
         self.reached = threading.Event()
         self.let_go = threading.Event()
         self.is_on = False
@@ -92,16 +97,15 @@ def gates(module_valkey: Server) -> Iterator[dict[str, Gate]]:
 
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> str:
-    """Of this test alone."""
-    return str(request.node.name)
+    """Of this test alone, also where it is asked once more: the first time may have suspended him."""
+    return f"{request.node.name} {next(_subjects)}"
 
 
 @pytest.fixture
 def hold() -> Iterator[Hold]:
     """Let go at the end, whatever happens."""
-    hold = Hold()
-    yield hold
-    hold.let_go.set()
+    with ExitStack() as stack:
+        yield Hold(stack)
 
 
 TARGETS: dict[str, Callable[[Gate, str, str], Any]] = {
@@ -124,8 +128,7 @@ def held_verification(gate: Gate, token: str, hold: Hold) -> tuple[threading.Thr
             answers.append(error)
 
     hold.is_on = True
-    thread = threading.Thread(target=verify)
-    thread.start()
+    (thread,) = hold.stack.enter_context(beside(verify, end=hold.let_go.set))
     assert hold.reached.wait(PATIENCE_SECONDS)
     hold.is_on = False
     return thread, answers

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes.gates import answer_of, made, started
+from processes.gates import answer_of, judged, made, started
 from processes.world import wait_until
 from servers import Server, valkey_binary
 
@@ -30,6 +31,14 @@ def valkey() -> Iterator[Server]:
         yield server
 
 
+_names = count()
+
+
+def named(prefix: str) -> str:
+    """Of its own, also where a test is asked once more: the first time has left its rulings and sessions."""
+    return f"{prefix}-{next(_names)}"
+
+
 @contextmanager
 def two(server: Server, prefix: str, **settings: Any) -> Iterator[tuple[Gate, Gate]]:
     """Live gates, each as of a process of its own."""
@@ -42,7 +51,7 @@ def two(server: Server, prefix: str, **settings: Any) -> Iterator[tuple[Gate, Ga
 @pytest.mark.parametrize("how", ["jti", "token", "sid", "end", "end_all", "sub", "claim", "everything", "suspend"])
 def test_revoked_in_one_process_is_dead_in_the_other(valkey: Server, how: str, validity: str) -> None:
     """Once a receipt says so, for subjects and tokens in every partition; a login right afterwards lives."""
-    with two(valkey, f"{how}-{validity}", validity=validity) as (one, other):
+    with two(valkey, named(how), validity=validity) as (one, other):
         for subject in [f"user-{number}" for number in range(2 * COUNT)]:
             pair = one.sessions.start(subject, claims={"tenant": subject})
             token = other.verify(pair.access_token)
@@ -58,7 +67,7 @@ def test_revoked_in_one_process_is_dead_in_the_other(valkey: Server, how: str, v
                 "suspend": lambda: one.suspend(subject, wait=True),
             }[how]()
             assert receipt.effective_everywhere and receipt.workers == 2
-            assert answer_of(other, pair.access_token) == "refused"
+            assert judged(other, pair.access_token) == "refused"
             if how in {"jti", "token"}:
                 assert other.sessions.refresh(pair.refresh_token)
                 continue
@@ -67,29 +76,29 @@ def test_revoked_in_one_process_is_dead_in_the_other(valkey: Server, how: str, v
             if how == "suspend":
                 other.reinstate(subject, wait=True)
             again = other.sessions.start(subject)
-            assert answer_of(one, again.access_token) == answer_of(other, again.access_token) == "admitted"
+            assert judged(one, again.access_token) == judged(other, again.access_token) == "admitted"
 
 
 def test_sessions_and_their_rulings_are_spread(valkey: Server) -> None:
     """Every partition gets some, each key on the slot of its partition."""
-    with two(valkey, "spread") as (one, _), valkey.client() as client:
+    with two(valkey, prefix := named("spread")) as (one, _), valkey.client() as client:
         for number in range(30):
             pair = one.sessions.start(f"user-{number}")
             one.sessions.end(pair.session_id)
         for partition in range(COUNT):
-            assert client.hlen(f"{{spread:{partition}}}:rulings") > 2
-            assert list(client.scan_iter(f"{{spread:{partition}}}:s:*", count=1000))
+            assert client.hlen(f"{{{prefix}:{partition}}}:rulings") > 2
+            assert list(client.scan_iter(f"{{{prefix}:{partition}}}:s:*", count=1000))
 
 
 @pytest.mark.parametrize("lost", range(COUNT))
 def test_history_lost_in_one_partition_is_written_back(valkey: Server, lost: int) -> None:
     """L1, L2: those who know heal it, and until then nobody is admitted by what it lacks; the others' epochs stand."""
-    with two(valkey, f"lost-{lost}") as (one, other), valkey.client() as client:
+    with two(valkey, prefix := named("lost")) as (one, other), valkey.client() as client:
         pairs = [one.sessions.start(f"user-{number}") for number in range(12)]
         for pair in pairs[::2]:
             one.sessions.end(pair.session_id, wait=True)
         names = [part.workers()[0].name for part in one.parts]
-        client.delete(f"{{lost-{lost}:{lost}}}:rulings")
+        client.delete(f"{{{prefix}:{lost}}}:rulings")
         answers = {answer_of(gate, pair.access_token) for gate in (one, other) for pair in pairs[::2]}
         assert "admitted" not in answers
         epoch = one.parts[lost].workers()[0].name
@@ -99,19 +108,19 @@ def test_history_lost_in_one_partition_is_written_back(valkey: Server, lost: int
         assert [part.workers()[0].name for index, part in enumerate(one.parts) if index != lost] == [
             name for index, name in enumerate(names) if index != lost
         ]
-        with started(valkey.url, lease=LEASE, prefix=f"lost-{lost}", partitions=COUNT) as fresh:
-            assert {answer_of(fresh, pair.access_token) for pair in pairs[::2]} == {"refused"}
-            assert {answer_of(fresh, pair.access_token) for pair in pairs[1::2]} == {"admitted"}
+        with started(valkey.url, lease=LEASE, prefix=prefix, partitions=COUNT) as fresh:
+            assert {judged(fresh, pair.access_token) for pair in pairs[::2]} == {"refused"}
+            assert {judged(fresh, pair.access_token) for pair in pairs[1::2]} == {"admitted"}
 
 
 def test_lost_session_is_unavailable_and_not_refused(valkey: Server) -> None:
     """L3: an absent session that is older than its partition's history may have been lost with it."""
-    with two(valkey, "lost-sessions", validity="allowlist") as (one, other), valkey.client() as client:
+    with two(valkey, prefix := named("lost-sessions"), validity="allowlist") as (one, other), valkey.client() as client:
         pairs = [one.sessions.start(f"user-{number}") for number in range(9)]
         ended = one.sessions.start("ended")
         one.sessions.end(ended.session_id, wait=True)
         before = [part.epoch for part in one.view.parts]
-        client.delete(*client.scan_iter("{lost-sessions:*", count=1000))
+        client.delete(*client.scan_iter(f"{{{prefix}:*", count=1000))
 
         def has_healed(gate: Gate) -> bool:
             return gate.status().live and all(part.epoch not in before for part in gate.view.parts)
@@ -122,7 +131,7 @@ def test_lost_session_is_unavailable_and_not_refused(valkey: Server) -> None:
             assert answer_of(other, pair.access_token) == "unavailable"
             with pytest.raises(StoreUnavailable):
                 other.sessions.refresh(pair.refresh_token)
-        assert answer_of(other, ended.access_token) == "refused"
+        assert judged(other, ended.access_token) == "refused"
         one.revoke(everything=True, wait=True)
         with pytest.raises(GrantError):
             other.sessions.refresh(pairs[0].refresh_token)
@@ -130,23 +139,22 @@ def test_lost_session_is_unavailable_and_not_refused(valkey: Server) -> None:
 
 def test_another_number_of_partitions_is_refused_and_said(valkey: Server, caplog: pytest.LogCaptureFixture) -> None:
     """Who spreads otherwise would look for rulings where they are not: it neither reads nor writes."""
-    with two(valkey, "other") as (one, _):
+    with two(valkey, prefix := named("other")) as (one, _):
         token = one.issue("alice")
-        other = made(valkey.url, prefix="other", partitions=COUNT + 1, lease=LEASE)
-        with pytest.raises(StoreUnavailable):
-            other.revoke(sub="alice")
-        assert answer_of(other, token) == "unavailable"
-        other.close()
+        with closing(made(valkey.url, prefix=prefix, partitions=COUNT + 1, lease=LEASE)) as other:
+            with pytest.raises(StoreUnavailable):
+                other.revoke(sub="alice")
+            assert answer_of(other, token) == "unavailable"
     assert f"JWTGATE_PARTITIONS={COUNT}, not {COUNT + 1}" in caplog.text
 
 
 def test_one_slow_partition_suspends_all_and_nothing_else(valkey: Server) -> None:
     """The lease is the least of all: while one log cannot be read nothing is admitted from memory."""
-    with two(valkey, "slow") as (one, other), valkey.client() as client:
+    with two(valkey, prefix := named("slow")) as (one, other), valkey.client() as client:
         token = one.issue("alice")
-        assert answer_of(other, token) == "admitted"
-        client.set("{slow:1}:log", b"no stream")
+        assert judged(other, token) == "admitted"
+        client.set(f"{{{prefix}:1}}:log", b"no stream")
         wait_until(lambda: not other.status().live, 5.0, "the lease has lapsed")
-        client.delete("{slow:1}:log")
+        client.delete(f"{{{prefix}:1}}:log")
         wait_until(lambda: other.status().live, 10.0, "it follows again")
-        assert answer_of(other, token) == "admitted"
+        assert judged(other, token) == "admitted"

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from processes.world import World
+from processes.world import World, wait_until
 
 if TYPE_CHECKING:
     from servers import Server
@@ -25,12 +25,14 @@ def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> N
         world.go()
         live_since = time.monotonic()
         time.sleep(SECONDS)
+        wait_until(lambda: len(world.calls()) > 600, 60.0, "revocations go on")
         world.sweep()
         world.stop()
         found = world.check()
         assert found.violations == [], "\n".join(found.violations[:5])
         calls = world.calls()
-        assert [call for call in calls if "error" in call or "returned" not in call] == []
+        failed = [call for call in calls if "error" in call or "returned" not in call]
+        assert failed == [], f"{len(failed)} of {len(calls)} calls failed: {failed[:3]}"
         assert {call["kind"] for call in calls} == {
             *("jti", "sid", "sub", "tenant", "client_id", "token", "suspend", "reinstate", "version", "everything"),
         }
@@ -39,5 +41,6 @@ def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> N
         assert all(call["everywhere"] for call in waited)
         assert all(call["effective_by"] <= call["wall"] + world.lease for call in calls)
         assert found.tested_kills > 200
-        unavailable = [each for each in world.decisions(live_since) if each.verdict == "unavailable"]
-        assert unavailable == []
+        decisions = world.decisions(live_since)
+        unavailable = [each for each in decisions if each.verdict == "unavailable"]
+        assert unavailable == [], f"{len(unavailable)} of {len(decisions)} calls failed"

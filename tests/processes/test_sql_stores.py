@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from processes.gates import answer_of, started
-from processes.world import SECRET, World, python_path, wait_until
+from processes.gates import answer_of, judged, started
+from processes.world import SECRET, World, ended, python_path, wait_until
 from sqlalchemy import create_engine, text
+
+from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,21 +55,29 @@ class Other:
         return self.process.stdout.readline().strip()
 
     def answer(self, token: str) -> str:
-        """Its verdict."""
+        """Its verdict; raises as ``judged``."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{token}\n")
         self.process.stdin.flush()
-        return self.line()
+        verdict = self.line()
+        if verdict == "unavailable":
+            raise StoreUnavailable("so says the other process")
+        return verdict
 
 
 @pytest.fixture
 def other(database_url: str) -> Iterator[Other]:
     """Ready."""
     other = Other(database_url)
-    assert other.line() == "ready"
-    yield other
-    other.process.communicate(timeout=20)
-    assert other.process.returncode == 0
+    try:
+        assert other.line() == "ready"
+        yield other
+    finally:
+        assert other.process.stdin is not None and other.process.stdout is not None
+        other.process.stdin.close()
+        status = ended(other.process, 20.0)
+        other.process.stdout.close()
+    assert status == 0
 
 
 def test_revocation_holds_in_the_other_process_with_its_receipt(database_url: str, other: Other) -> None:
@@ -75,12 +85,12 @@ def test_revocation_holds_in_the_other_process_with_its_receipt(database_url: st
     with started(database_url) as gate:
         tokens = [gate.issue(f"user-{number}") for number in range(5)]
         for number, token in enumerate(tokens):
-            assert answer_of(gate, token) == other.answer(token) == "admitted"
+            assert judged(gate, token) == other.answer(token) == "admitted"
             receipt = gate.revoke(sub=f"user-{number}", wait=True)
             assert receipt.effective_everywhere and receipt.workers == 2
-            assert other.answer(token) == answer_of(gate, token) == "refused"
+            assert other.answer(token) == judged(gate, token) == "refused"
         fresh = gate.issue("user-0")
-        assert answer_of(gate, fresh) == other.answer(fresh) == "admitted"
+        assert judged(gate, fresh) == other.answer(fresh) == "admitted"
         assert gate.status().store == "up"
 
 
@@ -92,6 +102,7 @@ def test_no_request_passes_after_its_receipt_in_any_process(database_url: str) -
         world.start_revokers(2, database_url)
         world.go()
         time.sleep(SECONDS)
+        wait_until(lambda: len(world.calls()) > 100, 60.0, "revocations go on")
         world.sweep()
         world.stop()
         found = world.check()
@@ -126,7 +137,7 @@ def test_what_the_database_lost_comes_back_from_a_process(database_url: str) -> 
     with started(database_url, lease=0.5) as gate:
         token, other = gate.issue("alice"), gate.issue("bob")
         gate.revoke(token=token, wait=True)
-        assert answer_of(gate, other) == "admitted"
+        assert judged(gate, other) == "admitted"
         before = gate.view.parts[0].epoch
         tables = ("meta", "rulings", "log", "workers", "sessions")
         execute(database_url, *[f"DELETE FROM jwtgate_{name}" for name in tables])
@@ -135,8 +146,8 @@ def test_what_the_database_lost_comes_back_from_a_process(database_url: str) -> 
             assert answer_of(gate, token) == "refused"
         healed(gate, before)
         with started(database_url, lease=0.5) as fresh:
-            assert answer_of(fresh, token) == "refused"
-            assert answer_of(fresh, gate.issue("carol")) == "admitted"
+            assert judged(fresh, token) == "refused"
+            assert judged(fresh, gate.issue("carol")) == "admitted"
 
 
 def test_restored_backup_is_found_by_position_and_link(database_url: str) -> None:
@@ -157,8 +168,8 @@ def test_restored_backup_is_found_by_position_and_link(database_url: str) -> Non
             ]
             execute(database_url, *restoring)
             healed(gate, before)
-            assert answer_of(gate, late) == "refused"
+            assert judged(gate, late) == "refused"
             with started(database_url, lease=0.5) as fresh:
-                assert answer_of(fresh, early) == answer_of(fresh, late) == "refused"
+                assert judged(fresh, early) == judged(fresh, late) == "refused"
         finally:
             execute(database_url, *[f"DROP TABLE IF EXISTS kept_{name}" for name in kept])

@@ -16,7 +16,7 @@ import jwt
 import pytest
 from conftest import GROUPS, SERVERS, SQL_SERVERS, emptied_url
 from keymaking import make_pairs
-from processes.world import wait_until
+from processes.world import ended, wait_until
 from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
@@ -45,8 +45,6 @@ class Publisher:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.origin = self._answer()
-        assert self.ask("ready")
 
     def _answer(self) -> Any:
         assert self.process.stdout is not None
@@ -59,12 +57,18 @@ class Publisher:
         return self._answer()
 
     def __enter__(self) -> Self:
+        try:
+            self.origin = self._answer()
+            assert self.ask("ready")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(20)
+        ended(self.process, 20.0)
         self.process.stdout.close()
 
     def consumer(self, **settings: Any) -> Gate:
@@ -185,7 +189,7 @@ def test_lost_history_is_no_list_and_refused() -> None:
             wait_until(is_refused, TTL + 15.0, "the list is given up")
             assert seen <= {200, 404, 503}
             wait_until(lambda: publisher.ask("ready"), 20.0, "the store has healed")
-            wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown")
+            wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown")
             (fresh,) = publisher.ask("issue", sub="bob")
             assert uri_of(fresh) != uri_of(bystander)
             wait_until(lambda: answer(gate, fresh) == "admitted", 10.0, "a token of the new history")
@@ -214,12 +218,12 @@ def test_marks_that_are_lost_alone_end_the_list() -> None:
         with server.client() as client:
             kept = [key for pattern in ("*:m:sl-*", "*:e:sl-*") for key in client.keys(pattern)]
             assert client.delete(*kept) == 2
-        wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown")
+        wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown")
         (other,) = publisher.ask("issue", sub="bob")
         assert uri_of(other) != uri_of(victim)
         # After a search in vain the next one waits for a moment, also of a list that has just begun: 503 until then.
-        wait_until(lambda: get(uri_of(other))[0] == 200, 5.0, "the other list is there")
-        wait_until(lambda: get(uri_of(victim))[0] == 404, 5.0, "the list is unknown still")
+        wait_until(lambda: get(uri_of(other))[0] == 200, 15.0, "the other list is there")
+        wait_until(lambda: get(uri_of(victim))[0] == 404, 15.0, "the list is unknown still")
 
 
 def test_partitions_share_one_list() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jwt
 import pytest
+from beside import together
 from processes.gates import answer_of, heal, started
 from processes.proxy import Proxy
 from processes.world import SECRET, wait_until
@@ -84,16 +85,16 @@ def test_cached_admits_what_it_knew_until_the_grace_is_over(valkey: Server) -> N
         assert receipt.effective_everywhere
         valkey.kill()
         killed_at = time.monotonic()
-        wait_until(lambda: is_down(gate), 10.0, "the store is found down")
         admitted_after_lease = 0
         while (began := time.monotonic()) < killed_at + LEASE + grace + 1.0:
+            is_over = began > killed_at + LEASE
             answer = answer_of(gate, known)
             assert answer in ("admitted", "unavailable")
             if answer == "admitted":
                 assert began <= killed_at + LEASE + grace
-                admitted_after_lease += 1
+                admitted_after_lease += is_over
             assert answer_of(gate, revoked) == "refused"
-            if answer_of(gate, unknown) != "unavailable":
+            if is_over and answer_of(gate, unknown) != "unavailable":
                 pytest.fail("a token that was never admitted passed")
             time.sleep(0.02)
         assert admitted_after_lease > 3
@@ -106,7 +107,7 @@ def test_cached_admits_what_it_knew_until_the_grace_is_over(valkey: Server) -> N
 def test_receipt_waits_for_the_grace_of_a_worker_that_is_cut_off(valkey: Server) -> None:
     """F2, W2: who may act on old knowledge for lease and grace is waited for as long; then nobody admits."""
     heal(valkey)
-    settings = {"lease": LEASE, "on_store_down": "cached", "grace": 1.0}
+    settings = {"lease": LEASE, "on_store_down": "cached", "grace": 3.0}
     with Proxy(valkey.port) as proxy, started(valkey.url, **settings) as here, started(proxy.url, **settings) as away:
         token = here.issue("alice")
         away.verify(token)
@@ -164,12 +165,7 @@ def test_nobody_waits_for_a_second_timeout(valkey: Server) -> None:
         token = gate.issue("alice")
         proxy.hold()
         seconds: list[float] = []
-        threads = [threading.Thread(target=timed, args=(gate, token, 60, seconds)) for _ in range(24)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60.0)
-            assert not thread.is_alive()
+        together(*[partial(timed, gate, token, 60, seconds)] * 24)
         assert len(seconds) == 24 * 60
         assert max(seconds) < 2 * 0.25 + NOISE_SECONDS, f"one took {max(seconds):.2f} s"
         late = [each for each in seconds if each > 0.2]

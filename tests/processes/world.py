@@ -55,7 +55,7 @@ def child(
     )
 
 
-def ended(process: subprocess.Popen[bytes], seconds: float = 15.0) -> int:
+def ended(process: subprocess.Popen[Any], seconds: float = 40.0) -> int:
     """Waits for a child; one that hangs is killed and fails the test."""
     try:
         return process.wait(seconds)

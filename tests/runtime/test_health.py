@@ -156,7 +156,7 @@ def test_locked_database_holds_no_event_loop(gate: Gate, tmp_path: Path) -> None
     token = gate.issue("bob")
     with locked(tmp_path):
         error, ticks = asyncio.run(revoke_and_count())
-    assert isinstance(error, StoreBusy) and ticks > 5
+    assert isinstance(error, StoreBusy) and ticks > 1, "a loop that stands still has one"
 
 
 def test_process_of_an_older_layout_is_unavailable_and_says_why(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from dataclasses import replace
 
 import pytest
+from beside import together
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -105,11 +105,7 @@ def test_positions_are_atomic(store: Store) -> None:
     def write_many() -> None:
         spans.extend(revoke(store, A, B, C) for _ in range(20))
 
-    threads = [threading.Thread(target=write_many) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[write_many] * 4)
     assert sorted(spans) == list(range(3, 243, 3))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import replace
 
 import pytest
+from beside import beside
 
 from jwtgate.core.history import Repair, Worker
 from jwtgate.core.rulings import Change, Ruling
@@ -67,13 +67,11 @@ def test_read_waits_for_nothing_in_vain(store: Store, feed: Feed) -> None:
 def test_read_wakes_on_a_write(store: Store, feed: Feed) -> None:
     """A blocked read returns as soon as something is written."""
     end = store.look_up([]).end
-    timer = threading.Timer(0.05, revoke, (store, A))
-    timer.start()
-    began = time.monotonic()
-    entries = feed.read(end.cursor, 5.0, 10)
-    assert time.monotonic() - began < 2.0
+    with beside(lambda: time.sleep(0.05) or revoke(store, A)):
+        began = time.monotonic()
+        entries = feed.read(end.cursor, 5.0, 10)
+        assert time.monotonic() - began < 2.0
     assert [entry.digest for entry in entries] == [A]
-    timer.join()
 
 
 def test_long_log_is_read_in_batches(store: Store, feed: Feed) -> None:

@@ -7,9 +7,11 @@ import os
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from beside import together
 from servers import WATCH
 
 from jwtgate.errors import StoreUnavailable
@@ -177,11 +179,7 @@ def test_one_of_sixteen_racers_is_first(store: Store) -> None:
             if mark(store, name, value=str(number).encode()):
                 first.append((name, number))
 
-    threads = [threading.Thread(target=race, args=(number,)) for number in range(RACERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(race, number) for number in range(RACERS)])
     assert [name for name, _ in first] == names
     kept = {name: int(value) for name, value, _ in all_marks(store)}
     assert kept == dict(first)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside
 from conftest import emptied_url
 from processes.gates import heal, started
 from servers import WATCH, Server, binary_of
@@ -131,11 +131,8 @@ def test_lost_connection_after_the_write_is_told(pair: tuple[Server, Server]) ->
             wait_for(lambda: client.info("clients")["blocked_clients"] == 1, "WAIT has come")
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
-        thread = threading.Thread(target=end)
-        thread.start()
-        with pytest.raises(NotDurable, match="the ruling stands.* nobody knows") as caught:
+        with beside(end), pytest.raises(NotDurable, match="the ruling stands.* nobody knows") as caught:
             revoke(store)
-        thread.join()
     assert caught.value.written.rulings[0]
     assert store.look_up([A]).rulings == caught.value.written.rulings
     store.close()

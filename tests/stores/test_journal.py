@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from beside import together
 from servers import free_port
 from sqlalchemy import create_engine, text
 
@@ -196,11 +198,7 @@ def test_four_writers_at_once_lose_nothing(url: str) -> None:
         finally:
             journal.close()
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(write, number) for number in range(4)])
     assert errors == []
     journal = opened(url)
     found = rulings_of(journal, 50)

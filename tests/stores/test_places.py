@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from beside import beside, hung_up
 from servers import WATCH, Server, binary_of, free_port
 from topologies import PATIENT, QUICK, SERVICE, ClusterGroup, SentinelGroup, wait_for
 
@@ -375,13 +375,9 @@ def test_nodes_that_send_in_circles_are_left() -> None:
                             asked.append(data)
                             line.sendall(b"-MOVED 1 127.0.0.1:%d\r\n" % port)
 
-        thread = threading.Thread(target=speak)
-        thread.start()
-        with closing(opened(f"redis+cluster://127.0.0.1:{port}")) as store:
+        with beside(speak, end=hung_up(listener)), closing(opened(f"redis+cluster://127.0.0.1:{port}")) as store:
             with pytest.raises(StoreUnavailable, match="Moved"):
                 store.look_up([A])
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
     assert len(asked) == 1 + MOST_HOPS
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from beside import beside, together
 from conftest import emptied_database
 from poolers import PgBouncer, required_pooler
 from servers import WATCH
@@ -104,11 +105,7 @@ def test_no_answer_is_anothers_in_transaction_pooling(
             except StoreUnavailable as error:
                 wrong.append(error)
 
-    threads = [threading.Thread(target=ask, args=(store, place)) for place, store in enumerate(stores * 3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(ask, store, place) for place, store in enumerate(stores * 3)])
     assert not wrong
 
 
@@ -163,12 +160,10 @@ def test_reader_polls_behind_a_pooler_and_the_audit_says_so(
     store = opened(pooler.url(mode))
     store.look_up([])
     feed = store.feed()
-    began = time.monotonic()
-    later = threading.Timer(0.1, lambda: store.write([Change(A, revoked=True)], time.time()))
-    later.start()
-    assert len(feed.read("0", 10.0, 10)) == 1
-    assert time.monotonic() - began < 5.0
-    later.join()
+    with beside(lambda: time.sleep(0.1) or store.write([Change(A, revoked=True)], time.time())):
+        began = time.monotonic()
+        assert len(feed.read("0", 10.0, 10)) == 1
+        assert time.monotonic() - began < 5.0
     (told,) = store.audit()
     assert told.severity == "hint" and "JWTGATE_POLL" in told.problem
     feed.close()

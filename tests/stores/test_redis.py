@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import together
 from servers import WATCH, Server
 
 from jwtgate.core.history import Epoch, Watch, Worker
@@ -140,11 +140,7 @@ def test_racing_look_ups_open_one_epoch(server: Server) -> None:
     def look() -> None:
         names.extend(store.look_up([A]).epoch.name for store in stores)
 
-    threads = [threading.Thread(target=look) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[look] * 8)
     assert len(names) == 32 and len(set(names)) == 1
     for store in stores:
         store.close()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
+from beside import beside
 from servers import WATCH, Server, free_port
+from topologies import wait_for
 
 from jwtgate.core.history import Epoch, Watch, Worker
 from jwtgate.core.rulings import Change
@@ -140,17 +143,24 @@ def test_busy_server_makes_the_store_unavailable(own_server: Server) -> None:
     store.look_up([])
 
     def block() -> None:
-        with own_server.client() as client, pytest.raises(Exception, match="(?i)kill"):
+        with own_server.client(socket_timeout=60) as client, pytest.raises(Exception, match="(?i)kill"):
             client.eval("while true do end", 0)
 
-    thread = threading.Thread(target=block)
-    thread.start()
-    time.sleep(0.1)
-    with pytest.raises(StoreUnavailable):
-        store.look_up([])
-    with own_server.client() as client:
-        client.script_kill()
-    thread.join()
+    def is_busy() -> bool:
+        with own_server.client() as client:
+            try:
+                return not client.ping()
+            except redis.ResponseError:  # BUSY
+                return True
+
+    def kill() -> None:
+        with own_server.client() as client, contextlib.suppress(redis.RedisError):
+            client.script_kill()
+
+    with beside(block, end=kill):
+        wait_for(is_busy, "the script runs")
+        with pytest.raises(StoreUnavailable):
+            store.look_up([])
     store.look_up([])
     store.close()
 

@@ -8,9 +8,11 @@ import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from beside import beside, together
 from servers import WATCH
 from sqlalchemy import MetaData, create_engine, text
 
@@ -81,11 +83,10 @@ def execute(url: str, *statements: str) -> None:
 class HeldWrite:
     """A write that has got its position and has not committed yet, in a thread."""
 
-    def __init__(self, store: SqlStore, digest: bytes, *, seconds: float = 0.5) -> None:
+    def __init__(self, store: SqlStore, digest: bytes, *, seconds: float = 2.0) -> None:
         self.store, self.digest, self.seconds = store, digest, seconds
         self.has_position, self.may_commit = threading.Event(), threading.Event()
         self.error: Exception | None = None
-        self.thread = threading.Thread(target=self._write)
 
     def _write(self) -> None:
         steps = self.store._steps
@@ -102,13 +103,15 @@ class HeldWrite:
             self.error = error
 
     def __enter__(self) -> Self:
-        self.thread.start()
-        assert self.has_position.wait(5)
+        self._beside = beside(self._write, end=self.may_commit.set)
+        (thread,) = self._beside.__enter__()
+        while not self.has_position.wait(0.01):
+            if not thread.is_alive():
+                raise self.error or AssertionError("it got no position")
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.may_commit.set()
-        self.thread.join()
+    def __exit__(self, *raised: object) -> None:
+        self._beside.__exit__(*raised)
 
 
 # The rule for late commits
@@ -127,13 +130,10 @@ def test_later_write_waits_for_the_earlier_position(sql_store: SqlStore, other: 
         except StoreUnavailable as error:
             answers.append(error)
 
-    second = threading.Thread(target=write_second)
-    with HeldWrite(sql_store, A) as first:
-        second.start()
+    with HeldWrite(sql_store, A) as first, beside(write_second, end=first.may_commit.set):
         assert feed.read(start.cursor, 0.2, 10) == ()
         assert other.look_up([A, B]).end == start
         assert answers == []
-    second.join()
     assert first.error is None
     entries = feed.read(start.cursor, 0.0, 10)
     assert [entry.position for entry in entries] == ([1, 2] if answers == [2] else [1])
@@ -155,21 +155,14 @@ def test_no_reader_sees_a_hole_under_many_writers(database_url: str) -> None:
             except StoreUnavailable:
                 continue
 
-    threads = [threading.Thread(target=write, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
     feed = stores[0].feed()
     position, link, cursor = end.position, end.link, end.cursor
     began = time.monotonic()
-    try:
+    with beside(*[partial(write, store) for store in stores], end=is_over.set):
         while (seconds := time.monotonic() - began) < 2.0 or (position <= 10 and seconds < 30.0):
             for entry in feed.read(cursor, 0.05, 100):
                 assert (entry.position, entry.previous) == (position + 1, link)
                 position, link, cursor = entry.position, entry.link, entry.cursor
-    finally:  # else they would write among the next tests
-        is_over.set()
-        for thread in threads:
-            thread.join()
     assert position > 10
     assert {store.look_up([]).epoch.name for store in stores} == {epoch}, "no answer that came late is taken for an older copy"
     feed.close()
@@ -240,11 +233,7 @@ def test_tables_are_made_by_many_at_once(database_url: str) -> None:
             except StoreUnavailable as error:  # a slow disk: the next one finds what was made
                 errors.append(error)
 
-    threads = [threading.Thread(target=look, args=(store,)) for store in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(look, store) for store in stores])
     assert len(names) == 6 and len(set(names)) == 1, errors
     for store in stores:
         store.close()
@@ -557,10 +546,10 @@ def test_old_entries_are_purged_behind_the_last_thousand(sql_store: SqlStore, da
 
 
 def purge_until(feed: Any, cursor: str, condition: Callable[[], bool]) -> None:
-    """A follower that is thrown out while it purges, as on a busy machine, does it the next time."""
-    for _ in range(5):
+    """A follower that has no pause, or is thrown out while it purges, as on a busy machine, does it the next time."""
+    for pause in (0.02, 0.1, 0.5, 2.0, 5.0):
         feed._purging._next = 0.0
-        assert feed.read(cursor, 0.02, 10) == ()
+        assert feed.read(cursor, pause, 10) == ()
         if condition():
             return
     raise AssertionError("not purged")
@@ -588,14 +577,12 @@ def test_postgresql_wakes_a_reader(running_databases: dict[str, Database]) -> No
     feed: Feed = store.feed()
     end = store.look_up([]).end
     for digest in (A, B):
-        timer = threading.Timer(0.2, revoke, (store, digest))
-        timer.start()
-        began = time.monotonic()
-        entries = feed.read(end.cursor, 20.0, 10)
-        assert [entry.digest for entry in entries] == [digest]
-        assert time.monotonic() - began < 5.0
+        with beside(lambda digest=digest: time.sleep(0.2) or revoke(store, digest)):
+            began = time.monotonic()
+            entries = feed.read(end.cursor, 20.0, 10)
+            assert [entry.digest for entry in entries] == [digest]
+            assert time.monotonic() - began < 5.0
         end = store.look_up([]).end
-        timer.join()
     feed.close()
     store.close()
 
@@ -615,15 +602,10 @@ def test_reader_in_a_storm_of_notices_keeps_its_connection(running_databases: di
         while not is_over.is_set():
             execute(url, "SELECT pg_notify('jwtgate_log', generate_series(1, 500)::text)")
 
-    thread = threading.Thread(target=notify)
-    thread.start()
-    try:
+    with beside(notify, end=is_over.set):
         for beat in range(200):
             feed.renew(replace(WORKER, beat=beat), None)
             feed.read(end.cursor, 0.0, 1)
-    finally:
-        is_over.set()
-        thread.join()
     revoke(store, A)
     assert [entry.digest for entry in feed.read(end.cursor, 1.0, 10)] == [A]
     feed.close()

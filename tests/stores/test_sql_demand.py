@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from beside import together
 from conftest import emptied_database
 from servers import WATCH
 
@@ -20,7 +21,7 @@ from jwtgate.stores.sql import demand
 from jwtgate.stores.sql.demand import Demand, scarcity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from databases import Database
 
@@ -58,15 +59,6 @@ def test_waiting_ends_with_a_call_or_the_deadline() -> None:
         later.start()
         assert seen.wait(seen.returned, time.monotonic() + 10.0)
         later.join()
-
-
-def together(calls: Sequence[Callable[[], object]]) -> None:
-    """Each in a thread of its own."""
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -121,7 +113,7 @@ def test_requests_share_the_connections_that_there_are(limited: str, unhurried_s
                 except Exception as error:  # noqa: BLE001 - all are counted
                     failures.append(error)
 
-        together([ask] * 8)
+        together(*[ask] * 8)
         assert not failures
 
 

@@ -8,7 +8,6 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from contextlib import closing
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pymysql  # type: ignore[import-untyped]
 import pytest
+from beside import together
 from conftest import emptied_database, required, sql_url
 from databases import DATABASES, Database, MariaDB, PostgreSQL
 from processes.proxy import Proxy
@@ -115,12 +115,8 @@ def test_server_that_stands_still_holds_nobody(own_database: Database) -> None:
         calls = calls_of(store)
         own_database.pause()
         assert_bounded_failure(calls)
-        threads = [threading.Thread(target=lambda: pytest.raises(StoreUnavailable, store.look_up, [A])) for _ in range(20)]
         began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[lambda: pytest.raises(StoreUnavailable, store.look_up, [A])] * 20)
         assert time.monotonic() - began < BOUND + 1.0, "a crowd waits no longer than one"
         own_database.resume()
         eventually(lambda: store.write([Change(A, revoked=True)], time.time()))

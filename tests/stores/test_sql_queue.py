@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import pytest
+from beside import beside, together
 from servers import WATCH
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -185,13 +186,12 @@ def test_refusal_closes_no_other_connection(store: SqlStore, url: str) -> None:
 
         store._lines.ask(step, seconds=20.0)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert inner.wait(10)
-    with Locked(url), pytest.raises(StoreBusy):
-        store._lines.ask(lambda line: store._write(line, [Change(B, revoked=True)], time.time(), (), _nothing()), seconds=5.0)
-    outer.set()
-    thread.join()
+    with beside(hold, end=outer.set):
+        assert inner.wait(10)
+        with Locked(url), pytest.raises(StoreBusy):
+            store._lines.ask(
+                lambda line: store._write(line, [Change(B, revoked=True)], time.time(), (), _nothing()), seconds=5.0
+            )
     assert store._lines.ask(lambda line: line.say(named).scalar()) == found[0]
 
 
@@ -212,16 +212,12 @@ def test_too_many_callers_cost_no_connections(store: SqlStore, url: str) -> None
     def ask() -> None:
         while time.monotonic() < until:
             try:
-                store._lines.ask(lambda line: line.say(f"SELECT {sleep}(0.2)"))
+                store._lines.ask(lambda line: line.say(f"SELECT {sleep}(0.1)"))
                 outcomes.append("done")
             except StoreUnavailable as error:
                 outcomes.append(type(error).__name__)
 
-    threads = [threading.Thread(target=ask) for _ in range(6 * MAX_LINES)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[ask] * (6 * MAX_LINES))
     assert {"done", "StoreBusy"} <= set(outcomes)
     assert made[0] < 3 * MAX_LINES
 
@@ -302,15 +298,8 @@ def test_nobody_starves_in_sqlite_behind_a_stream_of_writes(tmp_path: Path) -> N
                     store.mark("group", b"%d.%d" % (threading.get_ident(), number), b"-", time.time() + 60, time.time()).is_new
                 )
 
-        threads = [threading.Thread(target=stream) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        try:
+        with beside(*[stream] * 3, end=is_over.set):
             beats = [feed.renew(replace(WORKER, beat=beat), None).workers for beat in range(200)]
-        finally:
-            is_over.set()
-            for thread in threads:
-                thread.join()
         assert len(beats) == 200
         assert all(told)
 
@@ -334,14 +323,9 @@ def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
 
     with closing(open_store(f"sqlite:///{path}", prefix="jwtgate", watch=WATCH)) as store:
         store.look_up([])
-        thread = threading.Thread(target=write_nearly_always)
-        thread.start()
-        assert holds.wait(5)
-        try:
+        with beside(write_nearly_always, end=is_over.set):
+            assert holds.wait(5)
             assert store.mark("group", A, b"-", time.time() + 60, time.time()).is_new
-        finally:
-            is_over.set()
-            thread.join()
 
 
 def test_write_that_the_server_takes_back_is_taken_back_whole(store: SqlStore, url: str) -> None:
@@ -350,27 +334,25 @@ def test_write_that_the_server_takes_back_is_taken_back_whole(store: SqlStore, u
     revoke(store, A)
     end = store.look_up([]).end
     engine = create_engine(url, poolclass=NullPool)
-    other = engine.connect()
     much = ", ".join(f"({number}, 'l', 'p', 'd', 'r', 1.0)" for number in (*range(-200, 0), end.position + 1))
-    other.exec_driver_sql(f"INSERT INTO jwtgate_log (position, link, previous, digest, ruling, at) VALUES {much}")
+    holds = threading.Event()
 
     def step(line: Line) -> None:
         with store._steps.holding(line) as state:
-            waiting.start()
+            holds.set()
             waiting.join(0.3)  # it is at the row of ``meta`` by now
             store._steps.put_rulings(line, {B: (b"{}", None)}, ())
             store._steps.append(line, state, [(B, b"{}")])
 
     def wait() -> None:
-        with suppress(SQLAlchemyError):
-            other.exec_driver_sql("UPDATE jwtgate_meta SET version = version WHERE id = 1")
+        if holds.wait(10.0):
+            with suppress(SQLAlchemyError):
+                other.exec_driver_sql("UPDATE jwtgate_meta SET version = version WHERE id = 1")
 
-    waiting = threading.Thread(target=wait)
-    with pytest.raises(StoreUnavailable):
-        store._lines.ask(step)
-    waiting.join(10.0)
-    other.rollback()
-    other.close()
+    with engine.connect() as other:  # its transaction ends with it: else it would stand in the way of the next tests
+        other.exec_driver_sql(f"INSERT INTO jwtgate_log (position, link, previous, digest, ruling, at) VALUES {much}")
+        with beside(wait) as (waiting,), pytest.raises(StoreUnavailable):
+            store._lines.ask(step)
     revoke(
         store, C
     )  # waits for whatever the server is still at: PostgreSQL may commit after we had given up, which nobody knows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,9 +53,8 @@ def test_safe_store_is_taken_as_it_is(own_server: Server) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "gate", "on", ">word", "~*", "+@all", "-config")
     own_server_url = own_server.url.replace("//", "//gate:word@")
-    made = Gate(Settings(secret=SECRET, store=own_server_url, strict=True))
-    assert made.ready(10)
-    made.close()
+    with closing(Gate(Settings(secret=SECRET, store=own_server_url, strict=True))) as made:
+        assert made.ready(10)
 
 
 def test_memory_is_refused() -> None:
@@ -68,24 +68,23 @@ def test_store_that_comes_late_and_unsafe_serves_nothing_until_it_is_mended(
 ) -> None:
     """A start does not fail for an outage, and an outage is no way around STRICT."""
     own_server.options = ("--appendonly", "yes", "--maxmemory-policy", "allkeys-lru")
-    made = gate(own_server)
-    assert "until the store answers and is found safe" in caplog.text
-    with pytest.raises(StoreUnavailable):
-        made.revoke(sub="alice")
-    own_server.start()
-    made.start()
-    wait_for(lambda: "CONFIG SET maxmemory-policy noeviction" in caplog.text)
-    with pytest.raises(StoreUnavailable, match="JWTGATE_STRICT"):
-        made.revoke(sub="alice")
-    assert not made.status().live
-    with own_server.client() as client:
-        assert client.dbsize() == 0, "nothing was written"
-        client.config_set("maxmemory-policy", "noeviction")
-    assert made.ready(15)
-    assert made.revoke(sub="alice").position
-    pair = made.sessions.start("bob")
-    assert [session.sid for session in made.sessions.list("bob")] == [pair.session_id]
-    made.close()
+    with closing(gate(own_server)) as made:
+        assert "until the store answers and is found safe" in caplog.text
+        with pytest.raises(StoreUnavailable):
+            made.revoke(sub="alice")
+        own_server.start()
+        made.start()
+        wait_for(lambda: "CONFIG SET maxmemory-policy noeviction" in caplog.text)
+        with pytest.raises(StoreUnavailable, match="JWTGATE_STRICT"):
+            made.revoke(sub="alice")
+        assert not made.status().live
+        with own_server.client() as client:
+            assert client.dbsize() == 0, "nothing was written"
+            client.config_set("maxmemory-policy", "noeviction")
+        assert made.ready(15)
+        assert made.revoke(sub="alice").position
+        pair = made.sessions.start("bob")
+        assert [session.sid for session in made.sessions.list("bob")] == [pair.session_id]
     told = [
         record for record in caplog.records if record.levelno == logging.ERROR and "maxmemory-policy" in record.getMessage()
     ]
@@ -95,14 +94,13 @@ def test_store_that_comes_late_and_unsafe_serves_nothing_until_it_is_mended(
 def test_at_start_problems_are_logged_once(own_server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """Of the store and of the settings, as warnings with their remedies."""
     own_server.start()
-    made = Gate(Settings(secret=SECRET, store=own_server.url))
-    for _ in range(2):
-        assert made.ready(10)
-    wait_for(lambda: "CONFIG SET appendonly yes" in caplog.text)
-    told = [record.getMessage() for record in caplog.records if "Remedy" in record.getMessage()]
-    assert [text.split(":")[0] for text in told] == ["unsafe settings", "unsafe store"]
-    assert "JWTGATE_AUDIENCE=" in told[0]
-    made.close()
+    with closing(Gate(Settings(secret=SECRET, store=own_server.url))) as made:
+        for _ in range(2):
+            assert made.ready(10)
+        wait_for(lambda: "CONFIG SET appendonly yes" in caplog.text)
+        told = [record.getMessage() for record in caplog.records if "Remedy" in record.getMessage()]
+        assert [text.split(":")[0] for text in told] == ["unsafe settings", "unsafe store"]
+        assert "JWTGATE_AUDIENCE=" in told[0]
 
 
 def test_forked_child_audits_for_itself(own_server: Server) -> None:

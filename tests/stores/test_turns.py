@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from beside import beside
 from servers import WATCH
 
 from jwtgate.stores import open_store
@@ -23,27 +26,33 @@ if TYPE_CHECKING:
 LONG_SECONDS = 60.0
 
 
-def waiting(turns: Turns, number: int, served: list[int]) -> threading.Thread:
-    """A thread that waits for its turn by now, and keeps it."""
-    before = len(turns._waiting)  # noqa: SLF001
-    thread = threading.Thread(target=lambda: turns.take(LONG_SECONDS) and served.append(number))
-    thread.start()
-    while len(turns._waiting) == before:  # noqa: SLF001
-        assert thread.is_alive()
+def wait_for(turns: Turns, count: int) -> None:
+    """Until so many wait."""
+    until = time.monotonic() + LONG_SECONDS
+    while len(turns._waiting) < count:  # noqa: SLF001
+        assert time.monotonic() < until
         time.sleep(0.001)
-    return thread
 
 
 def test_who_waited_longest_is_served_first() -> None:
     """Also where the one that gave back asks again at once."""
     turns, served = Turns(1), list[int]()
     assert turns.take(0)
-    threads = [waiting(turns, number, served) for number in range(3)]
-    for number, thread in enumerate(threads):
-        turns.give()
-        assert not turns.take(0), "passed by those who wait"
-        thread.join(LONG_SECONDS)
-        assert served == list(range(number + 1))
+
+    def wait(number: int) -> None:
+        assert turns.take(LONG_SECONDS)
+        served.append(number)
+
+    with ExitStack() as stack:
+        threads = []
+        for number in range(3):
+            threads += stack.enter_context(beside(partial(wait, number)))
+            wait_for(turns, number + 1)
+        for number, thread in enumerate(threads):
+            turns.give()
+            assert not turns.take(0), "passed by those who wait"
+            thread.join(LONG_SECONDS)
+            assert served == list(range(number + 1))
 
 
 def test_waiting_in_vain_takes_nothing() -> None:
@@ -114,33 +123,25 @@ def test_who_gives_back_a_connection_gets_it_after_who_waited(tmp_path: Path) ->
     store = open_store(f"sqlite:///{tmp_path}/store.db", prefix="jwtgate", watch=WATCH)
     assert isinstance(store, SqlStore)
     lines, is_over, served = store._lines, threading.Event(), list[str]()  # noqa: SLF001
-    goes_on = threading.Semaphore(0)
-    waits_for = lines._turns._waiting  # noqa: SLF001
+    goes_on = threading.Event()
 
     def hold() -> None:
-        lines.ask(lambda _: is_over.wait(LONG_SECONDS))
+        lines.ask(lambda _: is_over.wait(LONG_SECONDS), seconds=LONG_SECONDS)
 
     def take_often() -> None:
-        lines.ask(lambda _: goes_on.acquire())
+        lines.ask(lambda _: goes_on.wait(LONG_SECONDS), seconds=LONG_SECONDS)
         for _ in range(100):
-            lines.ask(lambda _: served.append("again"))
+            lines.ask(lambda _: served.append("again"), seconds=LONG_SECONDS)
 
-    threads = [threading.Thread(target=hold) for _ in range(MAX_LINES - 1)]
-    threads += [threading.Thread(target=take_often)]
-    for thread in threads:
-        thread.start()
-    until = time.monotonic() + LONG_SECONDS
-    while lines._turns._left:  # noqa: SLF001
-        assert time.monotonic() < until
-        time.sleep(0.001)
-    threads.append(threading.Thread(target=lambda: lines.ask(lambda _: served.append("waited"))))
-    threads[-1].start()
-    while not waits_for and threads[-1].is_alive():
-        time.sleep(0.001)
-    goes_on.release()
-    threads[-1].join(LONG_SECONDS)
-    is_over.set()
-    for thread in threads:
-        thread.join(LONG_SECONDS)
-    store.close()
+    def wait() -> None:
+        lines.ask(lambda _: served.append("waited"), seconds=LONG_SECONDS)
+
+    with closing(store), beside(*[hold] * (MAX_LINES - 1), end=is_over.set), beside(take_often, end=goes_on.set):
+        until = time.monotonic() + LONG_SECONDS
+        while lines._turns._left:  # noqa: SLF001
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        with beside(wait):
+            wait_for(lines._turns, 1)  # noqa: SLF001
+            goes_on.set()
     assert served == ["waited", *["again"] * 100]

@@ -6,15 +6,19 @@ import os
 import socket
 import threading
 import time
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from beside import beside, hung_up, together
 from servers import WATCH, Server, free_port
 
 from jwtgate.core.history import Worker
 from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import Store, open_store
+from jwtgate.stores.redis import wire
 from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Address, dial_settings
 from jwtgate.stores.redis.places import Fixed
 from jwtgate.stores.redis.scripting import Script
@@ -92,19 +96,16 @@ def test_answer_that_is_not_redis_is_unavailable() -> None:
                 line.recv(4096)
                 line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-        thread = threading.Thread(target=speak)
-        thread.start()
         store = open_store(f"redis://127.0.0.1:{listener.getsockname()[1]}", prefix="jwtgate", watch=WATCH)
-        with pytest.raises(StoreUnavailable):
+        with closing(store), beside(speak, end=hung_up(listener)), pytest.raises(StoreUnavailable):
             store.look_up([A])
-        thread.join()
-        store.close()
 
 
 @pytest.mark.server
-def test_first_exchange_has_the_timeouts_of_its_place() -> None:
+def test_first_exchange_has_the_timeouts_of_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A place that took its time leaves less for the first answer; the ones after it have theirs whole again."""
-    late, short = 0.12, 0.03
+    late, short = 0.5, 0.25
+    monkeypatch.setattr(wire, "TIMEOUT_SECONDS", 10 * late)
     pauses = [0.0, late, late]
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -117,16 +118,12 @@ def test_first_exchange_has_the_timeouts_of_its_place() -> None:
                         time.sleep(pauses.pop(0))
                         connection.sendall(b"+yes\r\n")
 
-        thread = threading.Thread(target=speak)
-        thread.start()
         host, port = listener.getsockname()
         place = Fixed(dial_settings(f"redis://{host}:{port}").at(Address(host, port), seconds=short))
-        line, another = Line(place), Line(place)
-        assert [line.ask(("PING",), unchanged) for _ in range(2)] == [b"yes"] * 2
-        with pytest.raises(StoreUnavailable):
-            another.ask(("PING",), unchanged)
-        line.close()
-        thread.join()
+        with beside(speak, end=hung_up(listener)), closing(Line(place)) as line, closing(Line(place)) as another:
+            assert [line.ask(("PING",), unchanged) for _ in range(2)] == [b"yes"] * 2
+            with pytest.raises(StoreUnavailable):
+                another.ask(("PING",), unchanged)
 
 
 def test_late_answer_never_meets_another_question(own_server: Server, paused_store: Store) -> None:
@@ -153,15 +150,11 @@ def test_hanging_server_holds_a_bounded_number(own_server: Server, paused_store:
             paused_store.look_up([A])
         failures.append(caught.value)
 
-    threads = [threading.Thread(target=look) for _ in range(MAX_LINES + 8)]
     began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[look] * (MAX_LINES + 8))
     assert time.monotonic() - began < 6 * TIMEOUT_SECONDS
     own_server.resume()
-    assert len(failures) == len(threads)
+    assert len(failures) == MAX_LINES + 8
     assert paused_store.look_up([A]).rulings[0] is not None
 
 
@@ -207,11 +200,7 @@ def test_many_threads_get_their_own_answers(server: Server, server_store: Store)
     def look(digest: bytes) -> None:
         wrong.extend(digest for _ in range(40) if server_store.look_up([digest]).rulings != (expected[digest],))
 
-    threads = [threading.Thread(target=look, args=(digest,)) for digest in digests]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[partial(look, digest) for digest in digests])
     assert wrong == []
     with server.client() as client:
         until = time.monotonic() + 5  # those of earlier tests take a moment to go
@@ -288,12 +277,10 @@ def test_connection_in_use_while_closing_is_closed_when_it_returns(server: Serve
             while not stop.is_set():
                 store.look_up([A])
 
-        thread = threading.Thread(target=look)
-        thread.start()
-        for _ in range(20):
-            store.close()
-        stop.set()
-        thread.join()
-        store.close()
-        time.sleep(0.05)
-        assert client.info("clients")["connected_clients"] == before
+        with closing(store), beside(look, end=stop.set):
+            for _ in range(20):
+                store.close()
+        until = time.monotonic() + 5
+        while client.info("clients")["connected_clients"] > before:
+            assert time.monotonic() < until
+            time.sleep(0.02)

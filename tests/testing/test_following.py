@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+from beside import together
 
 from jwtgate.errors import Revoked, StoreUnavailable
 from jwtgate.testing import FixtureGate, gate
@@ -86,14 +87,7 @@ def test_awaited_pauses_move_the_clock() -> None:
 def test_calls_from_many_threads_are_followed() -> None:
     """Handlers that block run in threads: what any of them revoked is followed by the one plan."""
     with gate() as fixture:
-        threads = [
-            threading.Thread(target=lambda name=name: [fixture.revoke(jti=f"{name}-{each}") for each in range(50)])
-            for name in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[lambda name=name: [fixture.revoke(jti=f"{name}-{each}") for each in range(50)] for name in range(8)])
         status = fixture.status()
         assert (status.live, status.rulings, (status.position or "").rpartition(":")[2]) == (True, 400, "400")
 

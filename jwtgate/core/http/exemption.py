@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from jwtgate.messages import Request
 
-__all__ = ["Exemption", "is_plain", "is_preflight", "patterns_of", "routed_path"]
+__all__ = ["Exemption", "certain_path", "is_plain", "is_preflight", "patterns_of", "routed_path"]
 
 _ODD_PATH = re.compile(r"//|[\\%;\ufffd]|[. ](?:/|\Z)|/ |\A(?!/)")
 """Empty segment; backslash; a second layer of percent-encoding; path parameters (``/a/..;/b``); U+FFFD, which servers put
@@ -87,6 +87,18 @@ def routed_path(path: str, root_path: str) -> str:
     """The path less ``root_path``, where that ends at a segment boundary: what Starlette's router looks at."""
     rest = path.removeprefix(root_path)
     return rest if not rest or rest[0] == "/" else path
+
+
+def certain_path(path: str, root_path: str) -> str | None:
+    """``routed_path``; None: not every router looks at the same one.
+
+    Litestar cuts ``root_path`` out wherever it stands, Quart and BlackSheep within a segment too: ``/public/root/admin`` is
+    ``/admin`` to some. Where it is all slashes that makes no difference.
+    """
+    if not root_path or root_path not in path or not root_path.strip("/"):
+        return routed_path(path, root_path)
+    is_cut = path.startswith(root_path) and path[len(root_path) :][:1] in ("", "/")
+    return routed_path(path, root_path) if is_cut else None
 
 
 def is_preflight(request: Request) -> bool:

@@ -99,7 +99,10 @@ class Possession:
         if bond is None:
             return
         if bond.certificate is not None and self.rules.certificates.thumbprint(request) != bond.certificate:
-            raise WrongHolder("not the certificate that the token is bound to, or none")
+            raise WrongHolder(
+                "not the certificate that the token is bound to, or none that is believed: a header counts only on a connection"
+                " from JWTGATE_TRUSTED_PROXIES whose address the server tells, and does not take out of another header"
+            )
         if bond.key is not None:
             yield from self._prove(bond.key, shown, request)
 

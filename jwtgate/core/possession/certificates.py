@@ -17,6 +17,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from jwtgate.core.possession.errors import WrongHolder
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -36,6 +38,9 @@ _STRUCTURED = re.compile(rb":([A-Za-z0-9+/]+={0,2}):")
 _FORWARDED_PART = re.compile(rb'([A-Za-z]+)=(?:"([^"\\]*)"|([^;,"]*))(?:;|\Z)')
 _HASH = re.compile(rb"[0-9a-fA-F]{64}")
 
+NEVER_REPLACE = ("gunicorn/", "Werkzeug/", "gevent/")
+"""WSGI servers that take no address out of ``X-Forwarded-For``: a client beside its proxy has the same address as that."""
+
 RFC_9440 = b"client-cert"
 ENVOY = b"x-forwarded-client-cert"
 
@@ -53,7 +58,10 @@ class Certificates:
     proxies: tuple[Network, ...] = ()
 
     def thumbprint(self, request: Request) -> str | None:
-        """``x5t#S256`` of the certificate of this connection (RFC 8705 §3.1); None: there is none that is known."""
+        """``x5t#S256`` of the certificate of this connection (RFC 8705 §3.1); None: there is none that is known.
+
+        Raises: WrongHolder: nobody can know who wrote it.
+        """
         connection = request.connection
         if connection is None:
             return None
@@ -72,6 +80,11 @@ class Certificates:
 
     def _told_by_proxy(self, request: Request, connection: Mapping[str, Any]) -> bytes | None:
         lines = [value for name, value in request.headers if name == self.header]
+        if lines and b"-" in (self.header or b"") and _mixes_names(connection):
+            raise WrongHolder(
+                "this server does not tell - from _ in the names of headers, so clients can write that of JWTGATE_CLIENT_CERT:"
+                " have the proxy use a name without a hyphen"
+            )
         if len(lines) != 1 or len(lines[0]) > MAX_BYTES or not self._is_trusted(connection):
             return None
         if self.header == RFC_9440:
@@ -95,18 +108,48 @@ class Certificates:
 
 
 def _peer(connection: Mapping[str, Any]) -> object:
-    """None: nobody knows. Where ``X-Forwarded-For`` has taken the peer's place it has port 0, or the port in that header."""
+    """None: nobody knows. Where a header has taken the peer's place its port is 0 or in a header; WSGI has no such sign."""
     if "REMOTE_ADDR" in connection:
-        return (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        told = (connection.get("werkzeug.proxy_fix.orig") or connection).get("REMOTE_ADDR")
+        if str(connection.get("SERVER_SOFTWARE", "")).startswith(NEVER_REPLACE):
+            return told
+        forwarded = (str(connection.get(key, "")) for key in ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED"))
+        return None if any(_names(line, str(told)) for line in forwarded) else told
     client = connection.get("client")
     if not client:
         return None
-    host, port = (*client, None)[:2]
-    starts = tuple(f"{host}{end}".encode("utf-8", "replace") for end in (":", "]:"))
-    for name, value in connection.get("headers", ()):
-        if name == b"x-forwarded-for" and any(each.strip(b" \t[").startswith(starts) for each in bytes(value).split(b",")):
-            return None
+    host, port = str(client[0]), (*client, None)[1]
+    headers = [(name, bytes(value).decode("utf-8", "replace")) for name, value in connection.get("headers", ())]
+    if any(name == b"x-forwarded-for" and _names(value, host, has_port=True) for name, value in headers):
+        return None
+    if any(_names(value, host) for _, value in headers) and any(_is_number(value, port) for _, value in headers):
+        return None  # daphne takes the two from headers of any names
     return host if port else None
+
+
+def _mixes_names(connection: Mapping[str, Any]) -> bool:
+    """Whether ``Client_Cert`` of a client, which proxies let pass, is ``Client-Cert`` too, or stands in its place.
+
+    RFC 3875 §4.1.18 makes one name of them; all other servers leave out what has an underscore.
+    """
+    return "uwsgi.version" in connection or connection.get("SERVER_SOFTWARE") == "Granian"
+
+
+def _names(line: str, host: str, *, has_port: bool = False) -> bool:
+    """Whether an element of a list of addresses is this one, alone or with a port."""
+    for each in re.split("[,;]", line):
+        address = re.sub(r"(?i)\Afor=", "", each.strip()).strip('"').removeprefix("[")
+        if address.startswith((f"{host}:", f"{host}]:")) or (not has_port and address.removesuffix("]") == host):
+            return True
+    return False
+
+
+def _is_number(value: str, number: object) -> bool:
+    """As servers read one."""
+    try:
+        return int(value) == number
+    except ValueError:
+        return False
 
 
 def _of_pem(text: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
-from jwtgate.core.http.exemption import Exemption, is_plain, is_preflight, routed_path
+from jwtgate.core.http.exemption import Exemption, certain_path, is_plain, is_preflight, routed_path
 from jwtgate.messages import Request
 
 EXEMPT = Exemption(("/health", "/public/*", "/.well-known/jwks.json", "/é"))
@@ -275,3 +275,11 @@ def test_preflight_is_options_with_its_header() -> None:
     assert not is_preflight(Request("options", "/", b"/", asks))
     assert not is_preflight(Request("POST", "/", b"/", asks))
     assert not is_preflight(Request("OPTIONS", "/", b"/", asks, is_websocket=True))
+
+
+@given(st.lists(st.sampled_from(["/", "a", "/a", "b"]), max_size=6).map("".join), ROOTS)
+def test_certain_path_is_the_routed_one_where_all_routers_agree(path: str, root_path: str) -> None:
+    """A root path stands at the start, up to a segment's end, or nowhere; elsewhere some cut it out and some do not."""
+    is_prefix = path == root_path or path.startswith(f"{root_path}/")
+    is_clear = is_prefix or root_path not in path or not root_path.strip("/")
+    assert certain_path(path, root_path) == (routed_path(path, root_path) if is_clear else None)

@@ -14,6 +14,7 @@ from certificates import certificate, pem_of
 from holders import encoded
 
 from jwtgate.core.possession.certificates import Certificates
+from jwtgate.core.possession.errors import WrongHolder
 from jwtgate.messages import Request
 
 PROXIES = (ip_network("10.1.0.0/16"), ip_network("2001:db8::7/128"))
@@ -118,6 +119,55 @@ def test_header_of_anybody_else_counts_nothing(connection: Any) -> None:
     assert told(STRUCTURED, connection, structured()) is None
 
 
+def replaced_by_daphne(headers: dict[str, str], **names: str) -> dict[str, Any]:
+    """The scope under ``--proxy-headers``, which believes everybody."""
+    from daphne.utils import parse_x_forwarded_for
+
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    client, _ = parse_x_forwarded_for({name: [value] for name, value in sent}, **names)
+    return {"client": client, "headers": sent}
+
+
+def replaced_by_waitress(headers: dict[str, str], name: str) -> dict[str, Any]:
+    """The environ under ``--trusted-proxy=*``."""
+    from waitress.proxy_headers import proxy_headers_middleware
+
+    environ = {"REMOTE_ADDR": "192.0.2.1", "REMOTE_PORT": "1", "wsgi.url_scheme": "http", **headers}
+    proxy_headers_middleware(lambda *_: [], trusted_proxy="*", trusted_proxy_headers={name})(environ, lambda *_: None)
+    return environ
+
+
+def replaced_by_granian(headers: dict[str, str]) -> dict[str, Any]:
+    """The environ that its wrapper leaves."""
+    from granian.utils.proxies import wrap_wsgi_with_proxy_headers
+
+    environ = {"REMOTE_ADDR": "192.0.2.1", **headers}
+    wrap_wsgi_with_proxy_headers(lambda *_: None, "*")(environ, None)
+    return environ
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        lambda: replaced_by_daphne({"x-forwarded-for": "10.1.2.3", "x-forwarded-port": "1234"}),
+        lambda: replaced_by_daphne({"x-forwarded-for": "10.1.2.3 , 192.0.2.1", "x-forwarded-port": " 01_234 "}),
+        lambda: replaced_by_daphne({"x-forwarded-for": "2001:db8::7", "x-forwarded-port": "\u0661"}),
+        lambda: replaced_by_daphne({"a": "10.1.2.3", "b": "1"}, address_header_name="A", port_header_name="B"),
+        lambda: replaced_by_waitress({"HTTP_X_FORWARDED_FOR": "10.1.2.3"}, "x-forwarded-for"),
+        lambda: replaced_by_waitress({"HTTP_X_FORWARDED_FOR": '"10.1.2.3:1"'}, "x-forwarded-for"),
+        lambda: replaced_by_waitress({"HTTP_X_FORWARDED_FOR": "192.0.2.7, 2001:db8::7"}, "x-forwarded-for"),
+        lambda: replaced_by_waitress({"HTTP_FORWARDED": "proto=http;For=10.1.2.3"}, "forwarded"),
+        lambda: replaced_by_waitress({"HTTP_FORWARDED": 'for="[2001:db8::7]:4711"'}, "forwarded"),
+        lambda: replaced_by_granian({"HTTP_X_FORWARDED_FOR": "10.1.2.3, 192.0.2.1"}),
+    ],
+)
+def test_address_that_a_server_took_out_of_a_header_counts_nothing(connection: Any) -> None:
+    """As the servers themselves put it into what they hand on, with or without a port beside it."""
+    scope = connection()
+    address = scope["REMOTE_ADDR"] if "REMOTE_ADDR" in scope else scope["client"][0]
+    assert address in {"10.1.2.3", "2001:db8::7"} and told(STRUCTURED, scope, structured()) is None
+
+
 def forwarded(text: str, host: str = "10.1.2.3", port: int = 1234) -> dict[str, Any]:
     """A scope with ``X-Forwarded-For``."""
     return {"client": (host, port), "headers": [(b"host", b"x"), (b"x-forwarded-for", text.encode())]}
@@ -150,11 +200,28 @@ def test_address_out_of_a_header_counts_nothing(connection: Any) -> None:
         forwarded("10.1.2.30:1234"),
         {"REMOTE_ADDR": "192.0.2.1", "werkzeug.proxy_fix.orig": {"REMOTE_ADDR": "10.1.2.3"}},
         {"REMOTE_ADDR": "10.1.2.3", "client": "a word of the process's environment"},
+        {"REMOTE_ADDR": "10.1.2.3", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 110.1.2.3", "HTTP_FORWARDED": "for=_x;by=10.1.2.30"},
+        {"REMOTE_ADDR": "10.1.2.3", "HTTP_X_FORWARDED_FOR": "10.1.2.3", "SERVER_SOFTWARE": "gunicorn/23.0.0"},
+        {"client": ("10.1.2.3", 1234), "headers": [(b"x-real-ip", b"10.1.2.3"), (b"content-length", b"12345")]},
+        {"client": ("10.1.2.3", 1234), "headers": [(b"content-length", b"1234"), (b"x-forwarded-for", b"192.0.2.1")]},
     ],
 )
 def test_peer_that_was_not_replaced_counts(connection: Any) -> None:
     """Whatever the proxy tells of the client beside its certificate."""
     assert told(STRUCTURED, connection, structured()) == thumbprint()
+
+
+@pytest.mark.parametrize("server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}])
+def test_server_that_takes_an_underscore_for_a_hyphen_is_told_no_certificate(server: dict[str, Any]) -> None:
+    """What a client sends as ``Client_Cert`` passes most proxies, and would be the proxy's word; a plain name is nobody else's."""
+    connection = {"REMOTE_ADDR": "10.1.2.3", **server}
+    with pytest.raises(WrongHolder, match="without a hyphen"):
+        told(STRUCTURED, connection, structured())
+    with pytest.raises(WrongHolder, match="without a hyphen"):
+        told(ESCAPED, connection, quote(pem()).encode(), name=b"x-ssl-cert")
+    assert told(STRUCTURED, connection) is None
+    assert told(Certificates(b"xsslcert", PROXIES), connection, quote(pem()).encode(), name=b"xsslcert") == thumbprint()
+    assert told(STRUCTURED, {"REMOTE_ADDR": "10.1.2.3", "SERVER_SOFTWARE": "gunicorn/27.0"}, structured()) == thumbprint()
 
 
 def test_own_word_of_the_server_does_not_count_where_a_proxy_stands() -> None:
