@@ -59,8 +59,8 @@ class AuditEvent:
         claim: of a revocation by claim, name and value.
         version: the lowest that lives.
         key_id: ``kid``.
-        actor: who asked for it: the subject of the token that an endpoint was shown, one of ``CLIENTS``, or the issuer of a
-            provider's token. None: the application, or the command line.
+        actor: who asked for it: the subject of the token that an endpoint was shown, one of ``CLIENTS``, the issuer of a
+            provider's token, or, of the command line, the user of its machine. None: the application.
         position: as in the ``Receipt``; None where the outcome is unknown.
     """
 

@@ -172,7 +172,8 @@ class Receipt:
         effective_everywhere: True only when every process that may act on old knowledge has applied the ruling or can no
             longer act on it.
         effective_by: NumericDate, seconds: true at the latest from then; None if a process under ``ON_STORE_DOWN=admit``
-            might not hear of it.
+            might not hear of it. One that was killed is like one that is cut off: ``jwtgate doctor`` says how to take it off
+            the list of workers.
         workers: how many processes have acknowledged.
         waited_seconds: how long the call waited.
         replicas, fsyncs: how many replicas, and servers on their disk, were known to have it before it was given; None where

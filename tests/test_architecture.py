@@ -210,7 +210,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 
 
 def test_rooms_are_listed_in_their_order() -> None:
-    """Each room imports only what stands above it, so the list is the order of the design (§7)."""
+    """Each room imports only what stands above it, so the list is in the order of the imports."""
     order = list(MAY_IMPORT)
     for place, allowed in enumerate(MAY_IMPORT.values()):
         for each in allowed:

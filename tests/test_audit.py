@@ -28,10 +28,10 @@ import jwtgate
 from jwtgate import Gate, Settings, testing
 from jwtgate.asgi import JWTGateMiddleware as ASGIMiddleware
 from jwtgate.audit import AuditEvent, Kind, Target
-from jwtgate.cli.gates import opened
+from jwtgate.cli.gates import opened, operator
 from jwtgate.core.acting import acting
 from jwtgate.core.effects import Write
-from jwtgate.core.history import NotDurable
+from jwtgate.core.history import NotDurable, NotWritten
 from jwtgate.core.receipts import Revoker
 from jwtgate.errors import ReusedRefreshToken, Revoked, StoreUnavailable, SubjectSuspended
 from jwtgate.runtime import blocking
@@ -295,7 +295,7 @@ def test_command_line_is_told_where_somebody_keeps_a_log(tmp_path: Path, monkeyp
     with opened("revoke") as gate:
         gate.once_healed(lambda: gate.revoke(jti="7"))
     (record,) = [each for each in caplog.records if each.name == "jwtgate.audit"]
-    assert record.audit["token_id"] == "7"
+    assert (record.audit["token_id"], record.audit["actor"]) == ("7", operator())
     assert logging.getLogger("jwtgate.audit").level == logging.NOTSET
 
 
@@ -312,6 +312,18 @@ def test_what_the_store_did_not_answer_is_unknown(world: World, caplog: pytest.L
     assert told.at == world.gate.clock.wall()
     assert caplog.records[-1].levelno == logging.INFO
     assert not world.gate.tally.changes
+
+
+def test_what_was_not_written_is_not_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection, no change: nothing about anybody is to be looked into."""
+
+    def refuse(*_: Any) -> None:
+        raise NotWritten("connection refused")
+
+    monkeypatch.setattr(world.gate.store, "write", refuse)
+    with pytest.raises(NotWritten):
+        world.gate.suspend(ALICE)
+    assert world.events == []
 
 
 def test_what_stands_less_firmly_than_was_asked_for_is_unconfirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,8 +232,11 @@ def test_public_url_may_have_a_path() -> None:
     assert challenge(shells.get(*holder.request(shown))) == BAD_PROOF
 
 
-def test_websocket_handshake_is_a_get_over_https() -> None:
-    """Its htu has the scheme https, and the proof is as good for one handshake."""
+@pytest.mark.parametrize(
+    ("version", "method", "let_in"), [("1.1", "GET", 1), ("2", "GET", 1), ("3", "GET", 1), ("2", "CONNECT", 0)]
+)
+def test_websocket_handshake_is_a_get_over_https(version: str, method: str, let_in: int) -> None:
+    """Its htu has the scheme https, and the proof is as good for one handshake; whatever HTTP carries it (RFC 8441)."""
     holder = Holder()
     shown = holder.bound()
     called: list[str] = []
@@ -242,9 +245,9 @@ def test_websocket_handshake_is_a_get_over_https() -> None:
         called.append(scope["jwtgate.token"].subject)
 
     app = ASGIMiddleware(application, gate=both("on").gates[0])
-    headers = holder.request(shown, htu=f"{URL}/ws")
+    headers = holder.request(shown, htu=f"{URL}/ws", htm=method)
     for _ in range(2):
-        scope = {**scope_of(Sent(target="/ws", headers=headers)), "type": "websocket"}
+        scope = {**scope_of(Sent(target="/ws", headers=headers)), "type": "websocket", "http_version": version}
         del scope["method"]
         messages: list[Any] = []
 
@@ -255,7 +258,7 @@ def test_websocket_handshake_is_a_get_over_https() -> None:
             messages.append(message)
 
         asyncio.run(app(scope, receive, send))
-    assert called == ["alice"]
+    assert called == ["alice"] * let_in
     assert messages == [{"type": "websocket.close", "code": 1008, "reason": ""}]
 
 

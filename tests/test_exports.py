@@ -94,7 +94,7 @@ def loaded_by(statement: str) -> set[str]:
     ],
 )
 def test_imports_load_nothing_that_was_not_asked_for(statement: str, absent: list[str]) -> None:
-    """Design §6: a framework, a database driver or the environment's reader is loaded where it is used, and only then."""
+    """A framework, a database driver or the environment's reader is loaded where it is used, and only then."""
     assert not loaded_by(statement) & set(absent)
 
 

@@ -218,7 +218,7 @@ def test_revoked_token_is_refused_at_once_and_its_neighbour_lives(gate: Any) -> 
 
 
 def test_receipt_with_wait_holds_everywhere(gate: Any) -> None:
-    """Design: after ``wait=True`` no request that begins later is admitted; without, at ``effective_by`` at the latest."""
+    """After ``wait=True`` no request that begins later is admitted; without, at ``effective_by`` at the latest."""
     token = gate.issue("alice")
     assert is_admitted(gate, token)
     receipt = gate.revoke(sub="alice", wait=True)
@@ -230,7 +230,7 @@ def test_receipt_with_wait_holds_everywhere(gate: Any) -> None:
 
 
 def test_token_without_jti_is_revoked_by_its_own_digest(gate: Any) -> None:
-    """Design §3: the signing input, so that no other token dies with it."""
+    """The signing input, so that no other token dies with it."""
     token, other = token_of_claims(sub="alice"), token_of_claims(sub="alice", n=2)
     gate.revoke(token=token)
     assert (is_admitted(gate, token), is_admitted(gate, other)) == (False, True)

@@ -239,7 +239,7 @@ def gates(key_set: str) -> Iterator[dict[str, Gate]]:
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_whatever_a_preset_admits_pyjwt_admits(data: st.DataObject, gates: dict[str, Gate], pair: Pair) -> None:
-    """Design §2, for tokens of every provider with a few claims changed: stricter than jwt.decode, and no other exception."""
+    """For tokens of every provider with a few claims changed: stricter than jwt.decode, and no other exception."""
     name = data.draw(st.sampled_from(sorted(SHAPES)))
     shape = now_of(SHAPES[name])
     names = st.sampled_from([*shape.claims, "typ", "token_use", "nonce", "aud", "scp", "scope", "sid", "tenant", "at_hash"])

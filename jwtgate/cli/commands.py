@@ -108,7 +108,7 @@ for command in (inspect, mint):
 own_keys.command()(new)
 own_keys.command("list")(list_keys)
 own_keys.command()(rotate)
-own_keys.command()(retire)
+own_keys.command(context_settings={"ignore_unknown_options": True})(retire)  # a kid may begin with a dash, as one of ours in 64
 own_keys.command()(renew)
 app.add_typer(tokens, name="token")
 app.add_typer(own_keys, name="keys")

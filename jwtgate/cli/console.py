@@ -6,9 +6,7 @@ any other only where that is said aloud, since whoever reads the network then re
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
-import logging
 import socket
 import sys
 from importlib.util import find_spec
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jwtgate.cli.answering import INTERRUPTED, USAGE, Misuse, answering
+from jwtgate.cli.gates import operator, quiet
 from jwtgate.cli.printing import complain, say
 from jwtgate.gate import Gate
 from jwtgate.settings import Settings
@@ -106,14 +105,14 @@ def _serve(gate: Gate, host: str, listening: socket.socket) -> int:
     from jwtgate.console.door import Door
 
     port: int = listening.getsockname()[1]
-    door = Door(gate, by=_who(), hosts=hosts_of(host, port))
-    logging.getLogger("jwtgate").setLevel(logging.ERROR)
+    door = Door(gate, by=operator(), hosts=hosts_of(host, port))
     # No access log: addresses of pages name subjects.
     config = uvicorn.Config(door, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     _tell(door, host, port)
     try:
-        server.run(sockets=[listening])
+        with quiet():
+            server.run(sockets=[listening])
     finally:
         door.close()
     return INTERRUPTED
@@ -125,11 +124,3 @@ def _tell(door: Door, host: str, port: int) -> None:
     complain("the link works once, for ten minutes; Ctrl-C ends the console")
     if not is_loopback(host):
         complain("this is plain http: whoever is on the way reads everything, the cookie too")
-
-
-def _who() -> str:
-    """The user of this machine's, in words."""
-    try:
-        return f"{getpass.getuser()} on {socket.gethostname()}"
-    except (OSError, KeyError, ImportError):
-        return "the operator of this machine"

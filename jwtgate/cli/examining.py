@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import stat
 import time
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from math import isinf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from jwtgate.settings import Settings
 from jwtgate.settings.issuers import SIGNING_KEYS
 from jwtgate.settings.urls import mask_url
 from jwtgate.stores.contract import Weakness
+from jwtgate.stores.opening import SQL_SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -40,6 +43,9 @@ RENEWED_BY_LEASE = 0.5
 """Of a lease: by then a worker has renewed, whose reads last 0.3 of it."""
 
 LOOK_SECONDS = 0.05
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Of a worker, as ours have it: a line that is to be copied holds no other."""
 
 FETCHED_SECONDS = 6.0
 """In which published keys have come, if they come at all."""
@@ -146,7 +152,7 @@ def _examine_store(store: Store, settings: Settings, findings: list[Weakness]) -
             problem = f"The store answers, but does not do its work: {_reason(error)}."
             findings.append(Weakness(problem, "jwtgate doctor  # again, after a look into the server's own log"))
         return f"Store: {mask_url(settings.store)}, not usable"
-    findings += watched.weaknesses(settings.lease)
+    findings += watched.weaknesses(settings)
     return f"Store: {mask_url(settings.store)}, {watched}"
 
 
@@ -159,6 +165,7 @@ class _Watched:
         live: who renewed meanwhile; where the lease is too long to wait for that, all that are registered.
         silent: who did not: stopped without a farewell, or cut off.
         behind: how many of the live had not acknowledged the log's end of the beginning.
+        endless: names of the silent that may act on what they know for ever.
         is_long: whether the lease was waited for.
     """
 
@@ -167,13 +174,14 @@ class _Watched:
     silent: int
     behind: int
     is_long: bool
+    endless: tuple[str, ...]
 
-    def weaknesses(self, lease_seconds: float) -> Generator[Weakness]:
+    def weaknesses(self, settings: Settings) -> Generator[Weakness]:
         """What of it is no mere information."""
         in_force = self.epoch.lease_seconds
-        if self.live and in_force != lease_seconds:
+        if self.live and in_force != settings.lease:
             yield Weakness(
-                f"JWTGATE_LEASE is {lease_seconds:g} and the running workers' is {in_force:g}: "
+                f"JWTGATE_LEASE is {settings.lease:g} and the running workers' is {in_force:g}: "
                 "a process with another lease than theirs does not follow, and each of its requests asks the store.",
                 f"JWTGATE_LEASE={in_force:g}",
                 about="JWTGATE_LEASE",
@@ -183,6 +191,13 @@ class _Watched:
                 "The store's history has not been healed for seconds, though workers run: requests get 503.",
                 "jwtgate doctor  # again; the workers' logs say what keeps them",
                 about="history",
+            )
+        for name in self.endless:
+            yield Weakness(
+                f"The worker {name}, under JWTGATE_ON_STORE_DOWN=admit, was killed, or is cut off and admits what is revoked: "
+                "no receipt is effective everywhere while it is on the list. Take it off once its process is gone.",
+                _taking_off(name, settings),
+                about="workers",
             )
 
     def __str__(self) -> str:
@@ -211,7 +226,19 @@ def _watch(store: Store, lease_seconds: float) -> _Watched:
         time.sleep(LOOK_SECONDS)
         epoch, _, workers = store.workers()
     is_long = not workers or waited >= RENEWED_BY_LEASE * lease or len(live) == len(workers)
-    return _Watched(epoch, len(live if is_long else workers), len(workers) - len(live) if is_long else 0, behind, is_long)
+    silent = [worker for worker in workers if worker not in live] if is_long else []
+    endless = tuple(worker.name for worker in silent if isinf(worker.reach_seconds) and NAME.fullmatch(worker.name))
+    return _Watched(epoch, len(live if is_long else workers), len(silent), behind, is_long, endless)
+
+
+def _taking_off(name: str, settings: Settings) -> str:
+    """What takes a worker off the list, of partition 0; one that lives comes back to it by itself."""
+    if not settings.store.startswith(SQL_SCHEMES):
+        return f"HDEL {shlex.quote(f'{{{settings.prefix}:0}}:workers')} {shlex.quote(name)}"
+    from jwtgate.stores.sql.tables import tables_of  # here, since it needs the extra
+
+    octets = f"CAST('{name}' AS BLOB)" if settings.store.startswith("sqlite") else f"'{name}'"
+    return f"DELETE FROM {tables_of(settings.prefix).workers.name} WHERE name = {octets}"  # noqa: S608 - see ``NAME``
 
 
 OTHER_KIND = {
@@ -221,6 +248,14 @@ OTHER_KIND = {
     "knows no such service": "JWTGATE_STORE=redis+sentinel://<hosts>/<a name that SENTINEL MASTERS tells>",
 }
 """What is said of a server that is there and is not what the URL calls it -> the line that mends it."""
+
+
+OF_USER = {
+    "read-only transaction": "ALTER ROLE <the gate's user> SET default_transaction_read_only = off  # or another server",
+    "search_path names none": "ALTER ROLE <the gate's user> SET search_path = <a schema that is there>",
+    "due to statement timeout": "ALTER ROLE <the gate's user> SET statement_timeout = '1s'",
+}
+"""What PostgreSQL says where something that was set for the user, the database or the server makes the store unusable."""
 
 
 def _unusable(url: str, error: StoreUnavailable) -> Weakness:
@@ -240,6 +275,9 @@ def _unusable(url: str, error: StoreUnavailable) -> Weakness:
         )
     if "no database of this name" in reason:
         return Weakness(f"{told} does not let us in: {reason}.", f"JWTGATE_STORE={scheme}://<host>/<a database that is there>")
+    for words, remedy in OF_USER.items():
+        if words in reason:
+            return Weakness(f"{told} cannot be used: {reason}.", remedy)
     for words, remedy in OTHER_KIND.items():
         if words in reason:
             return Weakness(f"{told} is not what its URL says: {reason}.", remedy)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import socket
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from jwtgate.cli.answering import Misuse
 from jwtgate.cli.printing import complain
+from jwtgate.core.history import NotDurable, NotWritten
 from jwtgate.errors import StoreUnavailable
 from jwtgate.gate import Gate
 from jwtgate.settings import Settings
@@ -17,7 +20,7 @@ from jwtgate.settings.urls import mask_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-__all__ = ["HEALING_LEASES", "Visitor", "opened"]
+__all__ = ["HEALING_LEASES", "Visitor", "opened", "operator", "quiet", "telling"]
 
 T = TypeVar("T")
 
@@ -67,14 +70,47 @@ def opened(errand: str = "", *, is_audited: bool = True) -> Generator[Visitor]:
     if errand and settings.store == "memory://":
         raise Misuse(f"JWTGATE_STORE is memory://, the memory of one process: there is nothing to {errand} from another one.")
     gate = Visitor(settings if is_audited else replace(settings, strict=False))
+    gate.onlookers.actor = operator()
+    with quiet():
+        try:
+            yield gate
+        finally:
+            gate.close()
+
+
+def operator() -> str:
+    """The user of this machine's, in words."""
+    try:
+        return f"{getpass.getuser()} on {socket.gethostname()}"
+    except (OSError, KeyError, ImportError):
+        return "the operator of this machine"
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """A store that does not answer is told once, by the command.
+
+    Whoever keeps an audit log, as by sitecustomize, keeps one of this command, too.
+    """
     logger, audit = logging.getLogger("jwtgate"), logging.getLogger("jwtgate.audit")
     levels = logger.level, audit.level
-    if audit.hasHandlers():  # whoever keeps a log of it, as by sitecustomize, keeps one of this command, too
+    if audit.hasHandlers():
         audit.setLevel(audit.getEffectiveLevel())
-    logger.setLevel(logging.ERROR)  # a store that does not answer is told once, by the command
+    logger.setLevel(logging.ERROR)
     try:
-        yield gate
+        yield
     finally:
-        gate.close()
         logger.setLevel(levels[0])
         audit.setLevel(levels[1])
+
+
+@contextmanager
+def telling(*, unwritten: str, unknown: str) -> Generator[None]:
+    """Around what writes rulings: a failure says what stands. Args: what it says of its own words otherwise."""
+    try:
+        yield
+    except NotDurable:  # says itself that the ruling stands
+        raise
+    except StoreUnavailable as error:
+        error.add_note(unwritten if isinstance(error, NotWritten) else unknown)
+        raise

@@ -16,14 +16,13 @@ import typer
 
 from jwtgate.cli.answering import FAILED, Misuse, answering
 from jwtgate.cli.examining import FETCHED_SECONDS
-from jwtgate.cli.gates import opened
+from jwtgate.cli.gates import opened, telling
 from jwtgate.cli.key_files import KeyFiles, locked, named, new_key
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import Column, dump, plain, say, span, table, until
 from jwtgate.core.handles import digest_of
 from jwtgate.core.keys.material import ALGORITHMS, UnusableKeyError
 from jwtgate.core.keys.schedule import OwnKey, retired, rotated, signing, verifying
-from jwtgate.errors import StoreUnavailable
 from jwtgate.runtime import blocking
 from jwtgate.settings import Settings
 
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from jwtgate.messages import Receipt
 
 __all__ = ["list_keys", "new", "renew", "retire", "rotate"]
+
+UNKNOWN = "Whether it was written is not known; to ask again does no harm"
 
 File = Annotated[
     Path | None,
@@ -99,13 +100,13 @@ def retire(
         except ValueError as error:
             raise Misuse(f"{error}. Nothing was retired.") from None
         handles = () if file is None else _retired_in_file(gate, file, kid, policy)
+        stands = "; workers that read the file turn to it. Ask again" if handles else ". Ask again"
         if not handles:
             handles = _handles_in_use(gate, kid, policy)
-        try:
+        with telling(
+            unwritten=f"No ruling was written{stands}", unknown=f"Whether the ruling was written is not known{stands}"
+        ):
             receipt = blocking.run(gate.plans.retire(handles, wait=True, key_id=kid, issuer=policy.issuer), gate.performer)
-        except StoreUnavailable as error:
-            error.add_note("Whether the ruling was written is not known; workers that read the file turn to it. Ask again.")
-            raise
     return _tell_receipt(receipt, as_json=as_json)
 
 
@@ -117,7 +118,7 @@ def renew(
     as_json: Json = False,
 ) -> int:
     """Give a subject another key under JWTGATE_DERIVED_KEYS; the access tokens it has die everywhere. Waits for the receipt."""
-    with opened("renew a subject's key") as gate:
+    with opened("renew a subject's key") as gate, telling(unwritten="Nothing was changed", unknown=UNKNOWN):
         try:
             receipt = gate.once_healed(lambda: gate.renew_key(sub, issuer=issuer, wait=True))
         except ValueError as error:

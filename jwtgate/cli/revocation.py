@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jwtgate.cli.answering import FAILED, USAGE, Misuse, answering
-from jwtgate.cli.gates import opened
+from jwtgate.cli.gates import opened, telling
 from jwtgate.cli.inputs import numeric_date, pair, token_from
 from jwtgate.cli.options import Json
 from jwtgate.cli.printing import complain, dump, say, span, until
-from jwtgate.core.history import NotDurable
-from jwtgate.errors import InvalidToken, MalformedToken, StoreUnavailable
+from jwtgate.errors import InvalidToken, MalformedToken
 
 if TYPE_CHECKING:
     from jwtgate.messages import Receipt
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["revoke"]
 
 Named = list[str] | None
+
+UNKNOWN = "Whether the ruling was written is not known; revoking again does no harm"
 
 
 @answering
@@ -107,18 +108,13 @@ def _is_confirmed() -> bool:
 
 
 def _revoked(arguments: dict[str, Any]) -> Receipt:
-    with opened("revoke") as gate:
+    with opened("revoke") as gate, telling(unwritten="Nothing was revoked", unknown=UNKNOWN):
         try:
             return gate.revoke(**arguments)
         except (TypeError, ValueError) as error:
             raise Misuse(f"{_in_options(str(error))}. Nothing was revoked.") from None
         except InvalidToken as error:
             error.add_note("Nothing was revoked.")
-            raise
-        except NotDurable:  # says itself that the ruling stands
-            raise
-        except StoreUnavailable as error:
-            error.add_note("Whether the ruling was written is not known; revoking again does no harm.")
             raise
 
 
@@ -142,6 +138,7 @@ def _tell(receipt: Receipt) -> None:
     else:
         say("Revoked, but not everybody may hear of it.", "red")
         say(f"{workers} acknowledged it; one under JWTGATE_ON_STORE_DOWN=admit that is cut off goes on admitting.")
+        say("One that was killed cannot be told from it: jwtgate doctor says how to take it off the list of workers.")
     if receipt.replicas is not None:
         say(f"{receipt.replicas} replica{'' if receipt.replicas == 1 else 's'} had it before this was said.")
     if receipt.fsyncs is not None:

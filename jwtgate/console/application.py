@@ -18,7 +18,7 @@ from jwtgate.channel.sending import say
 from jwtgate.console import actions, feed, overview, receipts, rulings, subjects
 from jwtgate.console.lookout import Lookout
 from jwtgate.console.visiting import Problem, Visit, form_token_of, read_query
-from jwtgate.core.history import NotDurable
+from jwtgate.core.history import NotDurable, NotWritten
 from jwtgate.core.http.exemption import routed_path
 from jwtgate.endpoints.forms import read_form
 from jwtgate.errors import InsufficientScope, JWTGateError, MissingToken, UnavailableError
@@ -139,7 +139,7 @@ class Console:
             return _problem(visit, _NOT_DURABLE)
         except UnavailableError as error:
             logger.warning("the console could not answer: %s", error)
-            return _problem(visit, _unavailable(visit, scope["method"]), (("retry-after", "1"),))
+            return _problem(visit, _unavailable(visit, scope["method"], error), (("retry-after", "1"),))
         except JWTGateError as error:  # of the call, too: a body that is no form, a method that is none
             logger.info("the console refused: %s (%s)", error.reason, error)
             return _problem(visit, Problem(error.status, HTTPStatus(error.status).phrase, error.description))
@@ -184,11 +184,13 @@ _NOT_DURABLE = Problem(
 )
 
 
-def _unavailable(visit: Visit, method: str) -> Problem:
+def _unavailable(visit: Visit, method: str, error: UnavailableError) -> Problem:
     """With the way to the same page, or to that of the same button."""
     again = visit.url("confirm" if method == "POST" else visit.path, **visit.query)
-    done = "" if method != "POST" else " Whether anything was written is not known; to do it again does no harm."
-    text = f"What it holds is not lost. Try again in a moment.{done}"
+    done = "Whether anything was written is not known; to do it again does no harm."
+    if isinstance(error, NotWritten):
+        done = "Nothing was written."
+    text = f"What it holds is not lost. Try again in a moment.{'' if method != 'POST' else f' {done}'}"
     return Problem(503, "The store does not answer", text, back=again.removeprefix(visit.base), back_to="Try again")
 
 

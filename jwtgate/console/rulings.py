@@ -50,7 +50,7 @@ async def rulings(visit: Visit, lookout: Lookout) -> Response:
         rows=[_row(digest, known[digest]) for digest in page],
         number=number,
         has_more=has_more,
-        is_complete=view.is_complete,
+        is_complete=visit.gate.status().complete,
         kinds=_kinds(visit),
         found=await _found(visit),
         asked=visit.query,

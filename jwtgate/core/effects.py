@@ -68,7 +68,7 @@ coroutine function is for gates used from asyncio."""
 
 
 class Clock(Protocol):
-    """The two clocks. ``boot`` goes on in suspend and never steps: leases and deadlines are on it (design §2)."""
+    """The two clocks. ``boot`` goes on in suspend and never steps: leases and deadlines are on it."""
 
     def boot(self) -> float:
         """Seconds since some fixed past moment."""

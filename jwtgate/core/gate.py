@@ -1,6 +1,6 @@
 """The one decision function: is this request's token genuine, and still wanted?
 
-Validity first, then verification (design §2): rulings are judged before any signature work, unless ``ORDER=verify-first``.
+Validity first, then verification: rulings are judged before any signature work, unless ``ORDER=verify-first``.
 Every path that admits a token (HTTP, WebSocket and its messages, ``Gate.verify``, every endpoint) comes through ``_decided``.
 
 Invariants:

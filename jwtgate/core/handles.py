@@ -1,4 +1,4 @@
-"""What a ruling can name: ``(issuer, kind, value)``, and the digest that stands for it (design §1 and §3)."""
+"""What a ruling can name: ``(issuer, kind, value)``, and the digest that stands for it in the store."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ __all__ = [
     "MarkPage",
     "Marked",
     "NotDurable",
+    "NotWritten",
     "Renewal",
     "Repair",
     "StoreBusy",
@@ -192,7 +193,7 @@ class Written:
 
     @property
     def stamp(self) -> str:
-        """``"<epoch>:<position>"`` for what was made in this step (design §3)."""
+        """``"<epoch>:<position>"`` for what was made in this step: it orders, where clocks cannot."""
         return self.stamped or f"{self.epoch.name}:{self.end.position}"
 
 
@@ -209,9 +210,14 @@ class NotDurable(StoreUnavailable):
         self.written = written
 
 
-class StoreBusy(StoreUnavailable):
+class NotWritten(StoreUnavailable):
+    """Nothing was written, for certain: no connection could be had, or all of it was refused. Any other failure of a write
+    leaves that open."""
+
+
+class StoreBusy(NotWritten):
     """In good order something took too long, such as waiting for a lock, or no writes are taken, such as for a full disk.
-    Nothing was written, and who only looks may well be answered."""
+    Who only looks may well be answered."""
 
 
 class JournalUnavailable(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""How a token that is not remembered is judged: the parts of the one decision, in the order of design §2.
+"""How a token that is not remembered is judged: the parts of the one decision, in their order.
 
 Free refusals, then rulings from memory or from one look-up, then signature and claims (unless ``ORDER=verify-first``), then
 what its issuer's status list says; only then is it remembered. The invariants are those of ``core.gate``, which alone calls it.

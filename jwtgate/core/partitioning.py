@@ -1,4 +1,4 @@
-"""Which partition of a store holds what (design §5). One rule, for those who write and for those who follow.
+"""Which partition of a store holds what. One rule, for those who write and for those who follow.
 
 Invariant: what must change in one atomic step stands in one partition: a user's list with all sessions on it, and a session
 with ``revoked`` on its ``sid``. All that a stamp is compared with stands in partition 0: every cut-off, on any handle, and

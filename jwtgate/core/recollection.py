@@ -45,7 +45,7 @@ class Recollection:
     def hit(self, authorization: bytes) -> Admitted | None:
         """The hot path: a token admitted before, under a live lease or in the grace, and before its deadline; else None.
 
-        One digest, one clock read, two comparisons; no lock, no generator (design §2). Nothing is parsed: only the bytes of
+        One digest, one clock read, two comparisons; no lock, no generator. Nothing is parsed: only the bytes of
         a value that was once found well-formed and admitted lead anywhere.
 
         Args: authorization: the field value, whole; its length is bounded by the caller.

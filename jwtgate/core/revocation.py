@@ -1,7 +1,7 @@
 """Which rulings a revocation writes, on which handles, and until when they must be remembered.
 
 ``jti``, ``sid`` and ``token`` write ``revoked``; ``sub``, ``claim`` and ``everything`` write ``not_before``; a suspension is
-``revoked`` on the subject without an end (design §3). A handle belongs to a configured issuer, never to what a claim says.
+``revoked`` on the subject without an end. A handle belongs to a configured issuer, never to what a claim says.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.core.effects import Effect, Looked, LookUp, Plan, Write
+from jwtgate.core.history import NotWritten
 from jwtgate.core.judgement import readable
 from jwtgate.core.relaying import relayed
-from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ def in_turn(plan: Plan[T], view: View) -> Plan[T]:
     """The same plan, whose writes do nothing where what they toggle was toggled since it was looked at.
 
     Args: view: what is known already spares a look-up; none of it is trusted.
-    Raises: StoreUnavailable: others changed the same all the time.
+    Raises: NotWritten: others changed the same all the time.
     """
     return relayed(plan, lambda effect: _written(effect, view) if isinstance(effect, Write) else _asked(effect))
 
@@ -54,7 +54,7 @@ def _written(effect: Write, view: View) -> Plan[Written]:
             return written
         looked: Looked = yield LookUp(digests)
         known = looked.facts.rulings
-    raise StoreUnavailable("others suspended and lifted the same all the time; nothing was written")
+    raise NotWritten("others suspended and lifted the same all the time; nothing was written")
 
 
 def _place(ruling: Ruling | None) -> tuple[str, int] | None:

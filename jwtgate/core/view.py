@@ -6,7 +6,7 @@ So a hit needs two comparisons and no lock, and a message of a live connection n
 store has one or more partitions, each with a log and a history of its own; what a follower knows of one is a ``Part``, which
 ``core.followed`` moves, and the lease of the view is the least of theirs.
 
-The rules of the design kept here and, as far as ``load``, ``grant``, ``apply`` and ``fence`` go, in ``core.followed``:
+The rules of the protocol kept here and, as far as ``load``, ``grant``, ``apply`` and ``fence`` go, in ``core.followed``:
 
 F1  ``load`` installs a snapshot and clears the admitted tokens; until then the view is not live. An empty view never means
     "not revoked". A reload merges: knowledge is never given up, whether or not history was lost.

@@ -70,7 +70,7 @@ class Rules:
     style: Response | None = None
 
     def is_own(self, token: Token) -> bool:
-        """Whether its sub and sid are names of ours: those of another issuer may sound alike (design §3)."""
+        """Whether its sub and sid are names of ours: those of another issuer may sound alike."""
         policy = self.policy
         if policy is None:
             return False

@@ -209,7 +209,7 @@ class Plans(HearingPlans, OverseeingPlans):
             change = self.targets.session(policy, sid, self.clock.wall())
             return (yield from self.endings.by_sid(policy, change, sid, is_end_known=True, wait=wait))
 
-        return self._ours(plan())
+        return self._ruling(plan())
 
     def end_all(self, sub: str, keep: str | None, *, wait: bool) -> Plan[Receipt]:
         """See ``Sessions.end_all``."""
@@ -221,11 +221,11 @@ class Plans(HearingPlans, OverseeingPlans):
             changes = self.targets.subject(policy, sub, self.clock.wall())
             return (yield from self.endings.by_subject(policy, changes, sub, wait=wait))
 
-        return self._ours(plan())
+        return self._ruling(plan())
 
     def end_by_refresh_token(self, refresh_token: str, *, wait: bool) -> Plan[Receipt | None]:
         """The session that a refresh token belongs to, used or not."""
-        return self._ours(self.endings.by_refresh_token(refresh_token, wait=wait))
+        return self._ruling(self.endings.by_refresh_token(refresh_token, wait=wait))
 
     def _standing(self) -> Standing:
         if self.standing is None:

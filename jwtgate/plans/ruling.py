@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jwtgate.audit import AuditEvent
 from jwtgate.core.keys.ring import once_known
+from jwtgate.core.relaying import told_apart
 from jwtgate.core.toggling import in_turn
 from jwtgate.errors import JWTGateError
 
@@ -57,7 +58,7 @@ class RulingPlans:
                 return (yield from self.endings.by_subject(policy, changes, sub, wait=wait, kind="revocation"))
             return (yield from self.revoker.revoke(changes, events=(self._revocation(target),), wait=wait))
 
-        return self._ours(plan())
+        return self._ruling(plan())
 
     def revoke_token(self, token: str, *, wait: bool) -> Plan[Receipt]:
         """One access token."""
@@ -66,7 +67,7 @@ class RulingPlans:
             change = yield from once_known(lambda: self.targets.token(token, self.clock.wall()), self.clock)
             return (yield from self.revoker.revoke((change,), events=(self.targets.token_event(token),), wait=wait))
 
-        return self._ours(plan())
+        return self._ruling(plan())
 
     def _revocation(self, target: dict[str, Any]) -> AuditEvent:
         """What is told of a revocation that names no session and no subject's sessions."""
@@ -117,20 +118,24 @@ class RulingPlans:
             changes = yield from self.targets.renewed_key(sub, issuer)
             return (yield from self.revoker.revoke(changes, events=(self._of("key_renewal", sub, issuer),), wait=wait))
 
-        return self._ours(plan())
+        return self._ruling(plan())
 
     def _of(self, kind: Kind, sub: str, issuer: str | None) -> AuditEvent:
         return AuditEvent(kind, "sub", issuer=self.targets.policy(issuer).issuer, subject=sub)
 
     def _toggle(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
-        return in_turn(self._write(changes, wait=wait), self.revoker.view)
+        return self._ruling(in_turn(self._written(changes, wait=wait), self.revoker.view))
 
     def _write(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
-        def plan() -> Plan[Receipt]:
-            written, event = changes()
-            return (yield from self.revoker.revoke(written, events=(event,), wait=wait))
+        return self._ruling(self._written(changes, wait=wait))
 
-        return self._ours(plan())
+    def _written(self, changes: Callable[[], tuple[tuple[Change, ...], AuditEvent]], *, wait: bool) -> Plan[Receipt]:
+        written, event = changes()
+        return (yield from self.revoker.revoke(written, events=(event,), wait=wait))
+
+    def _ruling(self, plan: Plan[T]) -> Plan[T]:
+        """Of an operation that writes rulings: it tells whether any may stand."""
+        return self._ours(told_apart(plan))
 
     def count(self, error: JWTGateError) -> None:
         """One more refusal, where no plan of these has counted it."""

@@ -262,7 +262,7 @@ class Run:
                 return feed.saw(sids)
 
     def _audit_once(self) -> None:
-        """Says at the first contact what about the store would break the promise (design §6). Nothing hinges on it."""
+        """Says at the first contact what about the store would break the promise. Nothing hinges on it."""
         if self._is_audited:
             return
         try:

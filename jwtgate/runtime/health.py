@@ -1,7 +1,7 @@
 """Whether the store answers: the circuit that spares requests a second timeout, and one log line per change of state.
 
 Invariant: after one failed look-up no request waits for the store until the follower is through again; where no follower
-is at work, one request per ``PROBE_SECONDS`` tries (design §6). Of several partitions the worst speaks for all: a request
+is at work, one request per ``PROBE_SECONDS`` tries. Of several partitions the worst speaks for all: a request
 seldom needs only one, and none may wait for it.
 """
 

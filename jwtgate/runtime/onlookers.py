@@ -14,7 +14,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jwtgate.core.effects import Effect, ListSessions, LookUp, Mark, Marks, Roster, Write
-from jwtgate.core.history import NotDurable
+from jwtgate.core.history import NotDurable, NotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,7 @@ class Onlookers:
         listeners: of spans that are measured, see ``Tally``.
         span: begins a span of a trace around an operation; None: nobody wants any.
         chores: what a follower does besides, in each process.
+        actor: of the events that name nobody (``AuditEvent``).
     """
 
     def __init__(self) -> None:
@@ -74,6 +75,7 @@ class Onlookers:
         self.listeners: list[Listener] = []
         self.span: Callable[[str], AbstractContextManager[object]] | None = None
         self.chores: list[Chore] = []
+        self.actor: str | None = None
 
     def around(self, effect: Effect) -> AbstractContextManager[object]:
         """What an effect is performed in, for the one whose plan it is."""
@@ -87,7 +89,10 @@ class Onlookers:
         if not effect.events or (written is None and error is None):
             return
         for event in effect.events:
+            if isinstance(error, NotWritten) and event.outcome == "done":  # else it stood once, and nobody knows any more
+                continue
             told = _completed(event, written, effect.now, is_confirmed=error is None)
+            told = told if self.actor is None or told.actor is not None else replace(told, actor=self.actor)
             if written is not None:
                 tally.count_change(told.kind, told.target)
             self._tell(told)

@@ -1,4 +1,4 @@
-"""Settings: every row of the table of interface §3, its default, its meaning and what it may be, in one place.
+"""Settings: every row of the README's table, its default, its meaning and what it may be, in one place.
 
 ``Settings`` checks everything when it is built and tells every mistake at once; it reads only its arguments and the
 files that they name. ``Settings.from_env`` alone reads the environment. The rules for one value are in allowed.py and

@@ -1,4 +1,4 @@
-"""URLs in settings: masked for log lines, and judged as store (design §5) or origin (RFC 6454 §6.1).
+"""URLs in settings: masked for log lines, and judged as store (``stores.opening``) or origin (RFC 6454 §6.1).
 
 ``mask_url`` prefers hiding too much: what cannot be parsed without doubt is hidden whole. Does not open anything.
 """

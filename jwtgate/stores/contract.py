@@ -3,7 +3,7 @@
 A store remembers rulings and the change log, and nothing of it is decided here. Every method raises ``StoreUnavailable``
 for whatever goes wrong below it; no exception of a client library leaves a store.
 
-The contract's rules, by the letter of the design:
+The contract's rules, by the letters that the rest of the package names them by:
 
 H1  Each look-up, write and renewal compares the epoch record with the server's identity in its own atomic step. Absent or
     different: history may be lost, and that same step opens a new epoch (unhealed, unsettled, no workers registered),

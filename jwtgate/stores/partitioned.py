@@ -13,17 +13,18 @@ partition. Invariants of what takes several:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jwtgate.core.history import Facts, NotDurable
+from jwtgate.core.history import Facts, NotDurable, NotWritten
 from jwtgate.core.partitioning import partition_of, partition_of_mark, partition_of_session, partition_of_user
 from jwtgate.core.rulings import UnreadableRuling, is_revoked
 from jwtgate.core.sessions.stored import MOST_LISTED, Guard
 from jwtgate.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from jwtgate.core.history import Epoch, LogEnd, Marked, MarkPage, Worker, Written
     from jwtgate.core.rulings import Change
@@ -161,7 +162,8 @@ class PartitionedStore:
             stamp = stamped if index else ""
             put = tuple(replace(each, stamp=stamp) for each in step.sessions)
             try:
-                written = self.parts[index].write(step.changes, now, put, step.guard)
+                with _after(done):
+                    written = self.parts[index].write(step.changes, now, put, step.guard)
             except NotDurable as error:  # it stands, and so must the rest
                 written, shortfall = error.written, error
             if written is None:
@@ -236,6 +238,17 @@ class PartitionedStore:
         """All of them."""
         for part in self.parts:
             part.close()
+
+
+@contextmanager
+def _after(done: list[Written]) -> Generator[None]:
+    """A step that was refused says nothing of those before it."""
+    try:
+        yield
+    except NotWritten as error:
+        if done:
+            raise StoreUnavailable(str(error)) from error
+        raise
 
 
 class _Wanted:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jwtgate.core.history import NotWritten
 from jwtgate.core.rulings import MAX_SKEW_SECONDS
-from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ SKEW_SECONDS = 1.0
 
 
 def beside(here: float, now: float) -> float:
-    """The store's clock. Raises: StoreUnavailable: it and the caller's are too far apart."""
+    """The store's clock. Raises: NotWritten: it and the caller's are too far apart."""
     if not abs(here - now) <= MAX_SKEW_SECONDS:
-        raise StoreUnavailable(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
+        raise NotWritten(f"the clocks of the store and the caller are over 60 s apart: {here:.3f} and {now:.3f}")
     return here
 
 

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from jwtgate.core.history import NotWritten
 from jwtgate.core.sessions.stored import MOST_LISTED
 from jwtgate.errors import SettingsError, StoreUnavailable
 from jwtgate.stores.contract import UNANSWERED
@@ -64,10 +65,10 @@ class StrictStore:
         self._lock = threading.Lock()
 
     def _safe(self) -> Store:
-        """The store inside. Raises: StoreUnavailable, at once while another thread is at the audit."""
+        """The store inside. Raises: NotWritten, at once while another thread is at the audit."""
         if not self._is_safe:
             if not self._lock.acquire(blocking=False):
-                raise StoreUnavailable("JWTGATE_STRICT: the store is being audited")
+                raise NotWritten("JWTGATE_STRICT: the store is being audited")
             try:
                 self._audit()
             finally:
@@ -78,15 +79,18 @@ class StrictStore:
         if self._is_safe:
             return
         if time.monotonic() < self._again_at:
-            raise StoreUnavailable("JWTGATE_STRICT: the store has not been found safe yet")
+            raise NotWritten("JWTGATE_STRICT: the store has not been found safe yet")
         self._again_at = time.monotonic() + AGAIN_SECONDS
-        problems = _problems(self._store)
+        try:
+            problems = _problems(self._store)
+        except StoreUnavailable as error:
+            raise NotWritten(str(error)) from error
         if problems != self._said:
             self._said = problems
             for problem in problems:
                 logger.error("JWTGATE_STRICT: requests get 503: %s", problem)
         if problems:
-            raise StoreUnavailable("JWTGATE_STRICT: the store is unsafe")
+            raise NotWritten("JWTGATE_STRICT: the store is unsafe")
         self._is_safe = True
 
     def look_up(self, digests: Sequence[bytes], sids: Sequence[str] = ()) -> Facts:

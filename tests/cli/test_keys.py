@@ -119,6 +119,8 @@ def test_rotations_at_once_lose_no_key(path: Path) -> None:
         (("rotate", "--file", "/nowhere/keys.json"), "/nowhere"),
         (("list", "--file", "/nowhere/keys.json"), "has no key yet"),
         (("retire", "other"), "no key has that kid"),
+        (("retire", "-her"), "no key has that kid"),
+        (("retire", "other", "--fil", "/nowhere"), "--fil"),
     ],
 )
 def test_misuse_is_told(path: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -200,6 +202,16 @@ def test_key_that_signs_alone_is_not_retired(path: Path) -> None:
     kid = kid_of(run("token", "mint", "alice", SECRET="", PRIVATE_KEY=pem).stdout.strip())
     said = complaint("retire", kid, PRIVATE_KEY=pem, STORE=f"sqlite:///{path.parent}/store.db")
     assert "another one first" in said
+
+
+def test_ruling_that_was_not_written_is_told_apart_from_one_that_may_be(path: Path) -> None:
+    """The key is retired in the file either way."""
+    keys("rotate", PRIVATE_KEYS=str(path))
+    old = keys("list", PRIVATE_KEYS=str(path))[0]
+    ended = run("keys", "retire", old["kid"], SECRET="", PRIVATE_KEYS=str(path), STORE="redis://127.0.0.1:1")
+    assert ended.returncode == 1
+    assert "JWTGATE_STORE" in ended.stderr
+    assert ended.stderr.endswith("No ruling was written; workers that read the file turn to it. Ask again.\n")
 
 
 def test_last_key_is_not_retired(path: Path) -> None:

@@ -18,7 +18,7 @@ from servers import Server, valkey_binary
 
 from jwtgate import Gate, Receipt, Settings
 from jwtgate.cli import main, revocation
-from jwtgate.core.history import Epoch, LogEnd, NotDurable, Written
+from jwtgate.core.history import Epoch, LogEnd, NotDurable, NotWritten, Written
 from jwtgate.errors import BadSignature, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def test_store_that_is_away_has_status_1_and_one_line(own_server: Server) -> Non
     assert ended.returncode == 1
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
-    assert "revoking again does no harm" in line
+    assert "JWTGATE_STORE" in line
+    assert line.endswith("Nothing was revoked.")
     assert "hunter2" not in line
 
 
@@ -236,7 +237,8 @@ def test_wrong_usage_asks_the_gate_for_nothing(
         (ValueError("token= tells its end itself: issuer= and expires_at= do not"), 2, "--token tells its end itself: --issuer and --expires-at"),
         (BadSignature("the signature does not verify"), 1, "the signature does not verify. Nothing was revoked"),
         (NotDurable(WRITTEN, "the ruling stands, but"), 1, "jwtgate: the ruling stands, but.\n"),
-        (StoreUnavailable("the store failed"), 1, "the store failed. Whether the ruling was written is not known"),
+        (StoreUnavailable("the store failed"), 1, "the store failed. Whether the ruling was written is not known; revoking"),
+        (NotWritten("the store refused"), 1, "jwtgate: the store refused. Nothing was revoked.\n"),
     ],
 )  # fmt: skip
 def test_refusals_of_the_gate_are_told_in_options(
@@ -257,6 +259,7 @@ def test_refusals_of_the_gate_are_told_in_options(
         (receipt(), 0, "effective everywhere from now on"),
         (receipt(everywhere=False, by=0.9), 1, "Effective everywhere by 2"),
         (receipt(everywhere=False, by=None), 1, "not everybody may hear of it"),
+        (receipt(everywhere=False, by=None), 1, "jwtgate doctor says how to take it off"),
     ],
 )
 def test_receipt_is_told_in_words_and_waiting_in_vain_has_status_1(

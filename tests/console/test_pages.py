@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from html import escape
 from typing import Any
 
@@ -16,10 +17,12 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
 from jwtgate.console import Console
 from jwtgate.console.actions import ACTIONS
 from jwtgate.console.visiting import PAGE_SIZE
+from jwtgate.core.history import NotWritten
 from jwtgate.errors import SubjectSuspended
 from jwtgate.testing import FixtureGate, gate
 
@@ -481,6 +484,25 @@ def test_button_works_once_the_store_is_back(apart: tuple[Operator, FixtureGate]
     assert "Subject suspended" in operator.press(page)
     with pytest.raises(SubjectSuspended):
         data.issue("alice")
+
+
+def test_view_that_was_never_loaded_is_not_told_as_one_without_rulings() -> None:
+    """The store was away at start: nobody is to read that nothing is revoked."""
+    settings = Settings(secret="a-secret-of-thirty-two-octets-or-more", store="redis://127.0.0.1:1")
+    with closing(Gate(settings)) as data, console(console=Console(gate=data)) as operator:
+        assert "it has not loaded them yet" in text_of(operator.get("rulings"))
+
+
+def test_button_that_did_nothing_says_so(apart: tuple[Operator, FixtureGate], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection came up: nobody need wonder."""
+    operator, data = apart
+    page = operator.get("confirm", action="suspend", sub="alice")
+
+    def refuse(*_: object) -> None:
+        raise NotWritten("connection refused")
+
+    monkeypatch.setattr(data.store, "write", refuse)
+    assert "Nothing was written." in text_of(operator.press(page, status=503))
 
 
 def test_mounted_console_answers_as_the_gate_in_front_does() -> None:

@@ -151,7 +151,7 @@ def bearer(token: bytes | None = TOKEN, path: str = "/", method: str = "GET", *m
 
 
 def test_live_view_decides_without_the_store() -> None:
-    """Design §1: no round trip; the second time no parse either."""
+    """No round trip; the second time no parse either."""
     gate = Gate(live=True)
     first = gate.decide()
     assert first.token.subject == "alice"
@@ -168,7 +168,7 @@ def test_lapsed_view_asks_each_time_and_remembers_nothing() -> None:
 
 
 def test_incomplete_view_asks_for_misses_and_hits_stay_local() -> None:
-    """Design §4: hits of an incomplete view stay local."""
+    """Hits of an incomplete view stay local."""
     gate = Gate(live=True)
     gate.view.rulings.is_complete = False
     gate.decide(answer=gate.facts())
@@ -249,7 +249,7 @@ def test_verify_first_swaps_the_two() -> None:
 @pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize("token", [FORGED, minted(aud="other"), minted(nbf=START + 99), minted(exp=START + 10**9)])
 def test_nothing_unverified_is_remembered(live: bool, token: bytes) -> None:
-    """Design §2: an answer for a token that fails afterwards changes nothing for anyone."""
+    """An answer for a token that fails afterwards changes nothing for anyone."""
     gate = Gate(live=live)
     with pytest.raises(InvalidToken):
         gate.decide(token, None if live else gate.facts())
@@ -283,7 +283,7 @@ def test_forged_token_with_a_victims_jti_changes_nothing() -> None:
 )
 @pytest.mark.parametrize("order", ["store-first", "verify-first"])
 def test_free_refusals_ask_nobody(token: bytes, error: type[InvalidToken], order: str) -> None:
-    """Design §2: refused before any store call, though the view is not live."""
+    """Refused before any store call, though the view is not live."""
     with pytest.raises(error):
         Gate(order=order).decide(token)
 

@@ -1,4 +1,4 @@
-"""The promise, under thousands of random interleavings of requests, revocations and faults (design §4).
+"""The promise, under thousands of random interleavings of requests, revocations and faults.
 
 Real plans run in the world of world.py; what is checked stands there. ``JWTGATE_MODEL_RUNS`` sets the number of runs of the
 explorer, ``JWTGATE_MODEL_FIRST`` the first seed; a run that breaks the promise names its seed. The same world is driven by
@@ -138,7 +138,7 @@ class Explorer:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_promise_is_broken(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Design §1: what a receipt says holds for every request that begins afterwards; nobody else is called revoked."""
+    """What a receipt says holds for every request that begins afterwards; nobody else is called revoked."""
     admitted = receipts = effective = 0
     for seed in range(FIRST + part, FIRST + RUNS, PARTS):
         monkeypatch.setattr(following, "ENTRIES_PER_READ", (1000, 3)[seed % 5 == 0])

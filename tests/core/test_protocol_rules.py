@@ -1,4 +1,4 @@
-"""Every rule of the protocol by its letter (design §4): one interleaving each, with the rule and without it.
+"""Every rule of the protocol by its letter: one interleaving each, with the rule and without it.
 
 Each scenario is deterministic and is run twice. With the rule no promise is broken; with the rule's own code taken away the
 same steps break one, which proves that the scenario can fail and that the rule is needed.

@@ -1,4 +1,4 @@
-"""Rulings: whom one kills, line by line of design §3, and that merging is a join."""
+"""Rulings: whom one kills, line by line, and that merging is a join."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_any_other_session_is_not_found_in_one_way(sid: str) -> None:
     ],
 )
 def test_only_subjects_of_ours_have_sessions(headers: tuple[tuple[str, str], ...], status: int, error: str) -> None:
-    """A partner's alice is not our alice (design §3)."""
+    """A partner's alice is not our alice."""
     for method, path in (("GET", "/sessions"), ("DELETE", f"/sessions/{LAPTOP}")):
         answer, calls = call(method, path, *headers)
         assert (answer.status, answer.error, calls) == (status, error, [])

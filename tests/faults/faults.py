@@ -88,7 +88,7 @@ def in_time(scene: Scene, is_done: Callable[[], bool]) -> Happening:
 
 @fault("worker paused", "worker")
 def worker_paused(scene: Scene, draw: random.Random) -> Happening:
-    """Design §6: its lease is over when it goes on."""
+    """Its lease is over when it goes on."""
     names = scene.some_workers(draw)
     for name in names:
         scene.world.signal(name, signal.SIGSTOP)

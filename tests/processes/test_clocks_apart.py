@@ -1,4 +1,4 @@
-"""Processes whose clocks are seconds apart: the order is the change log's, not the clocks' (design §3)."""
+"""Processes whose clocks are seconds apart: the order is the change log's, not the clocks'."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def test_login_lives_in_the_second_of_the_logout(gates: list[Gate]) -> None:
 
 
 def test_unstamped_token_is_dead_in_the_ambiguous_second(gates: list[Gate]) -> None:
-    """Design §3: without a stamp the time decides, and the second of the cut-off is refused, never admitted."""
+    """Without a stamp the time decides, and the second of the cut-off is refused, never admitted."""
     receipt = gates[1].revoke(sub="alice", wait=True)
     token = jwt.encode({"sub": "alice", "iat": int(receipt.at), "exp": int(receipt.at) + 60}, SECRET, "HS256")
     assert_dead(gates, [token])
 
 
 def test_session_of_suspensions_is_ordered_by_position(gates: list[Gate]) -> None:
-    """Design §3: a lift by a worker that is 10 s behind the one that suspended still lifts."""
+    """A lift by a worker that is 10 s behind the one that suspended still lifts."""
     behind, right, ahead = gates
     for _ in range(5):
         token = right.issue("alice")
@@ -118,7 +118,7 @@ def test_session_of_suspensions_is_ordered_by_position(gates: list[Gate]) -> Non
 
 
 def test_step_of_the_wall_clock_forgets_admitted_tokens(server: Server) -> None:
-    """Design §2: a deadline was made from the wall clock; after a step it is made anew."""
+    """A deadline was made from the wall clock; after a step it is made anew."""
     clock = ShiftedClock()
     with started(server.url, clock=clock) as gate:
         token = gate.issue("alice", ttl=60)

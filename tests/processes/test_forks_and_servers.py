@@ -1,4 +1,4 @@
-"""Forks with threads running, ``gunicorn --preload``, SIGTERM under load (threats.md 28, design §6)."""
+"""Forks with threads running, ``gunicorn --preload``, SIGTERM under load (threats.md 28)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_receipt_waits_for_workers_whose_registration_was_lost(valkey: Server) -
 
 
 def test_lift_that_the_store_lost_is_not_answered_with_401(valkey: Server) -> None:
-    """Design §6: 503, never 401, for the store's fault: an older copy says suspended, this process knows better."""
+    """503, never 401, for the store's fault: an older copy says suspended, this process knows better."""
     heal(valkey)
     copy = valkey.folder.with_suffix(".copy")
     with started(valkey.url, lease=1.0) as gate:

@@ -233,7 +233,7 @@ def test_sessions_live_on_when_the_store_restarts_with_its_data(racers: Racers, 
 
 
 def test_lost_sessions_are_503_until_everything_is_ended(racers: Racers, valkey: Server) -> None:
-    """Design L3: after a FLUSHALL nobody calls a session ended that may only be lost; an operator does."""
+    """After a FLUSHALL nobody calls a session ended that may only be lost; an operator does."""
     racers.use(valkey.url, lease=LEASE)
     lost = logged_in(racers, [f"user-{number}" for number in range(4)])
     with valkey.client() as client:
@@ -287,7 +287,7 @@ def test_one_session_is_left_of_eight_logins_at_once(module_valkey: Server) -> N
 
 
 def test_allowlist_admits_nothing_after_a_receipt(module_valkey: Server) -> None:
-    """Design §1 under ``VALIDITY=allowlist``: three processes decide without pause, one ends sessions at random."""
+    """Under ``VALIDITY=allowlist``: three processes decide without pause, one ends sessions at random."""
     with Racers(4) as racers:
         racers.use(module_valkey.url, lease=LEASE, validity="allowlist")
         pairs = logged_in(racers, [f"user-{number}" for number in range(60)])

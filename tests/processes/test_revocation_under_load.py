@@ -17,7 +17,7 @@ SECONDS = 10.0
 
 
 def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> None:
-    """Design §4: 100 revocations a second of every kind, with and without ``wait``; nobody sees an error or a 503."""
+    """100 revocations a second of every kind, with and without ``wait``; nobody sees an error or a 503."""
     with World(lease=1.0, rate=100.0) as world:
         for index in range(4):
             world.start_worker(f"worker-{index}", ("asgi", "wsgi")[index % 2], valkey.url)

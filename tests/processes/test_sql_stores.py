@@ -81,7 +81,7 @@ def other(database_url: str) -> Iterator[Other]:
 
 
 def test_revocation_holds_in_the_other_process_with_its_receipt(database_url: str, other: Other) -> None:
-    """Design §4: with ``wait`` the receipt is effective everywhere, and the next request there is refused from memory."""
+    """With ``wait`` the receipt is effective everywhere, and the next request there is refused from memory."""
     with started(database_url) as gate:
         tokens = [gate.issue(f"user-{number}") for number in range(5)]
         for number, token in enumerate(tokens):

@@ -1,4 +1,4 @@
-"""What each ``ON_STORE_DOWN`` does when a real server is gone, what is logged, and how long anybody waits (design §6)."""
+"""What each ``ON_STORE_DOWN`` does when a real server is gone, what is logged, and how long anybody waits."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def timed(gate: Gate, token: str, count: int, seconds: list[float]) -> None:
 
 
 def test_nobody_waits_for_a_second_timeout(valkey: Server) -> None:
-    """Design §6: while the server hangs only the first requests wait at all; then the circuit is open."""
+    """While the server hangs only the first requests wait at all; then the circuit is open."""
     heal(valkey)
     with Proxy(valkey.port) as proxy, started(proxy.url, lease=1.0, view_limit=0) as gate:
         gate.revoke(jti="another")
@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_second_timeout(valkey: Server) -> None:
 
 
 def test_no_loop_stands_still_while_the_store_hangs(valkey: Server) -> None:
-    """Design §7: five hundred requests wait together, and the loop goes on meanwhile.
+    """Five hundred requests wait together, and the loop goes on meanwhile.
 
     A loop that waits for the store stands still in each of the rounds, one on a busy machine in some of them.
     """

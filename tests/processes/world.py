@@ -254,7 +254,7 @@ class World:
 
     def revocations(self, *, loses_history: bool, troubled: Sequence[tuple[float, float]] = ()) -> list[Revocation]:
         """Args:
-        loses_history: after lost history the second of a cut-off is ambiguous, and is refused (design §3).
+        loses_history: after lost history the second of a cut-off is ambiguous, and is refused.
         troubled: from when to when some process could not hear of a lift: what it knows goes on refusing (R1).
         """
         ledger = _Ledger(self.tokens(), loses_history=loses_history, reach=self.reach, troubled=troubled)

@@ -1,4 +1,4 @@
-"""Stores that take back what a journal remembers: what was ended stays so, and nothing goes backwards (design L3)."""
+"""Stores that take back what a journal remembers: what was ended stays so, and nothing goes backwards."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from jwtgate.core.handles import digest_of
-from jwtgate.core.history import Facts, NotDurable, Watch
+from jwtgate.core.history import Facts, NotDurable, NotWritten, Watch
 from jwtgate.core.partitioning import partition_of, partition_of_session, partition_of_user
 from jwtgate.core.rulings import Change, Ruling
 from jwtgate.core.sessions.stored import Guard, SessionChange
@@ -193,3 +193,18 @@ def test_nothing_is_written_where_the_first_partition_refuses(
     with pytest.raises(StoreUnavailable):
         store.write([Change(JTIS[partition], revoked=True)], time.time())
     assert rulings_in(store) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("place", "kind"), [(0, NotWritten), (2, StoreUnavailable)])
+def test_nothing_was_written_only_while_no_partition_has_any(
+    store: PartitionedStore, monkeypatch: pytest.MonkeyPatch, place: int, kind: type[StoreUnavailable]
+) -> None:
+    """A later one that cannot be reached says nothing about those before it."""
+
+    def refuse(*_: object) -> None:
+        raise NotWritten("connection refused")
+
+    monkeypatch.setattr(store.parts[place], "write", refuse)
+    with pytest.raises(StoreUnavailable) as caught:
+        store.write([Change(digest, revoked=True) for digest in (JTIS[2], SUBJECT)], time.time())
+    assert type(caught.value) is kind

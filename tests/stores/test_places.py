@@ -248,7 +248,7 @@ class Slow(Guided):
 
 
 def test_slow_guides_leave_less_time_for_the_server() -> None:
-    """No request waits for more than two timeouts (design §6): what they took is taken off, from connecting and answering."""
+    """No request waits for more than two timeouts: what they took is taken off, from connecting and answering."""
     dial: Any = Dial(Told, {}, ())
     place = Slow(Dials(tuple(Address(host, 1) for host in "abc"), dial, dial, ""))
     quick: Any = place.connect()[0]

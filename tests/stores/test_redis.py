@@ -46,7 +46,7 @@ def opened(server: Server, watch: Watch = WATCH) -> Store:
 
 
 def test_keys_are_as_documented(server_store: Store, client: Any) -> None:
-    """Programs in other languages find layout version 1 (design §5)."""
+    """Programs in other languages find layout version 1."""
     written = server_store.write([Change(A, revoked=True, until=4e9)], time.time())
     server_store.feed().renew(WORKER, None)
     ruling = [1, written.epoch.name, 1, written.at]

@@ -514,7 +514,8 @@ def test_audit_finds_that_no_write_is_taken(running_databases: dict[str, Databas
             url, "GRANT ALL ON ALL TABLES IN SCHEMA public TO reader", "ALTER USER reader SET default_transaction_read_only=on"
         )
         reader.close()
-        (weakness,) = reader.audit()
+        setting, weakness = reader.audit()
+        assert setting.remedy == "ALTER ROLE <the gate's> SET default_transaction_read_only = off"
         assert "read-only" in weakness.problem and "a server that takes writes" in weakness.remedy
     finally:
         reader.close()

@@ -2,6 +2,9 @@
 
 The twelve checks, in the order of their cost; that it was not shown before is asked of the store afterwards, so that nobody
 buys a round trip with a proof that is none. What we are stricter in: one spelling of everything, as for tokens.
+
+The ``htm`` of a WebSocket's handshake is GET (RFC 6455 §4.1), whatever carries it: over HTTP/2 and HTTP/3 the method is CONNECT
+(RFC 8441 §4, RFC 9220), but proxies translate one into the other, and ASGI tells no method of a handshake.
 """
 
 from __future__ import annotations
@@ -60,7 +63,7 @@ class Expected:
     """What a proof must be for.
 
     Attributes:
-        method: of the request.
+        method: of the request; see the module for WebSockets.
         uri: in normal form.
         token: that is shown with it.
         thumbprint: of the key that the token is bound to.

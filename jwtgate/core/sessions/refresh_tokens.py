@@ -7,7 +7,7 @@ RFC 6749 §1.5, RFC 9700 §4.14. ``jgr_`` (so that secret scanners find it), the
 ``lineage`` stays the same through the life of a session, and the ``sid`` is a digest of it: so whoever shows the right
 lineage has once held a token of this session, and nobody who merely knows a ``sid`` can pretend to. ``secret`` is new at each
 rotation. The store holds digests of both, and no more state however often a lineage rotates. The last three are hints that
-nobody has to believe: they only tell a session that the store has lost from one that never was (design L3).
+nobody has to believe: they only tell a session that the store has lost from one that never was (L3, ``standing``).
 
 The pair that replaced a token is sealed under a key derived from that token's secret (RFC 5869), so the store alone cannot
 read it. Draws nothing: randomness is an argument.

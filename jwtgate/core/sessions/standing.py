@@ -3,7 +3,7 @@
 Invariants:
   * A session is live only if the store holds it, it has not ended, and no ruling kills it: ``revoked`` on its ``sid``, or a
     cut-off on its subject's ``sessions``, on ``all``, ``client_id`` or a configured claim, later than its login. Cut-offs
-    are compared with the login's position (design §3). A cut-off on ``sub`` alone ends access tokens, not sessions.
+    are compared with the login's position. A cut-off on ``sub`` alone ends access tokens, not sessions.
   * R1: a ruling known here refuses, too. R2: only a look-up sent now is used, and none older than one lease.
   * What cannot be known is ``StoreUnavailable``: a session that may have been lost with the store's history is not called
     ended (L3). A cut-off on everybody in the present epoch is how an operator says that it is.

@@ -206,7 +206,7 @@ class Auditing:
         return Weakness(problem, remedy, "hint", about="CONFIG")
 
     def _replicated(self, info: Mapping[str, str], settings: Mapping[str, str]) -> Iterator[Weakness]:
-        """Split brain: a primary that is cut off must stop (design §4)."""
+        """Split brain: a primary that is cut off must stop, or what it takes is lost with it."""
         if not self.is_alone or info.get("role") != "master" or not int(info.get("connected_slaves", 0)):
             return
         if settings.get("min-replicas-to-write") == "0":

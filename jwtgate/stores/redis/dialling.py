@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["TIMEOUT_SECONDS", "Address", "Argument", "Connected", "Dial", "Dials", "dial_settings", "dials"]
 
 TIMEOUT_SECONDS = 0.25
-"""For connecting, for each answer, and for a free connection: design §5."""
+"""For connecting, for each answer, and for a free connection: a request may wait for two of them."""
 
 GUIDE_SECONDS = 0.1
 """For a Sentinel, or for a node asked about its cluster: several of them must fit into one timeout."""

@@ -12,7 +12,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import redis
+from redis.exceptions import ClusterDownError, NoPermissionError, OutOfMemoryError
 
+from jwtgate.core.history import NotWritten
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.redis.dialling import GUIDE_SECONDS, TIMEOUT_SECONDS
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from jwtgate.stores.redis.dialling import Address, Argument, Connected, Dial, Dials
 
-__all__ = ["FRESH_SECONDS", "Fixed", "Guided", "Place", "exchange", "unavailable"]
+__all__ = ["FRESH_SECONDS", "Fixed", "Guided", "Place", "connected", "exchange", "unavailable"]
 
 FRESH_SECONDS = 0.5
 """A server that has answered so short a time ago has not been replaced since: Sentinels and clusters take longer to miss it.
@@ -74,19 +76,41 @@ class Place(Protocol):
         ...
 
 
+REFUSALS = (redis.AuthenticationError, redis.BusyLoadingError, ClusterDownError, OutOfMemoryError, redis.ReadOnlyError)
+REFUSED = ("BUSY ", "CLOCK ", "MISCONF", "NOREPLICAS", "PARTITIONS ", "max number of clients")
+"""What is said before a script has written anything: by the server of one without flags, or by the script."""
+
 FAILED = "the store (JWTGATE_STORE) failed"
 
 
-def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = FAILED) -> StoreUnavailable:
-    """Some servers quote a refused command, AUTH with its password included."""
+def unavailable(error: Exception, secrets: tuple[str, ...], *, what: str = FAILED, was_sent: bool = True) -> StoreUnavailable:
+    """Some servers quote a refused command, AUTH with its password included. Args: was_sent: anything was, save to connect."""
+    kind = StoreUnavailable if was_sent and not _is_refusal(error) else NotWritten
     link: BaseException | None = error
     while link is not None and secrets:
         link.args = tuple(_without(secrets, part) for part in link.args)
         link = link.__cause__ or link.__context__
     # Where the kernel keeps the time (SO_RCVTIMEO, socket(7)), it says EAGAIN.
     if isinstance(error.__context__, BlockingIOError):
-        return StoreUnavailable(f"{what}: TimeoutError: no answer in time")
-    return StoreUnavailable(f"{what}: {type(error).__name__}: {_without(secrets, str(error))}")
+        return kind(f"{what}: TimeoutError: no answer in time")
+    return kind(f"{what}: {type(error).__name__}: {_without(secrets, str(error))}")
+
+
+def connected(place: Place) -> tuple[Connected, int]:
+    """A new connection. Raises: NotWritten."""
+    try:
+        return place.connect()
+    except StoreUnavailable:  # there is nothing to connect to
+        raise
+    except Exception as error:
+        place.failed(error)
+        raise unavailable(error, place.dial.secrets, was_sent=False) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    if isinstance(error, NoPermissionError):
+        return "script" not in str(error)  # in the middle of one
+    return isinstance(error, REFUSALS) or (isinstance(error, redis.RedisError) and str(error).startswith(REFUSED))
 
 
 def _is_elsewhere(error: Exception) -> bool:
@@ -174,12 +198,12 @@ class Guided(ABC):
 
     def _found(self) -> tuple[Address, int]:
         if not self._lock.acquire(timeout=TIMEOUT_SECONDS):
-            raise StoreUnavailable("the primary is still being looked for")
+            raise NotWritten("the primary is still being looked for")
         try:
             if self._primary is None or monotonic() >= self._fresh_until:
                 self._settle_on(self._asked() or self._primary)
             if self._primary is None:
-                raise StoreUnavailable(f"no {self.guides_are} named in JWTGATE_STORE knows the primary")
+                raise NotWritten(f"no {self.guides_are} named in JWTGATE_STORE knows the primary")
             return self._primary, self.generation
         finally:
             self._lock.release()
@@ -206,7 +230,7 @@ class Guided(ABC):
                 break
         if failure is not None and self._primary is None:
             what = f"no {self.guides_are} named in JWTGATE_STORE can be asked for the primary"
-            raise unavailable(failure, self.dial.secrets, what=what) from failure
+            raise unavailable(failure, self.dial.secrets, what=what, was_sent=False) from failure
         return None
 
     def _turn(self) -> None:

@@ -1,6 +1,6 @@
 """Redis (from 7.0) and Valkey as a store: each step is one script, so it is atomic on the server (H1, W1).
 
-Keys, layout version 1, those of partition N all on the slot of ``{prefix:N}`` (design §5):
+Keys, layout version 1, those of partition N all on the slot of ``{prefix:N}``, so that a step can be atomic:
 
     {prefix:0}:rulings  hash: digest in hex -> ruling as JSON; ``epoch`` -> epoch record as JSON;
                         ``end`` -> "<position> <link> <id in the log>"

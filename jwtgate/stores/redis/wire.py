@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import redis
 from redis.exceptions import AskError, MovedError, NoScriptError
 
+from jwtgate.core.history import NotWritten
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.redis.dialling import TIMEOUT_SECONDS, Argument
-from jwtgate.stores.redis.places import FRESH_SECONDS, Fixed, unavailable
+from jwtgate.stores.redis.places import FRESH_SECONDS, Fixed, connected, unavailable
 from jwtgate.stores.turns import Turns
 
 if TYPE_CHECKING:
@@ -88,19 +89,19 @@ class Line:
                 there, hops = self._redirected(error, hops), hops - 1
                 if not isinstance(error, MovedError):
                     if not names_keys:
-                        raise self._unavailable(error) from error
+                        raise unavailable(error, self._place.dial.secrets) from error
                     return _asked_at(there, command, decode, source, wait_seconds)
             except redis.ResponseError as error:  # a whole answer was read: the connection is clean
                 if self._place.failed(error):
                     self.close()
-                raise self._unavailable(error) from error
+                raise unavailable(error, self._place.dial.secrets) from error
             except StoreUnavailable:  # there is nothing to connect to
                 self.close()
                 raise
             except Exception as error:
                 self.close()
                 self._place.failed(error)
-                raise self._unavailable(error) from error
+                raise unavailable(error, self._place.dial.secrets) from error
             except BaseException:  # interrupted between question and answer: the answer must not meet another question
                 self.close()
                 raise
@@ -146,7 +147,7 @@ class Line:
 
     def _connected(self) -> Connected:
         self.close()
-        self._connection, self._generation = self._place.connect()
+        self._connection, self._generation = connected(self._place)
         return self._connection
 
     def _redirected(self, error: AskError, hops: int) -> Dial:
@@ -155,11 +156,11 @@ class Line:
         if there is None:
             self.close()
             text = "JWTGATE_STORE names one server, and it is a node of a cluster: write redis+cluster://host:port,host:port"
-            raise StoreUnavailable(text) from error
+            raise NotWritten(text) from error
         if isinstance(error, MovedError):
             self.close()
         if not hops:
-            raise self._unavailable(error) from error
+            raise unavailable(error, self._place.dial.secrets) from error
         return there
 
     def is_stale(self) -> bool:
@@ -184,9 +185,6 @@ class Line:
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.disconnect()
-
-    def _unavailable(self, error: Exception) -> StoreUnavailable:
-        return unavailable(error, self._place.dial.secrets)
 
 
 def _asked_at(
@@ -265,7 +263,7 @@ class Lines:
     def _take(self) -> tuple[Line, list[Line], Turns]:
         turns = self._turns
         if not turns.take(TIMEOUT_SECONDS):
-            raise StoreUnavailable(f"all {self._most} connections to the store are busy")
+            raise NotWritten(f"all {self._most} connections to the store are busy")
         try:
             with self._lock:
                 free = self._free

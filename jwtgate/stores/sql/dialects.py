@@ -119,7 +119,10 @@ class Dialect(Protocol):
         ...
 
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Statements before and after the making of tables, so that one process makes them at a time."""
+        """Statements before and after the making of tables, so that one process makes them at a time.
+
+        One of them that gives a row has the lock if it is 1, and is to be said again if not.
+        """
         ...
 
     def prepare_epoch(self, tables: Tables) -> Statement:

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from jwtgate.core.history import StoreBusy
+from jwtgate.core.history import NotWritten, StoreBusy
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.sql.demand import Demand
 from jwtgate.stores.sql.dialects import MAX_LINES, REFUSALS, TIMEOUT_SECONDS
@@ -37,8 +37,8 @@ __all__ = ["Lines", "NotPrepared"]
 T = TypeVar("T")
 
 
-class NotPrepared(StoreUnavailable):
-    """What ``prepare`` had made was taken away. Nothing was written."""
+class NotPrepared(NotWritten):
+    """What ``prepare`` had made was taken away."""
 
 
 class Lines:
@@ -96,7 +96,8 @@ class Lines:
         deadline = time.monotonic() + seconds
         with self._translated(), self._turn(), self._demand:
             engine, generation = self._engine, self._generation
-            line = self._free(engine, deadline)
+            with self._translated(NotWritten):
+                line = self._free(engine, deadline)
             try:
                 answer = step(line) if is_prepared else self._perform(step, line)
             except BaseException as error:
@@ -160,11 +161,12 @@ class Lines:
                 return step(line)
             except NotPrepared:
                 self._is_prepared = False
-        try:
-            self._prepare(line)
-        except BaseException:  # in the middle of a transaction, perhaps
-            line.close()
-            raise
+        with self._translated(NotWritten):
+            try:
+                self._prepare(line)
+            except BaseException:  # in the middle of a transaction, perhaps
+                line.close()
+                raise
         self._is_prepared = True
         line.deadline += 0.8 * TIMEOUT_SECONDS  # more, since all was made ready first: together under two timeouts
         return step(line)
@@ -194,7 +196,8 @@ class Lines:
         line.close(is_detached=is_ours)
 
     @contextmanager
-    def _translated(self) -> Generator[None]:
+    def _translated(self, kind: type[StoreUnavailable] = StoreUnavailable) -> Generator[None]:
+        """Args: kind: of what becomes of the errors of libraries, unless the server says what it did."""
         engine, generation = self._engine, self._generation
         try:
             yield
@@ -203,14 +206,14 @@ class Lines:
         except Exception as error:
             said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
             if self.dialect.is_busy(said) or self._is_refused(said):
-                raise self._unavailable(error, said) from error
+                raise self._unavailable(error, said, kind) from error
             self._is_prepared = False
             if generation == self._generation:
                 self._generation += 1
                 engine.dispose()
-            raise self._unavailable(error, said) from error
+            raise self._unavailable(error, said, kind) from error
 
-    def _unavailable(self, error: Exception, said: BaseException) -> StoreUnavailable:
+    def _unavailable(self, error: Exception, said: BaseException, kind: type[StoreUnavailable]) -> StoreUnavailable:
         """The first line of what the server said: more may quote rows."""
         link: BaseException | None = error
         while link is not None:
@@ -218,9 +221,9 @@ class Lines:
             link = link.__cause__ or link.__context__
         explained = self.dialect.explain(said)
         if explained is not None:
-            return StoreUnavailable(self._without_secrets(f"JWTGATE_STORE: {explained}"))
+            return NotWritten(self._without_secrets(f"JWTGATE_STORE: {explained}"))
         words = str(said).partition("\n")[0]
-        kind = StoreBusy if self.dialect.is_busy(said) else StoreUnavailable
+        kind = StoreBusy if self.dialect.is_busy(said) else kind
         return kind(self._without_secrets(f"the store (JWTGATE_STORE) failed: {type(said).__name__}: {words}"))
 
     def _without_secrets(self, part: Any) -> Any:

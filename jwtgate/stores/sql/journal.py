@@ -29,7 +29,7 @@ from jwtgate.stores.sql.journal_tables import (
     row_of_session,
     session_of,
 )
-from jwtgate.stores.sql.schema import create
+from jwtgate.stores.sql.schema import alone, create
 from jwtgate.stores.sql.tables import tables_of
 
 if TYPE_CHECKING:
@@ -243,8 +243,7 @@ class SqlJournal:
         """Makes what is missing. Raises: JournalUnavailable: the tables are of another version."""
         version = self._tables.version
         begin, end = line.dialect.guard_creation(self._guard)
-        for said in begin:
-            line.say(said)
+        alone(line, begin)
         self._before = self._version(line)
         for table in self._tables.all():
             create(line, table)

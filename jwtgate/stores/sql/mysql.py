@@ -74,6 +74,10 @@ MODES = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
 """Nothing is cut short to fit, and a table in memory is one."""
 
 
+WHOLE = "sql_select_limit = 18446744073709551615, sql_safe_updates = 0, sql_big_selects = 1"
+"""Of a server that gives only the first rows a look-up would not tell what is revoked."""
+
+
 class MySQL:
     """See ``Dialect``."""
 
@@ -102,7 +106,7 @@ class MySQL:
             "client_flag": FOUND_ROWS,
             "local_infile": False,
             "init_command": (
-                f"SET time_zone = '+00:00', sql_mode = '{MODES}', completion_type = NO_CHAIN,"
+                f"SET time_zone = '+00:00', sql_mode = '{MODES}', completion_type = NO_CHAIN, {WHOLE},"
                 f" innodb_lock_wait_timeout = {max(1, int(TIMEOUT_SECONDS))}"
             ),
             **options,
@@ -152,7 +156,7 @@ class MySQL:
     def guard_creation(self, tables: Tables) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Making a table ends a transaction, so a lock by name. The time of a statement is unbounded meanwhile."""
         name = f"jwtgate_{lock_number(tables)}"
-        begin = (_bounded(0), f"SELECT GET_LOCK('{name}', {max(1, int(TIMEOUT_SECONDS))})")
+        begin = (_bounded(0), f"SELECT GET_LOCK('{name}', 0)")
         return begin, (f"SELECT RELEASE_LOCK('{name}')", _bounded(LOCK_SECONDS))
 
     def prepare_epoch(self, tables: Tables) -> Statement:

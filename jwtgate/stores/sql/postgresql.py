@@ -51,6 +51,13 @@ LIMITS = {
 """Milliseconds. The server gives up before its client does; and on a client that holds the log's end and says no more, while
 those who wait for it still have time for their own turn."""
 
+SESSION = {"TimeZone": "UTC", "default_transaction_isolation": "read committed", "extra_float_digits": 3}
+"""Whatever the role, the database or the server says: another isolation may refuse single statements that meet others, and
+times that come back rounded would be other times."""
+
+IDLE_SESSIONS_END_FROM = 140000
+"""The version of the server. Ours are idle between any two questions, and a follower's for a whole lease."""
+
 CREATION_IDLE_MS = int(5 * TIMEOUT_SECONDS * 1000)
 """Who makes the tables has much to think about between two statements, and a busy machine to do it on."""
 
@@ -167,8 +174,9 @@ class PostgreSQL:
         raw = PatientConnection.by(self._conninfo, deadline)
         raw.autocommit = True
         raw.add_notify_handler(lambda _: setattr(raw, "is_awake", True))
-        # a role's isolation may refuse single statements that meet others
-        wanted = {**LIMITS, "TimeZone": "UTC", "default_transaction_isolation": "read committed"}
+        wanted = {**LIMITS, **SESSION}
+        if raw.info.server_version >= IDLE_SESSIONS_END_FROM:
+            wanted["idle_session_timeout"] = 0
         ours = f"WHERE pg_backend_pid() = {raw.pgconn.backend_pid}"  # a pooler has told a number of its own
         raw.is_pooled = raw.execute(f"SELECT {_set(wanted)} {ours}".encode()).fetchone() is None
         if raw.is_pooled:

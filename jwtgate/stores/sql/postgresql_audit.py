@@ -29,12 +29,24 @@ def weaknesses_of(ask: Callable[[str], list[tuple[Any, ...]] | None], *, is_pool
         setting, source = found.get(name, ("", ""))
         if setting == "off":
             yield Weakness(f"{name} is off: {loss}.", _mended(name, "on", source))
+    if found.get("default_transaction_read_only", ("off", ""))[0] == "on":
+        yield Weakness(
+            "default_transaction_read_only is on for the gate's user: nothing can be revoked.",
+            _mended("default_transaction_read_only", "off", found["default_transaction_read_only"][1]),
+        )
     isolation, source = found.get("default_transaction_isolation", ("", ""))
     if is_pooled and isolation not in ("", "read committed"):
         yield Weakness(
             f"default_transaction_isolation is {isolation}: steps that meet others are refused, and a pooler stands between, "
             "so that the gate cannot ask for another.",
             _mended("default_transaction_isolation", "'read committed'", source),
+        )
+    digits, source = found.get("extra_float_digits", ("1", ""))
+    if is_pooled and int(digits) < 1:
+        yield Weakness(
+            f"extra_float_digits is {digits}: times come back rounded, and a pooler stands between, so that the gate cannot "
+            "ask for all of them.",
+            _mended("extra_float_digits", "1", source),
         )
     if is_pooled:
         yield Weakness(

@@ -50,7 +50,7 @@ def rehearsed(ask: Callable[[Callable[[Line], object]], object], tables: Sequenc
     for reason, names in refused.items():
         yield Weakness(
             f"What the gate does to {', '.join(names)} is refused: {reason.removeprefix('JWTGATE_STORE: ')}.",
-            "JWTGATE_STORE with the address of a server that takes writes"
+            "JWTGATE_STORE with the address of a server that takes writes, and a user whose writes it takes"
             if _is_read_only(reason)
             else f"GRANT SELECT, INSERT, UPDATE, DELETE ON {names[0]} TO <the gate's user>  # or what else the reason asks for",
             about=names[0],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, select
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from jwtgate.errors import StoreUnavailable
+from jwtgate.core.history import NotWritten, StoreBusy
 from jwtgate.stores.sql.tables import VERSION
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jwtgate.stores.sql.line import Line
     from jwtgate.stores.sql.tables import Tables
 
-__all__ = ["MADE", "STEPS", "create", "migrate", "prepare", "refuse_newer"]
+__all__ = ["MADE", "STEPS", "alone", "create", "migrate", "prepare", "refuse_newer"]
 
 STEPS: dict[int, tuple[str, ...]] = {}
 """Layout version -> the statements that bring it to the next; ``{meta}`` and so on stand for the tables' names."""
@@ -33,10 +33,14 @@ CREATION_SECONDS = 5.0
 """Once in a database's life a call may take so long: were it cut off, it would be begun again and again."""
 
 
+LOOK_SECONDS = 0.05
+"""Between two looks whether another process still makes the tables."""
+
+
 def refuse_newer(version: int) -> None:
-    """Raises: StoreUnavailable: the tables are of a version that this program cannot know."""
+    """Raises: NotWritten: the tables are of a version that this program cannot know."""
     if version > VERSION:
-        raise StoreUnavailable(
+        raise NotWritten(
             f"JWTGATE_STORE: the tables are of layout version {version}; this version of jwtgate knows {VERSION}: upgrade it"
         )
 
@@ -49,7 +53,7 @@ def prepare(line: Line, tables: Tables) -> None:
 
 
 def version_of(line: Line, tables: Tables) -> int | None:
-    """None: there is nothing yet. Raises: StoreUnavailable: it is newer."""
+    """None: there is nothing yet. Raises: NotWritten: it is newer."""
     if not inspect(line.connection).has_table(tables.meta.name):
         return None
     found: int | None = line.run(select(tables.meta.c.version)).scalar()
@@ -61,8 +65,7 @@ def version_of(line: Line, tables: Tables) -> int | None:
 def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
     """Makes what is missing. Returns: the layout version before and after."""
     begin, end = line.dialect.guard_creation(tables)
-    for text in begin:
-        line.say(text)
+    alone(line, begin)
     before = version_of(line, tables)
     if before is None:
         for table in tables.all().values():
@@ -78,6 +81,15 @@ def migrate(line: Line, tables: Tables) -> tuple[int | None, int]:
     for text in end:
         line.say(text)
     return before, VERSION
+
+
+def alone(line: Line, begin: tuple[str, ...]) -> None:
+    """Says what keeps others from making the same tables, and waits until they are through. Raises: StoreBusy: they are not."""
+    for text in begin:
+        while (told := line.say(text)).returns_rows and told.scalar() != 1:
+            if time.monotonic() + 2 * LOOK_SECONDS > line.deadline:
+                raise StoreBusy("another process is making the tables of the store (JWTGATE_STORE)")
+            time.sleep(LOOK_SECONDS)
 
 
 def create(line: Line, table: Table) -> None:

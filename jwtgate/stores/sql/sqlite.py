@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Double, LargeBinary, func, literal
 from sqlalchemy.dialects.sqlite import insert
 
-from jwtgate.core.history import StoreBusy
+from jwtgate.core.history import NotWritten, StoreBusy
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores.contract import Weakness
 from jwtgate.stores.sql.dialects import TIMEOUT_SECONDS
@@ -149,7 +149,7 @@ class SQLite:
             raw.places, raw.files = self._places(), self._files()
             _opened.add(raw)
             if before not in (b"", place) or self.is_stale(raw):
-                raise StoreUnavailable("the database's file was replaced while it was opened")
+                raise NotWritten("the database's file was replaced while it was opened")
         except BaseException:
             raw.close()
             raise
@@ -206,16 +206,16 @@ class SQLite:
         if not inherited or self._locked == (os.getpid(), place):
             return
         if self._lost == place:
-            raise StoreUnavailable(LET_GO)
+            raise NotWritten(LET_GO)
         self._lost = place  # unless it can be shown to be held
         try:
             for end, first, length in LOCKS:
                 self._locks.append(os.open(self.path + end, os.O_RDWR))
                 fcntl.lockf(self._locks[-1], fcntl.LOCK_SH | fcntl.LOCK_NB, length, first)
         except OSError as error:
-            raise StoreUnavailable(LET_GO) from error
+            raise NotWritten(LET_GO) from error
         if any(raw.places != self._places() for raw in inherited):
-            raise StoreUnavailable(LET_GO)
+            raise NotWritten(LET_GO)
         self._locked, self._lost = (os.getpid(), place), b""
 
     def _refuse_old_files(self) -> None:

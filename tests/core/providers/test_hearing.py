@@ -123,7 +123,7 @@ def test_earlier_logout_never_takes_a_later_one_back(world: HearingWorld) -> Non
 
 @pytest.mark.parametrize(("own", "theirs"), [(0, 30), (30, 30), (60, 30)])
 def test_linked_session_forgives_the_clock_of_its_provider(own: float, theirs: float) -> None:
-    """Design §3: within the leeway it is ambiguous, so it ends, as the provider's token of that second does; and no sooner."""
+    """Within the leeway it is ambiguous, so it ends, as the provider's token of that second does; and no sooner."""
     leeways = (own, theirs, 0)
     world = HearingWorld(issuers=[{**entry, "leeway": each} for entry, each in zip(issuers(), leeways, strict=True)])
     world.later(100)
@@ -140,7 +140,7 @@ def test_linked_session_forgives_the_clock_of_its_provider(own: float, theirs: f
 
 
 def test_subject_of_one_issuer_is_nobody_at_another(world: HearingWorld) -> None:
-    """Design §3: handles belong to a configured issuer; u1 of ours lives."""
+    """Handles belong to a configured issuer; u1 of ours lives."""
     pair = world.start("u1")
     world.logout(logout(sid=LACKING))
     world.later(1)

@@ -77,7 +77,7 @@ def test_first_token_of_a_far_end_fits() -> None:
 
 
 def test_epochs_are_told_apart() -> None:
-    """Design L3: whether it was made in the history that the store has now."""
+    """Whether it was made in the history that the store has now."""
     assert TOKEN.is_of(EPOCH)
     assert not TOKEN.is_of("AAAAAAAAAAA")
     assert RefreshToken.decode(TOKEN.encode()).is_of(EPOCH)

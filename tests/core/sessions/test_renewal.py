@@ -179,7 +179,7 @@ def test_store_that_fails_costs_the_client_nothing() -> None:
 
 
 def test_store_that_is_known_to_be_down_is_not_asked() -> None:
-    """Design §6: no request waits for a second timeout."""
+    """No request waits for a second timeout."""
     gate = Gate()
     gate.is_down = True
     assert gate.refuses()

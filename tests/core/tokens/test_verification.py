@@ -291,7 +291,7 @@ def test_typ_jwt_says_too_little() -> None:
 
 
 def test_stamp_is_believed_only_under_our_own_key(pairs: dict[str, Pair]) -> None:
-    """Design §3: jgp of anyone else's key says nothing of our log."""
+    """``jgp`` of anyone else's key says nothing of our log."""
     own = RING.candidates("HS256", None)
     parsed = parse(token_with(jgp=STAMP), 8192)
     assert stamp_of(parsed, own) == ("abcdefghi_-", 42)
@@ -312,7 +312,7 @@ def test_malformed_stamp_is_no_stamp(jgp: object) -> None:
 
 
 def test_future_iat_never_refuses_a_stamped_token() -> None:
-    """Design §3: order is by position there; a worker whose clock is ahead must not lock its users out."""
+    """Order is by position there; a worker whose clock is ahead must not lock its users out."""
     admit(token_with(iat=1_000_030, jgp=STAMP))
     with pytest.raises(NotYetValid):
         admit(token_with(iat=1_000_030, jgp="abcdefghijk:-1"))
@@ -338,7 +338,7 @@ def test_version_must_be_an_integer(version: object) -> None:
 
 
 def test_handles_are_the_digests_of_what_rulings_name() -> None:
-    """Design §3: jti, sid, sub, client_id, all, and each value of the configured claims, in the issuer's namespace."""
+    """``jti``, ``sid``, ``sub``, ``client_id``, ``all``, and each value of the configured claims, in the issuer's namespace."""
     policy = replace(POLICY, handle_claims=("tenant", "group", "device"))
     parsed = parse(token_with(sub="älice", client_id="app", tenant=7, group=["a", "b", -3], device=""), 8192)
     expected = [("jti", "j"), ("sid", "s"), ("sub", "älice"), ("client_id", "app"), ("all", ""), ("tenant", "7")]
@@ -349,7 +349,7 @@ def test_handles_are_the_digests_of_what_rulings_name() -> None:
 
 
 def test_signing_input_stands_in_for_jti() -> None:
-    """Design §3: not the whole token, since a second valid signature must not slip past."""
+    """Not the whole token, since a second valid signature must not slip past."""
     token = craft(HEADER, {"exp": 1_000_900, "iss": ISSUER, "tenant": None})
     parsed = parse(token, 8192)
     digest = sha256(token.rpartition(b".")[0]).hexdigest()
@@ -477,7 +477,7 @@ def tokens(draw: st.DrawFn) -> bytes:
 def test_whatever_is_admitted_pyjwt_admits_too(
     token: bytes, leeway: float, *, has_issuer: bool, audience: tuple[str, ...] | None
 ) -> None:
-    """Design §2: stricter than jwt.decode under the same settings, never laxer; and no other exception than ours."""
+    """Stricter than jwt.decode under the same settings, never laxer; and no other exception than ours."""
     policy = replace(
         POLICY,
         issuer=ISSUER if has_issuer else None,
