@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from jwtgate.core.history import StoreBusy
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.sql.demand import Demand
+from jwtgate.stores.sql.demand import Demand, fair_share
 from jwtgate.stores.sql.dialects import MAX_LINES, REFUSALS, TIMEOUT_SECONDS
 from jwtgate.stores.sql.line import Line
 from jwtgate.stores.turns import Turns
@@ -48,6 +48,8 @@ class Lines:
         """Args: prepare: what a database is made ready with, at the first contact and after each failure."""
         self.dialect = dialect
         self._prepare = prepare
+        self.given: int | None = None
+        """By the server to all processes together; None: nobody told."""
         self._inherited: list[object] = []
         self._begin()
 
@@ -59,6 +61,7 @@ class Lines:
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
         self._turns = Turns(MAX_LINES)
+        self._most = MAX_LINES
         self._engine = self._new_engine()
 
     def _new_engine(self) -> Engine:
@@ -117,7 +120,7 @@ class Lines:
         answer, and close good connections.
         """
         if not (turns := self._turns).take(TIMEOUT_SECONDS / 2):
-            raise StoreBusy(f"all {MAX_LINES} connections to the store are busy")
+            raise StoreBusy(f"all {self._most} connections to the store are busy")
         try:
             yield
         finally:
@@ -151,8 +154,22 @@ class Lines:
         """Now and then, of connections that were not needed lately: others may have been refused one."""
         needed = self._demand.peak()
         if needed is not None and self._engine.pool.checkedin() > needed:  # type: ignore[attr-defined]
-            self._generation += 1
-            self._engine.dispose()
+            self._dispose()
+
+    def share(self, workers: int) -> None:
+        """With so many workers, this process among them; at each renewal."""
+        most = fair_share(self.given, workers)
+        if most == self._most:
+            return
+        is_less, self._most = most < self._most, most
+        self._turns.limit(most)
+        if is_less:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        """Of all connections, those in use when they come back."""
+        self._generation += 1
+        self._engine.dispose()
 
     def _perform(self, step: Callable[[Line], T], line: Line) -> T:
         if self._is_prepared:
