@@ -167,9 +167,12 @@ class Lines:
             self._dispose()
 
     def _dispose(self) -> None:
-        """Of all connections, those in use when they come back."""
-        self._generation += 1
+        """Of all connections, those in use when they come back.
+
+        In this order: what is taken out of the old pool until then is of the old generation, and is closed.
+        """
         self._engine.dispose()
+        self._generation += 1
 
     def _perform(self, step: Callable[[Line], T], line: Line) -> T:
         if self._is_prepared:
@@ -187,10 +190,23 @@ class Lines:
         return step(line)
 
     def own(self) -> Line:
-        """A connection outside of the pool, to be kept. Raises: StoreUnavailable."""
+        """A connection outside of the pool, to be kept. Raises: StoreUnavailable.
+
+        Where the server has none left, callers give back theirs and wait meanwhile: who does not follow asks for each request.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with self._translated(), self._turn():
-            line = self._free(self._engine, deadline)
+            try:
+                line = Line(self._engine.connect(), self.dialect, deadline)
+            except DBAPIError as error:
+                if not self._is_refused(error):
+                    raise
+                self._turns.limit(0)
+                self._dispose()
+                try:
+                    line = self._free(self._engine, deadline)
+                finally:
+                    self._turns.limit(self._most)
             line.connection.detach()
         self._own.add(line)
         return line
@@ -222,9 +238,8 @@ class Lines:
             if self.dialect.is_busy(said) or self._is_refused(said):
                 raise self._unavailable(error, said) from error
             self._is_prepared = False
-            if generation == self._generation:
-                self._generation += 1
-                engine.dispose()
+            if generation == self._generation and engine is self._engine:
+                self._dispose()
             raise self._unavailable(error, said) from error
 
     def _unavailable(self, error: Exception, said: BaseException) -> StoreUnavailable:
