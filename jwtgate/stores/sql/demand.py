@@ -1,7 +1,7 @@
 """How many connections a process needs at once, and how many it may have where a server has few for all processes.
 
-Invariant: where a server tells how many it gives, and how many workers there are is known, what all may have together leaves room
-for one worker more, as far as two for each go: one to follow on and one for requests. What is not needed is let go of.
+Invariant: where the server tells how many it gives, all workers together may have no more than leaves room for one worker more,
+as far as two for each go: one to follow on and one for requests. What is not needed is let go of.
 """
 
 from __future__ import annotations

@@ -192,7 +192,8 @@ class Lines:
     def own(self) -> Line:
         """A connection outside of the pool, to be kept. Raises: StoreUnavailable.
 
-        Where the server has none left, callers give back theirs and wait meanwhile: who does not follow asks for each request.
+        Where the server has none left, the next that a call gives back; new calls wait meanwhile, since without a follower each
+        request is another one.
         """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with self._translated(), self._turn():
@@ -202,7 +203,6 @@ class Lines:
                 if not self._is_refused(error):
                     raise
                 self._turns.limit(0)
-                self._dispose()
                 try:
                     line = self._free(self._engine, deadline)
                 finally:
