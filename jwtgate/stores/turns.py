@@ -16,17 +16,31 @@ __all__ = ["Turns"]
 class Turns:
     """A semaphore that is fair. Thread-safe."""
 
-    __slots__ = ("_left", "_lock", "_waiting")
+    __slots__ = ("_left", "_lock", "_most", "_waiting")
 
     def __init__(self, most: int) -> None:
         self._lock = threading.Lock()
-        self._left = most
+        self._left = self._most = most
         self._waiting: deque[threading.Lock] = deque()  # somebody waits only while none is left
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
+    def limit(self, most: int) -> None:
+        """To so many from here on. Where more are taken, those given back first go to nobody."""
+        with self._lock:
+            self._left += most - self._most
+            self._most = most
+            while self._waiting and self._left > 0:
+                self._left -= 1
+                self._waiting.popleft().release()
 
     def take(self, seconds: float) -> bool:
         """Waits for its turn. Returns: whether it came in time; then ``give`` must follow."""
         with self._lock:
-            if self._left:
+            if self._left > 0:
                 self._left -= 1
                 return True
             turn = threading.Lock()
@@ -44,7 +58,7 @@ class Turns:
     def give(self) -> None:
         """To the one that waited longest."""
         with self._lock:
-            if self._waiting:
+            if self._waiting and self._left >= 0:
                 self._waiting.popleft().release()
             else:
                 self._left += 1

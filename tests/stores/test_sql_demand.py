@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from beside import together
+from beside import beside, together
 from conftest import emptied_database
+from hypothesis import given
+from hypothesis import strategies as st
 from servers import WATCH
 
 from jwtgate.core.history import Worker
@@ -18,14 +21,17 @@ from jwtgate.core.rulings import Change
 from jwtgate.errors import StoreUnavailable
 from jwtgate.stores import open_store
 from jwtgate.stores.sql import demand
-from jwtgate.stores.sql.demand import Demand, scarcity
+from jwtgate.stores.sql.demand import Demand, fair_share, scarcity
+from jwtgate.stores.sql.dialects import MAX_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from databases import Database
 
     from jwtgate.stores import Store
+    from jwtgate.stores.sql.line import Line
 
 A = b"\x01" * 16
 WORKER = Worker("one", 1.0, -1, 1, is_healing=False)
@@ -69,6 +75,45 @@ def test_scarcity_is_told_with_the_number_needed(most: int | None, workers: int,
     told = list(scarcity(most, workers))
     assert [weakness.severity for weakness in told] == severities
     assert all(str(9 * workers) in weakness.remedy for weakness in told)
+
+
+@given(most=st.integers(0, 300), workers=st.integers(1, 40))
+def test_shares_leave_room_for_one_worker_more(most: int, workers: int) -> None:
+    """One connection to follow on and one for requests, as long as there are two for each."""
+    share = fair_share(most, workers)
+    assert 1 <= share <= MAX_LINES
+    if share < MAX_LINES and most >= 2 * (workers + 1):
+        assert workers * (share + 1) + 2 <= most
+
+
+@pytest.mark.parametrize(("most", "workers"), [(None, 400), (36, 4), (9, 1)])
+def test_nobody_goes_short_where_there_are_enough(most: int | None, workers: int) -> None:
+    """Or where nobody tells."""
+    assert fair_share(most, workers) == MAX_LINES
+
+
+def test_connection_that_is_taken_while_the_free_ones_go_is_closed(tmp_path: Path) -> None:
+    """Given back to a pool that nobody uses any more, it would stay open."""
+    with closing(open_store(f"sqlite:///{tmp_path}/store.db", prefix="jwtgate", watch=WATCH)) as store:
+        store.look_up([])
+        lines: Any = store._lines  # type: ignore[attr-defined]
+        is_taken, may_end, taken = threading.Event(), threading.Event(), list[Any]()
+        dispose = lines._engine.dispose
+
+        def take(line: Line) -> None:
+            taken.append(line)
+            is_taken.set()
+            assert may_end.wait(60.0)
+
+        def late() -> None:
+            assert is_taken.wait(60.0)
+            dispose()
+
+        with beside(lambda: lines.ask(take), end=may_end.set), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lines._engine, "dispose", late)
+            lines._dispose()
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            taken[0]._raw.execute("SELECT 1")
 
 
 @pytest.mark.server
@@ -143,6 +188,62 @@ def test_worker_lets_go_of_connections_that_it_needed_once(
         late.renew(WORKER, None)
         late.close()
         feed.close()
+
+
+@pytest.mark.server
+def test_late_worker_gets_its_share_of_those_who_need_all(limited: str, unhurried_sql: None) -> None:  # noqa: ARG001
+    """One connection to follow on and one to revoke with, though the calls of the first worker never cease; none of them fails."""
+    is_over = threading.Event()
+    with (
+        closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as store,
+        closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as late,
+        closing(store.feed()) as feed,
+        closing(late.feed()) as other,
+    ):
+        feed.renew(WORKER, None)
+        at_once(store, 4)
+        store.audit()
+
+        def ask() -> None:
+            while not is_over.is_set():
+                store.look_up([A])
+
+        with beside(*[ask] * 8, end=is_over.set):
+            feed.renew(WORKER, None)
+            until = time.monotonic() + 60.0
+            while store._lines._engine.pool.checkedout() > 1:  # type: ignore[attr-defined]
+                assert time.monotonic() < until, "it goes on with more"
+            other.renew(Worker("late", 1.0, -1, 1, is_healing=False), None)
+            assert late.write([Change(A, revoked=True)], time.time()) is not None
+
+
+@pytest.mark.server
+def test_follower_comes_before_the_calls_of_its_process(limited: str, unhurried_sql: None) -> None:  # noqa: ARG001
+    """It takes the next that is given back: as long as it does not follow, each request is another call."""
+    order, all_have, may_end = list[str](), threading.Barrier(5 + 1), threading.Event()
+    with closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as store, closing(store.feed()) as feed:
+        store.look_up([])
+        lines: Any = store._lines  # type: ignore[attr-defined]
+
+        def hold(_: object) -> None:
+            all_have.wait(60.0)
+            assert may_end.wait(60.0)
+
+        def follow() -> None:
+            lines.give_back(lines.own())
+            order.append("followed")
+
+        with beside(*[lambda: lines.ask(hold, seconds=60.0)] * 5, end=may_end.set):
+            all_have.wait(60.0)
+            with beside(follow):
+                until = time.monotonic() + 60.0
+                while lines._turns._most:
+                    assert time.monotonic() < until, "calls go on"
+                with beside(lambda: lines.ask(lambda _: order.append("asked"))):
+                    while not lines._turns.is_awaited:
+                        assert time.monotonic() < until, "a call does not wait"
+                    may_end.set()
+        assert order == ["followed", "asked"]
 
 
 def at_once(store: Store, lines: int) -> None:

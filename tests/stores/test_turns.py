@@ -65,6 +65,34 @@ def test_waiting_in_vain_takes_nothing() -> None:
     assert not turns.take(0)
 
 
+def test_fewer_turns_hold_once_those_taken_are_given_back() -> None:
+    """What is given back beyond the limit goes to nobody; more turns go to those who wait, in their order."""
+    turns, served = Turns(3), list[int]()
+    assert all(turns.take(0) for _ in range(3))
+    turns.limit(1)
+
+    def wait(number: int) -> None:
+        assert turns.take(LONG_SECONDS)
+        served.append(number)
+
+    with ExitStack() as stack:
+        threads = []
+        for number in range(3):
+            threads += stack.enter_context(beside(partial(wait, number)))
+            wait_for(turns, number + 1)
+        turns.give()
+        turns.give()
+        assert not served
+        turns.give()
+        threads[0].join(LONG_SECONDS)
+        assert served == [0]
+        turns.limit(3)
+        for thread in threads:
+            thread.join(LONG_SECONDS)
+    assert sorted(served) == [0, 1, 2]
+    assert not turns.take(0)
+
+
 class Killed(BaseException):
     """As of a greenlet that is killed while it waits."""
 

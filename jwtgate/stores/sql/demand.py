@@ -1,4 +1,8 @@
-"""How many connections a process needs at once: those beyond are let go of, since a server may have few for all processes."""
+"""How many connections a process needs at once, and how many it may have where a server has few for all processes.
+
+Invariant: where the server tells how many it gives, all workers together may have no more than leaves room for one worker more,
+as far as two for each go: one to follow on and one for requests. What is not needed is let go of.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from jwtgate.stores.sql.dialects import MAX_LINES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Demand", "scarcity"]
+__all__ = ["Demand", "fair_share", "scarcity"]
 
 WINDOW_SECONDS = 10.0
 """What was not needed for so long may go. A new connection takes some milliseconds."""
@@ -58,12 +62,26 @@ class Demand:
         return peak
 
 
+def _is_scarce(most: int, workers: int) -> bool:
+    return most < workers * (MAX_LINES + 1)
+
+
+def fair_share(most: int | None, workers: int) -> int:
+    """Connections that a process may have beside its follower's.
+
+    Args: most: that all may have together; None: nobody tells. workers: that are registered.
+    """
+    if most is None or not _is_scarce(most, workers):
+        return MAX_LINES
+    return max(1, most // (workers + 1) - 1)
+
+
 def scarcity(most: int | None, workers: int) -> Iterator[Weakness]:
     """Where some may be refused a connection.
 
     Args: most: that all may have together; None: nobody tells. workers: that are registered.
     """
-    if most is None or workers == 0 or most >= workers * (MAX_LINES + 1):
+    if most is None or workers == 0 or not _is_scarce(most, workers):
         return
     told = f"The server gives {most} connections, and {workers} workers are registered: each follows on one"
     remedy = f"Raise the limit of the server, the database or the user to {workers * (MAX_LINES + 1)}"

@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from jwtgate.core.history import NotWritten, StoreBusy
 from jwtgate.errors import StoreUnavailable
-from jwtgate.stores.sql.demand import Demand
+from jwtgate.stores.sql.demand import Demand, fair_share
 from jwtgate.stores.sql.dialects import MAX_LINES, REFUSALS, TIMEOUT_SECONDS
 from jwtgate.stores.sql.line import Line
 from jwtgate.stores.turns import Turns
@@ -48,6 +48,8 @@ class Lines:
         """Args: prepare: what a database is made ready with, at the first contact and after each failure."""
         self.dialect = dialect
         self._prepare = prepare
+        self.given: int | None = None
+        """By the server to all processes together; None: nobody told."""
         self._inherited: list[object] = []
         self._begin()
 
@@ -59,6 +61,7 @@ class Lines:
         self._raws: weakref.WeakSet[Any] = weakref.WeakSet()
         self._own: set[Line] = set()
         self._turns = Turns(MAX_LINES)
+        self._most = MAX_LINES
         self._engine = self._new_engine()
 
     def _new_engine(self) -> Engine:
@@ -118,7 +121,7 @@ class Lines:
         answer, and close good connections.
         """
         if not (turns := self._turns).take(TIMEOUT_SECONDS / 2):
-            raise StoreBusy(f"all {MAX_LINES} connections to the store are busy")
+            raise StoreBusy(f"all {self._most} connections to the store are busy")
         try:
             yield
         finally:
@@ -152,8 +155,25 @@ class Lines:
         """Now and then, of connections that were not needed lately: others may have been refused one."""
         needed = self._demand.peak()
         if needed is not None and self._engine.pool.checkedin() > needed:  # type: ignore[attr-defined]
-            self._generation += 1
-            self._engine.dispose()
+            self._dispose()
+
+    def share(self, workers: int) -> None:
+        """With so many workers, this process among them; at each renewal."""
+        most = fair_share(self.given, workers)
+        if most == self._most:
+            return
+        is_less, self._most = most < self._most, most
+        self._turns.limit(most)
+        if is_less:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        """Of all connections, those in use when they come back.
+
+        In this order: what is taken out of the old pool until then is of the old generation, and is closed.
+        """
+        self._engine.dispose()
+        self._generation += 1
 
     def _perform(self, step: Callable[[Line], T], line: Line) -> T:
         if self._is_prepared:
@@ -172,10 +192,23 @@ class Lines:
         return step(line)
 
     def own(self) -> Line:
-        """A connection outside of the pool, to be kept. Raises: StoreUnavailable."""
+        """A connection outside of the pool, to be kept. Raises: StoreUnavailable.
+
+        Where the server has none left, the next that a call gives back; new calls wait meanwhile, since without a follower each
+        request is another one.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
         with self._translated(), self._turn():
-            line = self._free(self._engine, deadline)
+            try:
+                line = Line(self._engine.connect(), self.dialect, deadline)
+            except DBAPIError as error:
+                if not self._is_refused(error):
+                    raise
+                self._turns.limit(0)
+                try:
+                    line = self._free(self._engine, deadline)
+                finally:
+                    self._turns.limit(self._most)
             line.connection.detach()
         self._own.add(line)
         return line
@@ -208,9 +241,8 @@ class Lines:
             if self.dialect.is_busy(said) or self._is_refused(said):
                 raise self._unavailable(error, said, kind) from error
             self._is_prepared = False
-            if generation == self._generation:
-                self._generation += 1
-                engine.dispose()
+            if generation == self._generation and engine is self._engine:
+                self._dispose()
             raise self._unavailable(error, said, kind) from error
 
     def _unavailable(self, error: Exception, said: BaseException, kind: type[StoreUnavailable]) -> StoreUnavailable:

@@ -80,6 +80,7 @@ class SqlFeed:
         with line.together():
             self._steps.renew(line, worker, claims.epoch)
             state = self._steps.state(line)
+        self._lines.share(len(state.workers))
         is_renewed = any((each.name, each.beat) == (worker.name, worker.beat) for each in state.workers)
         if state.is_known and is_renewed and self._record(state, claims) == state.epoch:
             return Renewal(state.epoch, state.end, was_registered=True, workers=state.workers)

@@ -230,9 +230,10 @@ class SqlStore:
         sent = time.time()
         there = float(self._lines.ask(lambda line: line.run(select(dialect.clock())).scalar()))
         back = time.time()
+        self._lines.given = dialect.most_lines(self._inquire)
         return (
             *dialect.audit(self._inquire, on_disk),
-            *scarcity(dialect.most_lines(self._inquire), self._registered()),
+            *scarcity(self._lines.given, self._registered()),
             *rehearsed(self._lines.ask, tables, self._tables.meta),
             *clock_told(sent, there, back),
         )
