@@ -375,9 +375,14 @@ def test_list_that_is_lost_vouches_for_nobody() -> None:
     gate.ready()
     assert gate.decide(token(7)) == "admitted"
     followed = gate.statuses.followed[URI]
+    (_, entry), *_ = gate.view.admitted.under(followed.handle)
+    live = LiveConnection(token(7), "header", entry, lambda: None)
+    gate.view.live.watch(live)
+    assert list(gate.decision.again(live)) == [] and gate.decision.vouches(live)
     before = gate.statuses.lose(followed, gate.time.now)
     assert before is not None
     gate.view.turn_list(before, None)
+    assert not gate.decision.vouches(live)
     assert gate.remembered == 0
     assert gate.decide(token(7)) == "status_unavailable"
     gate.install()
