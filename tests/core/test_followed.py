@@ -8,7 +8,9 @@ from jwtgate.core.followed import Followed
 from jwtgate.core.history import Entry, Epoch, LogEnd, Written
 from jwtgate.core.known import Known, Place
 from jwtgate.core.lru import Admitted
+from jwtgate.core.partitioning import partition_of_session, partition_of_user
 from jwtgate.core.rulings import Ruling, Toggle
+from jwtgate.core.sessions.stored import KeptSession
 from jwtgate.core.view import View
 
 EVERYBODY = bytes(16)
@@ -95,6 +97,25 @@ def test_view_is_trusted_no_longer_than_the_partition_heard_of_least_lately() ->
     assert view.is_live(101.3) and not view.is_live(101.4)
     second.fence()
     assert not view.is_live(100.9) and first.is_live(100.9)
+
+
+def test_follower_writes_back_what_is_of_its_partition_alone() -> None:
+    """H1: rulings, and sessions that stand there with the list of their user."""
+    view, first, second = both()
+    assert not first.has_rulings() and not second.has_rulings()
+    mine, other = {handle(0, 1): RULED}, {handle(1, 1): RULED, handle(1, 2): RULED}
+    second.load(other, "E", end(2))
+    assert not first.has_rulings() and first.rulings() == {}
+    first.load(mine, "E", end(1))
+    assert (first.rulings(), second.rulings()) == (mine, other)
+    assert first.has_rulings() and second.has_rulings()
+    kept = [KeptSession(f"{number:022}", bytes([number]) * 16, b"") for number in range(64)]
+    taken = {each.index: [one for one in kept if each.takes_back(one)] for each in (first, second)}
+    for index, sessions in taken.items():
+        assert sessions == [
+            one for one in kept if {partition_of_session(one.sid, 2), partition_of_user(one.user, 2)} == {index}
+        ]
+        assert 0 < len(sessions) < len(kept) / 2
 
 
 def test_follower_that_was_stopped_grants_nothing() -> None:

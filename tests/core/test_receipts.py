@@ -6,6 +6,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 from core.scripted import START, ScriptedClock, Time
@@ -223,6 +224,20 @@ def test_unbounded_reach_is_not_waited_for_and_told() -> None:
     assert caller.receipt.effective_by is None
 
 
+def test_wait_and_its_end_count_from_the_call() -> None:
+    """However long the machine has been up."""
+    caller = Caller()
+    caller.time.now = 100.0
+    caller.begin()
+    settling = epoch("F", settled=False, reach=5.0)
+    caller.tell(written(worker("a", reach=inf), of=settling))
+    caller.roster(worker("a", reach=inf), of=settling, at=105.9)
+    assert caller.receipt is None
+    caller.roster(worker("a", reach=inf), of=settling, at=106.1)
+    assert not caller.receipt.effective_everywhere
+    assert caller.receipt.waited_seconds == pytest.approx(6.1)
+
+
 def test_new_epoch_must_settle() -> None:
     """W3: in a new epoch nobody is registered, and old knowledge may be acted on for the longest reach."""
     caller = Caller()
@@ -431,6 +446,20 @@ def test_partition_that_loses_its_history_while_another_is_looked_at_proves_noth
     with pytest.raises(StopIteration) as ended:
         plan.send((epoch("F"), END, ()))
     assert ended.value.value is None
+
+
+def test_partitions_that_keep_what_was_written_prove_it_together() -> None:
+    """Whoever has heard of all of it counts."""
+    caller = Caller()
+    pursuit = caller.revoker.pursue([(written(worker("a"), worker("b")), replace(written(worker("a")), partition=1))])
+    plan = caller.revoker.again(pursuit)
+    assert next(plan) == Roster(0)
+    assert plan.send((epoch(), END, (worker("a", 7), worker("b", 7)))) == Roster(1)
+    assert plan.send((epoch(), END, (worker("a", 7),))) == Roster(0)
+    assert plan.send((epoch(), END, ())) == Roster(1)
+    with pytest.raises(StopIteration) as ended:
+        plan.send((epoch(), END, ()))
+    assert (ended.value.value.effective_everywhere, ended.value.value.workers) == (True, 1)
 
 
 def test_epoch_that_has_not_settled_proves_nothing_yet() -> None:
