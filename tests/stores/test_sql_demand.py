@@ -258,7 +258,7 @@ def test_follower_comes_before_the_calls_of_its_process(limited: str, unhurried_
                 while lines._turns._most:
                     assert time.monotonic() < until, "calls go on"
                 with beside(lambda: lines.ask(lambda _: order.append("asked"))):
-                    while not lines._turns.is_awaited:
+                    while not lines._turns._waiting:
                         assert time.monotonic() < until, "a call does not wait"
                     may_end.set()
         assert order == ["followed", "asked"]
