@@ -19,8 +19,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from jwtgate.core.effects import Ask, AskClaims, AskSubject, Effect, Looked, LookUp, Mark, Pause, Plan, Write
-from jwtgate.core.history import NotWritten
-from jwtgate.errors import JWTGateError
+from jwtgate.errors import JWTGateError, StoreUnavailable
 from jwtgate.runtime.asking import ask_awaiting, ask_claims_awaiting, ask_subject_awaiting
 
 if TYPE_CHECKING:
@@ -89,14 +88,14 @@ class Waiter:
             pool.shutdown(wait=False)
 
     def _submit(self, line: Line, work: Callable[..., Any], *arguments: object) -> Future[Any]:
-        """Raises: NotWritten: the interpreter is shutting down."""
+        """Raises: StoreUnavailable: no thread can be had. It may be done all the same, by one of those that there are."""
         with self._lock:
             if line not in self._pools:
                 self._pools[line] = ThreadPoolExecutor(THREADS_OF[line], thread_name_prefix="jwtgate-store")
             try:
                 return self._pools[line].submit(work, *arguments)
             except RuntimeError as error:
-                raise NotWritten("no thread is left to ask the store with") from error
+                raise StoreUnavailable("no thread is left to ask the store with") from error
 
     def _answer_waiting(self) -> None:
         """Takes what waits, asks once, hands each its own part. One submit per look-up: often there is nothing left."""

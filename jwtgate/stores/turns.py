@@ -23,11 +23,6 @@ class Turns:
         self._left = self._most = most
         self._waiting: deque[threading.Lock] = deque()  # somebody waits only while none is left
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits."""
-        return bool(self._waiting)
-
     def limit(self, most: int) -> None:
         """To so many from here on. Where more are taken, those given back first go to nobody."""
         with self._lock:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from jwtgate.core.effects import Effect, Looked, LookUp, Mark, Roster, Write
-from jwtgate.core.history import Epoch, Facts, LogEnd
+from jwtgate.core.history import Epoch, Facts, LogEnd, NotWritten
+from jwtgate.errors import StoreUnavailable
 from jwtgate.runtime.clock import SystemClock
 from jwtgate.runtime.health import Health
 from jwtgate.runtime.nonblocking import THREADS, Waiter
@@ -95,3 +98,37 @@ def test_nothing_waits_behind_proofs() -> None:
 
     asyncio.run(prove_and_do_the_rest())
     waiter.close()
+
+
+def test_write_that_no_thread_could_be_made_for_is_not_said_to_be_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has put it into the line by then: a thread that is at work takes it up when it is through."""
+    done, has_done_both = list[Effect](), threading.Event()
+
+    class Late(Asked):
+        def perform(self, effect: Effect) -> Effect:
+            done.append(super().perform(effect))
+            if len(done) == 2:
+                has_done_both.set()
+            return effect
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    performer = Late()
+    waiter = Waiter(performer)  # type: ignore[arg-type]
+
+    async def write_twice() -> None:
+        first = asyncio.ensure_future(waiter.perform(Write((), 1.0)))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(StoreUnavailable) as told:
+                await waiter.perform(Write((), 2.0))
+        performer.is_written.set()
+        await first
+        assert not isinstance(told.value, NotWritten)
+
+    asyncio.run(write_twice())
+    assert has_done_both.wait(10.0)
+    waiter.close()
+    assert done == [Write((), 1.0), Write((), 2.0)]

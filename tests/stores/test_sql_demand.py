@@ -67,6 +67,22 @@ def test_waiting_ends_with_a_call_or_the_deadline() -> None:
         later.join()
 
 
+def test_nobody_waits_where_all_do() -> None:
+    """Each would wait for another who has nothing to give back."""
+    seen, until = Demand(), time.monotonic() + 60.0
+
+    def wait() -> None:
+        with seen:
+            assert seen.wait(seen.returned, until)
+
+    with seen, beside(wait):
+        while not seen._waiting:
+            assert time.monotonic() < until, "nobody waits"
+        assert not seen.wait(seen.returned, until)
+        with seen:
+            assert time.monotonic() < until
+
+
 @pytest.mark.parametrize(
     ("most", "workers", "severities"), [(None, 4, []), (5, 0, []), (36, 4, []), (35, 4, ["hint"]), (4, 4, ["problem"])]
 )
@@ -82,11 +98,13 @@ def test_shares_leave_room_for_one_worker_more(most: int, workers: int) -> None:
     """One connection to follow on and one for requests, as long as there are two for each."""
     share = fair_share(most, workers)
     assert 1 <= share <= MAX_LINES
-    if share < MAX_LINES and most >= 2 * (workers + 1):
+    if most >= 2 * (workers + 1):
         assert workers * (share + 1) + 2 <= most
+    if share < MAX_LINES:
+        assert workers * (share + 2) + 2 > most
 
 
-@pytest.mark.parametrize(("most", "workers"), [(None, 400), (36, 4), (9, 1)])
+@pytest.mark.parametrize(("most", "workers"), [(None, 400), (38, 4), (11, 1), (11, 0)])
 def test_nobody_goes_short_where_there_are_enough(most: int | None, workers: int) -> None:
     """Or where nobody tells."""
     assert fair_share(most, workers) == MAX_LINES
@@ -211,7 +229,7 @@ def test_late_worker_gets_its_share_of_those_who_need_all(limited: str, unhurrie
         with beside(*[ask] * 8, end=is_over.set):
             feed.renew(WORKER, None)
             until = time.monotonic() + 60.0
-            while store._lines._engine.pool.checkedout() > 1:  # type: ignore[attr-defined]
+            while store._lines._engine.pool.checkedout() > 2:  # type: ignore[attr-defined]
                 assert time.monotonic() < until, "it goes on with more"
             other.renew(Worker("late", 1.0, -1, 1, is_healing=False), None)
             assert late.write([Change(A, revoked=True)], time.time()) is not None
@@ -240,10 +258,33 @@ def test_follower_comes_before_the_calls_of_its_process(limited: str, unhurried_
                 while lines._turns._most:
                     assert time.monotonic() < until, "calls go on"
                 with beside(lambda: lines.ask(lambda _: order.append("asked"))):
-                    while not lines._turns.is_awaited:
+                    while not lines._turns._waiting:
                         assert time.monotonic() < until, "a call does not wait"
                     may_end.set()
         assert order == ["followed", "asked"]
+
+
+@pytest.mark.server
+def test_call_waits_for_a_connection_of_the_pool_before(limited: str, unhurried_sql: None) -> None:  # noqa: ARG001
+    """The server has none left until those of the pool that was let go of come back: that is no reason to fail."""
+    all_have, may_end, answered = threading.Barrier(5 + 1), threading.Event(), list[object]()
+    with closing(open_store(limited, prefix="jwtgate_five", watch=WATCH)) as store:
+        store.look_up([])
+        lines: Any = store._lines  # type: ignore[attr-defined]
+
+        def hold(_: object) -> None:
+            all_have.wait(60.0)
+            assert may_end.wait(60.0)
+
+        with beside(*[lambda: lines.ask(hold, seconds=60.0)] * 5, end=may_end.set):
+            all_have.wait(60.0)
+            lines._dispose()
+            with beside(lambda: lines.ask(answered.append, seconds=60.0)):
+                until = time.monotonic() + 60.0
+                while not lines._demand._waiting:
+                    assert time.monotonic() < until, "a call does not wait"
+                may_end.set()
+        assert len(answered) == 1
 
 
 def at_once(store: Store, lines: int) -> None:

@@ -13,7 +13,7 @@ from conftest import emptied_database
 from servers import WATCH, missing
 from sqlalchemy import make_url
 
-from jwtgate.core.history import StoreBusy, Worker
+from jwtgate.core.history import NotWritten, StoreBusy, Worker
 from jwtgate.core.rulings import Change
 from jwtgate.core.sessions.stored import SessionChange
 from jwtgate.errors import StoreUnavailable
@@ -170,6 +170,31 @@ def test_what_mariadb_does_for_all_changes_no_answer(mariadb: Any, name: str, va
     mariadb.put(name, value)
     with opened(mariadb.url) as store:
         check_answers(store)
+
+
+def test_user_whose_queries_are_used_up_after_a_commit_may_have_written(mariadb: Any) -> None:
+    """The COMMIT was the last that the server took: what it refused behind that says nothing of it."""
+    with opened(mariadb.url) as store:
+        store.look_up([])
+    mariadb("CREATE OR REPLACE USER odd@'127.0.0.1' IDENTIFIED BY 'word'")
+    mariadb("GRANT ALL ON *.* TO odd@'127.0.0.1'")
+    url = make_url(mariadb.url).set(username="odd", password="word").render_as_string(hide_password=False)
+    is_told, has_stood = False, []
+    for number in range(8, 100):
+        mariadb("DELETE FROM jwtgate_rulings")
+        mariadb(f"ALTER USER odd@'127.0.0.1' WITH MAX_QUERIES_PER_HOUR {number}")
+        mariadb("FLUSH USER_RESOURCES")
+        with opened(url) as store:
+            try:
+                store.write([Change(DIGESTS[0], revoked=True)], time.time())
+            except NotWritten:
+                assert mariadb("SELECT 1 FROM jwtgate_rulings") is None
+            except StoreUnavailable:
+                has_stood.append(mariadb("SELECT 1 FROM jwtgate_rulings"))
+            else:
+                is_told = True
+                break
+    assert is_told and has_stood == [(1,)]
 
 
 def test_tables_are_made_by_one_process_at_a_time(mariadb: Any, monkeypatch: pytest.MonkeyPatch) -> None:

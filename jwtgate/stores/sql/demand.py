@@ -32,6 +32,7 @@ class Demand:
     def __init__(self) -> None:
         self.returned = 0
         self._in_use = 0
+        self._waiting = 0
         self._peak = 0
         self._until = time.monotonic() + WINDOW_SECONDS
         self._changed = threading.Condition()
@@ -48,9 +49,18 @@ class Demand:
             self._changed.notify()
 
     def wait(self, returned: int, deadline: float) -> bool:
-        """Until a call ends that had not when ``returned`` was read. False: none did in time."""
+        """Of a call: until another ends that had not when ``returned`` was read. False: none did in time, or all wait.
+
+        Not asked of the pool: it may be a new one, while calls still have connections of the one before.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: self.returned != returned, deadline - time.monotonic())
+            if self.returned == returned and self._in_use - self._waiting <= 1:
+                return False
+            self._waiting += 1
+            try:
+                return self._changed.wait_for(lambda: self.returned != returned, deadline - time.monotonic())
+            finally:
+                self._waiting -= 1
 
     def peak(self) -> int | None:
         """The most at once in the window that is over, once for each; None: it is not over."""
@@ -62,18 +72,14 @@ class Demand:
         return peak
 
 
-def _is_scarce(most: int, workers: int) -> bool:
-    return most < workers * (MAX_LINES + 1)
-
-
 def fair_share(most: int | None, workers: int) -> int:
     """Connections that a process may have beside its follower's.
 
     Args: most: that all may have together; None: nobody tells. workers: that are registered.
     """
-    if most is None or not _is_scarce(most, workers):
+    if most is None:
         return MAX_LINES
-    return max(1, most // (workers + 1) - 1)
+    return max(1, min(MAX_LINES, (most - 2) // max(1, workers) - 1))
 
 
 def scarcity(most: int | None, workers: int) -> Iterator[Weakness]:
@@ -81,7 +87,7 @@ def scarcity(most: int | None, workers: int) -> Iterator[Weakness]:
 
     Args: most: that all may have together; None: nobody tells. workers: that are registered.
     """
-    if most is None or workers == 0 or not _is_scarce(most, workers):
+    if most is None or most >= workers * (MAX_LINES + 1):
         return
     told = f"The server gives {most} connections, and {workers} workers are registered: each follows on one"
     remedy = f"Raise the limit of the server, the database or the user to {workers * (MAX_LINES + 1)}"

@@ -144,8 +144,11 @@ class Dialect(Protocol):
         """Where the driver can: statements whose answers are not asked for are sent without waiting, and fail later."""
         ...
 
-    def settle(self, raw: Raw) -> None:
-        """Before a COMMIT: sees to it that nothing is committed where a statement before it failed."""
+    def settle(self, raw: Raw, *, but: int = 0) -> None:
+        """Before a COMMIT: sees to it that nothing is committed where a statement before it failed.
+
+        Args: but: so many statements, the last ones, are answered later: a refusal of theirs is none of the COMMIT.
+        """
         ...
 
     def is_busy(self, error: BaseException) -> bool:

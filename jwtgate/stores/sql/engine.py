@@ -138,14 +138,8 @@ class Lines:
             try:
                 return Line(engine.connect(), self.dialect, deadline)
             except DBAPIError as error:
-                if not self._is_refused(error) or not self._is_awaited(engine, returned, deadline):
+                if not self._is_refused(error) or not self._demand.wait(returned, deadline):
                     raise
-
-    def _is_awaited(self, engine: Engine, returned: int, deadline: float) -> bool:
-        """Whether a call has ended since, or one that has a connection does in time."""
-        if returned == self._demand.returned and not engine.pool.checkedout():  # type: ignore[attr-defined]
-            return False
-        return self._demand.wait(returned, deadline)
 
     def _is_refused(self, error: BaseException) -> bool:
         said = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
@@ -198,7 +192,7 @@ class Lines:
         request is another one.
         """
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        with self._translated(), self._turn():
+        with self._translated(), self._turn(), self._demand:
             try:
                 line = Line(self._engine.connect(), self.dialect, deadline)
             except DBAPIError as error:

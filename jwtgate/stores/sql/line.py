@@ -72,6 +72,12 @@ class Line:
             self.dialect.settle(self._raw)
             for text in ("COMMIT", *self.dialect.after):
                 self.say(text, is_asking=False)
+            self.dialect.settle(self._raw, but=len(self.dialect.after))
+            try:
+                self.dialect.settle(self._raw)
+            except Exception as error:  # whatever it is: of a connection in this state nobody knows what it does next
+                self.close()
+                raise StoreUnavailable("the connection to the store was lost after a COMMIT") from error
         if self.dialect.has_moved(self._raw):
             raise StoreUnavailable("the database was replaced under the write")
 

@@ -186,9 +186,9 @@ class MySQL:
         together: AbstractContextManager[None] = raw.together()
         return together
 
-    def settle(self, raw: Raw) -> None:
+    def settle(self, raw: Raw, *, but: int = 0) -> None:
         """See ``together``."""
-        raw.settle()
+        raw.settle(but)
 
     def is_busy(self, error: BaseException) -> bool:
         """By the server's number."""

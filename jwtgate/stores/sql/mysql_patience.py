@@ -90,15 +90,15 @@ class PatientConnection(_Untyped):  # type: ignore[misc]  # the driver has no ty
         else:
             _Untyped._write_bytes(self, data)  # noqa: SLF001 - replaced here
 
-    def settle(self) -> Any:
-        """Sends what is waiting in one piece, and reads the answers.
+    def settle(self, but: int = 0) -> Any:
+        """Sends what is waiting in one piece, and reads the answers, but the last so many.
 
         The first that is a refusal is raised; the others are lost with the connection.
         """
         answer, unsent, self._unsent = 0, self._unsent, b""
         if unsent:
             _Untyped._write_bytes(self, unsent)  # noqa: SLF001 - replaced here
-        while self.owed:
+        while self.owed > but:
             self.owed -= 1
             self.limit()
             self._next_seq_id = 1

@@ -195,7 +195,7 @@ class PostgreSQL:
         together: AbstractContextManager[None] = raw.together()
         return together
 
-    def settle(self, raw: Raw) -> None:
+    def settle(self, raw: Raw, *, but: int = 0) -> None:
         """Needs nothing: see ``together``."""
 
     def is_busy(self, error: BaseException) -> bool:

@@ -170,7 +170,7 @@ class SQLite:
         finally:
             turns.give()
 
-    def settle(self, raw: Raw) -> None:
+    def settle(self, raw: Raw, *, but: int = 0) -> None:
         """Nothing is owed."""
 
     def is_busy(self, error: BaseException) -> bool:
