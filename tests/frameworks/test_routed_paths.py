@@ -113,6 +113,30 @@ def test_root_path_within_a_path_opens_nothing(gate: Gate, made: Callable[[], An
     assert ask(app, "/public/x", "/") == (200, b"public")
 
 
+@pytest.mark.filterwarnings("ignore")  # that FastAPI would have the server told
+def test_what_fastapi_was_made_with_closes_nothing(gate: Gate) -> None:
+    """Behind a proxy that takes ``/root`` off, ``/public/root.js`` is an honest path, and routed as it stands."""
+    from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
+
+    app = FastAPI(root_path="/root", openapi_url=None)
+
+    @app.get("/public/{path:path}")
+    async def public(path: str) -> PlainTextResponse:
+        return PlainTextResponse(path)
+
+    @app.get("/guarded")
+    async def guarded() -> PlainTextResponse:
+        return PlainTextResponse("guarded")
+
+    app.add_middleware(JWTGateMiddleware, gate=gate)
+    for path in ("/public/root.js", "/public/root/x", "/root/public/x"):
+        assert ask(app, path, "") == (200, path.partition("/public/")[2].encode())
+    for path in ("/guarded", "/root/guarded", "/public/root/../guarded"):
+        assert ask(app, path, "")[0] == 401
+    assert ask(app, "/public/root/guarded", "/public/root") == (200, b"root/guarded")
+
+
 @pytest.mark.filterwarnings("ignore")  # of what Pyramid imports
 def test_header_by_which_pyramid_looks_elsewhere_opens_nothing(gate: Gate) -> None:
     """``X-Vhm-Root`` is put before the path of whatever is found by traversal; anybody can send it."""

@@ -42,7 +42,7 @@ NEVER_REPLACE = ("gunicorn/", "Werkzeug/", "gevent/")
 """WSGI servers that take no address out of ``X-Forwarded-For``: a client beside its proxy has the same address as that."""
 
 TELL_NAMES_APART = ("gunicorn/", "Werkzeug/", "gevent/", "waitress", "Apache/")
-"""WSGI servers that leave out a header with ``_`` in its name (the last is mod_wsgi), which would have that of one with ``-``."""
+"""WSGI servers that leave out headers with ``_`` in their names (the last is mod_wsgi): they would have that of another."""
 
 RFC_9440 = b"client-cert"
 ENVOY = b"x-forwarded-client-cert"

@@ -241,7 +241,9 @@ def test_server_that_takes_an_underscore_for_a_hyphen_is_told_no_certificate(mad
         told(STRUCTURED, connection, structured())
 
 
-@pytest.mark.parametrize("server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}, {}, {"SERVER_SOFTWARE": "own/1"}])
+@pytest.mark.parametrize(
+    "server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}, {}, {"SERVER_SOFTWARE": "own/1"}]
+)
 def test_server_that_may_mix_names_is_told_no_certificate(server: dict[str, Any]) -> None:
     """Whichever is not known to tell them apart; a name without hyphen is nobody else's."""
     connection = {"REMOTE_ADDR": "10.1.2.3", "wsgi.version": (1, 0), **server}
@@ -254,7 +256,8 @@ def test_server_that_may_mix_names_is_told_no_certificate(server: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "server", ["gunicorn/27.0.1", "Werkzeug/3.1.9", "gevent/26.9 Python/3.11", "waitress", "Apache/2.4.62 (Debian) mod_wsgi/5.0"]
+    "server",
+    ["gunicorn/27.0.1", "Werkzeug/3.1.9", "gevent/26.9 Python/3.11", "waitress", "Apache/2.4.62 (Debian) mod_wsgi/5.0"],
 )
 def test_server_that_leaves_out_an_underscore_is_believed(server: str) -> None:
     """It hands on no ``Client_Cert``."""
