@@ -153,7 +153,7 @@ class JWTGateMiddleware:
                 response = self._resource.answer(request, scope.get("root_path", ""))
                 await say("http.response", response, b"" if request.method == "HEAD" else response.body, send)
                 return None
-            if self._below and await serve(gate, request, receive, send):
+            if self._below and await serve(gate, scope, request, receive, send):
                 return None
             entry = await nonblocking.run(gate.plans.examine(request), gate.waiter)
         except JWTGateError as error:

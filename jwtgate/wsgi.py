@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sized
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,8 @@ class JWTGateMiddleware:
     def _serve(self, request: Request, environ: WSGIEnvironment) -> Response | None:
         """The answer of an endpoint; None: the request is the application's."""
         gate = self.gate
+        if request.path is None:  # it opens nothing, so any path is certain enough
+            request = replace(request, path=_path(environ))
         endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
         if endpoint is None:
             return None

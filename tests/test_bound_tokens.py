@@ -218,6 +218,9 @@ def test_mount_counts_where_the_server_tells_no_request_line() -> None:
     how = {"scope": scope, "environ": environ}
     assert both("on").get(*holder.request(shown, htu=f"{URL}/mounted/%C3%A9"), **how).status == 200
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
+    uncertain = {"scope": {**scope, "path": "/a/mounted"}, "environ": {**environ, "PATH_INFO": "/a/mounted", "SCRIPT_NAME": ""}}
+    uncertain["environ"]["HTTP_X_VHM_ROOT"] = "/a"
+    assert both("on").get(*holder.request(shown, htu=f"{URL}/a/mounted"), **uncertain).status == 200
     how["environ"] = {**environ, "SCRIPT_NAME": "/\xff"}
     how["scope"] = {**scope, "path": "/\ufffd/\u00e9"}
     assert challenge(both("on").get(*holder.request(shown, htu=f"{URL}/%C3%A9"), **how)) == BAD_PROOF
@@ -503,6 +506,9 @@ def test_one_of_sixteen_uses_at_once_passes(shell: str) -> None:
 
         together(*[use] * 16)
     gate.close()
+    assert set(statuses) <= {200, 401, 503} and statuses.count(200) <= 1
+    late = statuses.count(503)
+    assert not late, f"{late} of 16 calls failed"
     assert sorted(statuses) == [200, *[401] * 15]
 
 
@@ -703,7 +709,7 @@ def test_certificate_comes_from_a_trusted_proxy() -> None:
     pem, thumbprint = client()
     shown = token({"cnf": {"x5t#S256": thumbprint}})
     header = ("client-cert", f":{''.join(pem.split(chr(10))[1:-2])}:")
-    proxy = {"scope": {"client": ("10.0.0.9", 1)}, "environ": {"REMOTE_ADDR": "10.0.0.9"}}
+    proxy = {"scope": {"client": ("10.0.0.9", 1)}, "environ": {"REMOTE_ADDR": "10.0.0.9", "SERVER_SOFTWARE": "waitress"}}
     outside = {"scope": {"client": ("192.0.2.1", 1)}, "environ": {"REMOTE_ADDR": "192.0.2.1"}}
     assert both("proxy").get(bearer(shown), header, **proxy).status == 200
     assert challenge(both("proxy").get(bearer(shown), header, **outside)) == REFUSED_BEARER

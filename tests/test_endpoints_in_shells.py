@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -223,6 +225,18 @@ def test_mount_point_of_the_application_counts() -> None:
     assert ask_asgi(asgi, sent).status == ask_wsgi(wsgi, sent).status == 401
     assert ask_asgi(asgi, sent, root_path="/app").status == 200
     assert ask_wsgi(wsgi, sent, SCRIPT_NAME="/app", PATH_INFO="/auth/jwks.json", RAW_URI=None).status == 200
+
+
+@pytest.mark.parametrize(("target", "root_path"), [("/x/auth/sessions", "/x"), ("/auth/sessions", "/sessions")])
+def test_endpoint_is_there_where_no_path_is_certain(target: str, root_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opens nothing: daphne's root path, one within the path, and Pyramid's header keep nobody from logging out."""
+    _, asgi, wsgi = mounted("both")
+    expected = ask_asgi(asgi, Sent("PUT", "/auth/sessions"))
+    assert expected.status == 405
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))
+    assert ask_asgi(asgi, Sent("PUT", target), root_path=root_path) == expected
+    assert ask_wsgi(wsgi, Sent("PUT", "/auth/sessions", (("x-vhm-root", "/"),))) == expected
+    assert ask_asgi(asgi, Sent("PUT", "/x/auth/session"), root_path="/x").status == 401
 
 
 def test_without_the_setting_there_is_no_endpoint() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from jwtgate.core.http.exemption import routed_path
 from jwtgate.runtime import bodies, nonblocking
 
 if TYPE_CHECKING:
@@ -70,8 +72,13 @@ async def say(prefix: str, response: Response, body: bytes, send: Send) -> None:
     await send({"type": f"{prefix}.body", "body": body})
 
 
-async def serve(gate: Gate, request: Request, receive: Receive, send: Send) -> bool:
-    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer."""
+async def serve(gate: Gate, scope: Scope, request: Request, receive: Receive, send: Send) -> bool:
+    """Answers for an endpoint; False: the request is the application's. A client that is gone gets no answer.
+
+    An endpoint opens nothing: it is at the path under any root path, be that certain or not.
+    """
+    if request.path is None:
+        request = replace(request, path=routed_path(scope["path"], scope.get("root_path", "")))
     endpoint = None if gate.plans.endpoints is None else gate.plans.endpoints.find(request)
     if endpoint is None:
         return False

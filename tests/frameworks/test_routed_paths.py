@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
 from typing import Any
 
 import pytest
 
 from jwtgate import Gate, Settings
 from jwtgate.asgi import JWTGateMiddleware
+from jwtgate.channel.parts import Parts
 from jwtgate.wsgi import JWTGateMiddleware as WSGIMiddleware
 
 EXEMPT = ("/public/*", "/rooted/*")
@@ -113,6 +115,30 @@ def test_root_path_within_a_path_opens_nothing(gate: Gate, made: Callable[[], An
     assert ask(app, "/public/x", "/") == (200, b"public")
 
 
+@pytest.mark.filterwarnings("ignore")  # that FastAPI would have the server told
+def test_what_fastapi_was_made_with_closes_nothing(gate: Gate) -> None:
+    """Behind a proxy that takes ``/root`` off, ``/public/root.js`` is an honest path, and routed as it stands."""
+    from fastapi import FastAPI
+    from fastapi.responses import PlainTextResponse
+
+    app = FastAPI(root_path="/root", openapi_url=None)
+
+    @app.get("/public/{path:path}")
+    async def public(path: str) -> PlainTextResponse:
+        return PlainTextResponse(path)
+
+    @app.get("/guarded")
+    async def guarded() -> PlainTextResponse:
+        return PlainTextResponse("guarded")
+
+    app.add_middleware(JWTGateMiddleware, gate=gate)
+    for path in ("/public/root.js", "/public/root/x", "/root/public/x"):
+        assert ask(app, path, "") == (200, path.partition("/public/")[2].encode())
+    for path in ("/guarded", "/root/guarded", "/public/root/../guarded"):
+        assert ask(app, path, "")[0] == 401
+    assert ask(app, "/public/root/guarded", "/public/root") == (200, b"root/guarded")
+
+
 @pytest.mark.filterwarnings("ignore")  # of what Pyramid imports
 def test_header_by_which_pyramid_looks_elsewhere_opens_nothing(gate: Gate) -> None:
     """``X-Vhm-Root`` is put before the path of whatever is found by traversal; anybody can send it."""
@@ -144,3 +170,15 @@ def test_header_by_which_pyramid_looks_elsewhere_opens_nothing(gate: Gate) -> No
     assert get() == ("200 OK", b"public")
     assert get(HTTP_X_VHM_ROOT="/guarded")[0] == "401 Unauthorized"
     assert get(HTTP_X_VHM_ROOT="")[0] == "401 Unauthorized"
+
+
+def test_header_by_which_pyramid_looks_elsewhere_keeps_no_stream_open() -> None:
+    """Nobody has what ``LIVE`` ignores serve something else for longer than its token lives."""
+    with closing(Gate(Settings(secret="s" * 32, lease=0.1, live=("/public/*=ignore",)))) as own:
+        assert own.ready(30.0)
+        app = WSGIMiddleware(lambda *_: iter([b"a", b"b"]), gate=own)
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/public/x", "HTTP_AUTHORIZATION": f"Bearer {own.issue('alice')}"}
+        for is_sent in (False, True):
+            parts: Any = app({**environ, **({"HTTP_X_VHM_ROOT": "/"} if is_sent else {})}, lambda *_: print)
+            with closing(parts) if is_sent else nullcontext():
+                assert isinstance(parts, Parts) is is_sent

@@ -41,6 +41,9 @@ _HASH = re.compile(rb"[0-9a-fA-F]{64}")
 NEVER_REPLACE = ("gunicorn/", "Werkzeug/", "gevent/")
 """WSGI servers that take no address out of ``X-Forwarded-For``: a client beside its proxy has the same address as that."""
 
+TELL_NAMES_APART = ("gunicorn/", "Werkzeug/", "gevent/", "waitress", "Apache/")
+"""WSGI servers that leave out headers with ``_`` in their names (the last is mod_wsgi): they would have that of another."""
+
 RFC_9440 = b"client-cert"
 ENVOY = b"x-forwarded-client-cert"
 
@@ -82,7 +85,7 @@ class Certificates:
         lines = [value for name, value in request.headers if name == self.header]
         if lines and b"-" in (self.header or b"") and _mixes_names(connection):
             raise WrongHolder(
-                "this server does not tell - from _ in the names of headers, so clients can write that of JWTGATE_CLIENT_CERT:"
+                "this server may not tell - from _ in the names of headers, so clients could write that of JWTGATE_CLIENT_CERT:"
                 " have the proxy use a name without a hyphen"
             )
         if len(lines) != 1 or len(lines[0]) > MAX_BYTES or not self._is_trusted(connection):
@@ -130,9 +133,9 @@ def _peer(connection: Mapping[str, Any]) -> object:
 def _mixes_names(connection: Mapping[str, Any]) -> bool:
     """Whether ``Client_Cert`` of a client, which proxies let pass, is ``Client-Cert`` too, or stands in its place.
 
-    RFC 3875 §4.1.18 makes one name of them; all other servers leave out what has an underscore.
+    RFC 3875 §4.1.18 makes one name of them, and uWSGI, granian, hypercorn, uvicorn and wsgiref do; ASGI does not.
     """
-    return "uwsgi.version" in connection or connection.get("SERVER_SOFTWARE") == "Granian"
+    return "REMOTE_ADDR" in connection and not str(connection.get("SERVER_SOFTWARE", "")).startswith(TELL_NAMES_APART)
 
 
 def _names(line: str, host: str, *, has_port: bool = False) -> bool:

@@ -70,16 +70,18 @@ def whole_path(path: str | None, connection: Mapping[str, Any] | None) -> str | 
     """The decoded path with the place where the application is mounted; None: it is not valid UTF-8.
 
     Args:
-        path: that the application routes on.
+        path: that the application routes on; None: it is not certain.
         connection: the ASGI scope, whose path is whole; or the WSGI environ, which holds its beginning apart (PEP 3333).
     """
-    if connection is None or path is None:
+    if connection is None:
         return path
+    if not _WSGI & connection.keys():
+        return connection.get("path", path)  # type: ignore[no-any-return]  # by ASGI a text
+    whole = "".join(str(connection.get(key, "")) for key in ("SCRIPT_NAME", "PATH_INFO"))
     try:
-        root = connection["SCRIPT_NAME"].encode("latin-1").decode() if "SCRIPT_NAME" in connection else ""
+        return whole.encode("latin-1").decode()
     except UnicodeError:
         return None
-    return root + path if _WSGI & connection.keys() else connection.get("path", path)
 
 
 def _normal_path(path: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Callable
 from functools import cache
 from ipaddress import ip_network
 from typing import Any
@@ -40,7 +41,9 @@ def thumbprint() -> str:
 
 
 def told(where: Certificates, connection: Any, *lines: bytes, name: bytes = b"client-cert") -> str | None:
-    """What a request shows with these header lines."""
+    """What a request shows with these header lines; a WSGI server that says nothing else is waitress."""
+    if connection and "REMOTE_ADDR" in connection and "wsgi.version" not in connection:
+        connection = {"SERVER_SOFTWARE": "waitress", **connection}
     headers = tuple((name, line) for line in lines)
     return where.thumbprint(Request("GET", "/", b"/", headers, connection=connection))
 
@@ -211,17 +214,55 @@ def test_peer_that_was_not_replaced_counts(connection: Any) -> None:
     assert told(STRUCTURED, connection, structured()) == thumbprint()
 
 
-@pytest.mark.parametrize("server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}])
-def test_server_that_takes_an_underscore_for_a_hyphen_is_told_no_certificate(server: dict[str, Any]) -> None:
-    """What a client sends as ``Client_Cert`` passes most proxies, and would be the proxy's word; a plain name is nobody else's."""
-    connection = {"REMOTE_ADDR": "10.1.2.3", **server}
+def made_by_hypercorn(name: bytes) -> dict[str, Any]:
+    """The environ that it makes of a header."""
+    from hypercorn.app_wrappers import _build_environ
+
+    scope = {"client": ("10.1.2.3", 1234), "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1"}
+    return _build_environ({**scope, "headers": [(name, structured())]}, b"")  # type: ignore[typeddict-item]
+
+
+def made_by_uvicorn(name: bytes) -> dict[str, Any]:
+    """The environ that it makes of a header, with ``--interface wsgi``."""
+    from uvicorn.middleware.wsgi import build_environ
+
+    scope: Any = {"client": ("10.1.2.3", 1234), "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1"}
+    scope |= {"server": ("h", 80), "scheme": "http", "headers": [(name, structured())]}
+    return build_environ(scope, None, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("made", [made_by_hypercorn, made_by_uvicorn])
+@pytest.mark.filterwarnings("ignore")  # uvicorn would have another package do it
+def test_server_that_takes_an_underscore_for_a_hyphen_is_told_no_certificate(made: Callable[[bytes], dict[str, Any]]) -> None:
+    """What a client sends as ``Client_Cert`` passes most proxies, and would be the proxy's word."""
+    connection = made(b"client_cert")
+    assert connection["HTTP_CLIENT_CERT"] == made(b"client-cert")["HTTP_CLIENT_CERT"] == structured().decode()
+    with pytest.raises(WrongHolder, match="without a hyphen"):
+        told(STRUCTURED, connection, structured())
+
+
+@pytest.mark.parametrize(
+    "server", [{"uwsgi.version": b"2.0.31"}, {"SERVER_SOFTWARE": "Granian"}, {}, {"SERVER_SOFTWARE": "own/1"}]
+)
+def test_server_that_may_mix_names_is_told_no_certificate(server: dict[str, Any]) -> None:
+    """Whichever is not known to tell them apart; a name without hyphen is nobody else's."""
+    connection = {"REMOTE_ADDR": "10.1.2.3", "wsgi.version": (1, 0), **server}
     with pytest.raises(WrongHolder, match="without a hyphen"):
         told(STRUCTURED, connection, structured())
     with pytest.raises(WrongHolder, match="without a hyphen"):
         told(ESCAPED, connection, quote(pem()).encode(), name=b"x-ssl-cert")
     assert told(STRUCTURED, connection) is None
     assert told(Certificates(b"xsslcert", PROXIES), connection, quote(pem()).encode(), name=b"xsslcert") == thumbprint()
-    assert told(STRUCTURED, {"REMOTE_ADDR": "10.1.2.3", "SERVER_SOFTWARE": "gunicorn/27.0"}, structured()) == thumbprint()
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["gunicorn/27.0.1", "Werkzeug/3.1.9", "gevent/26.9 Python/3.11", "waitress", "Apache/2.4.62 (Debian) mod_wsgi/5.0"],
+)
+def test_server_that_leaves_out_an_underscore_is_believed(server: str) -> None:
+    """It hands on no ``Client_Cert``."""
+    connection = {"REMOTE_ADDR": "10.1.2.3", "wsgi.version": (1, 0), "SERVER_SOFTWARE": server}
+    assert told(STRUCTURED, connection, structured()) == thumbprint()
 
 
 def test_own_word_of_the_server_does_not_count_where_a_proxy_stands() -> None:
