@@ -92,6 +92,14 @@ class Follower:
             self.step()
         raise AssertionError(self.following.condition)
 
+    def read_later(self):
+        """Until the next read is at hand, which is sent later than the one that granted: whether it grants can be seen."""
+        self.after(Read)
+        self.time.now += 0.1
+        self.to(Read)
+        assert self.view.lease_until < self.clock.boot() + self.view.lease_seconds
+        return self
+
     @property
     def is_live(self) -> bool:
         return self.view.is_live(self.clock.boot())
@@ -158,10 +166,8 @@ def test_position_is_acknowledged_once_it_is_applied() -> None:
 def test_read_that_stopped_at_its_limit_grants_nothing(monkeypatch) -> None:
     """F3: only the log's end does."""
     monkeypatch.setattr(following_module, "ENTRIES_PER_READ", 2)
-    follower = Follower().live()
+    follower = Follower().live().read_later()
     until = follower.view.lease_until
-    follower.time.now += 0.1
-    follower.to(Read)
     follower.write(*(b"%016d" % number for number in range(5)))
     for position in (2, 4):
         follower.after(Read)
@@ -251,9 +257,8 @@ def test_empty_read_grants_nothing_where_the_end_is_another(is_foreign: bool) ->
     """H2: what was written between the read and the renewal is read at once; a foreign link is no end of ours."""
     follower = Follower()
     follower.write(b"a" * 16)
-    follower.live()
+    follower.live().read_later()
     until = follower.view.lease_until
-    follower.time.now += 0.1
     follower.after(Read)
     if is_foreign:
         follower.server.end = replace(follower.server.end, link="other")
@@ -306,6 +311,34 @@ def test_new_epoch_fences_at_the_renewal_after_the_read() -> None:
     follower.after(Renew)
     assert not follower.is_live
     assert follower.following.condition == "history lost"
+
+
+def test_epoch_that_others_have_healed_meanwhile_is_loaded_first() -> None:
+    """H2: what was read is of the one before."""
+    follower = Follower().live()
+    follower.after(Read)
+    follower.server.flush()
+    follower.server.open_epoch(follower.store.watch, is_own=True)
+    follower.after(Renew)
+    assert (follower.is_live, follower.following.condition) == (False, "history lost")
+
+
+@pytest.mark.parametrize("digests", [(), (b"a" * 16,)], ids=["with nothing to write back", "with a ruling"])
+def test_new_epoch_fences_at_the_first_renewal_after_a_failure(digests: tuple[bytes, ...]) -> None:
+    """H2: at once, and not when the lease ends, which a short outage leaves running."""
+    follower = Follower()
+    if digests:
+        follower.write(*digests)
+    follower.live()
+    follower.to(Read)
+    follower.store.is_down = True
+    follower.step()
+    follower.store.is_down = False
+    follower.server.flush()
+    follower.to(Renew)
+    assert follower.is_live
+    follower.step()
+    assert not follower.is_live
 
 
 def test_nobody_is_live_before_the_epoch_is_healed() -> None:
