@@ -179,11 +179,14 @@ def test_read_that_stopped_at_its_limit_grants_nothing(monkeypatch) -> None:
     assert follower.view.lease_until > until
 
 
-def test_snapshot_of_a_changed_epoch_is_not_loaded() -> None:
-    """F1: the same epoch at start and end."""
+@pytest.mark.parametrize("is_healed", [False, True])
+def test_snapshot_of_a_changed_epoch_is_not_loaded(is_healed: bool) -> None:  # noqa: FBT001
+    """F1: the same epoch at start and end, be the other healed or not."""
     follower = Follower()
     follower.to(NextPage)
     follower.server.flush()
+    if is_healed:
+        follower.server.open_epoch(follower.store.watch, is_own=True)
     follower.after(Renew)
     assert follower.view.parts[0].epoch is None
 
@@ -283,6 +286,18 @@ def test_own_write_that_is_gone_opens_a_new_epoch() -> None:
     assert follower.store.look_up([b"x" * 16]).rulings[0] is not None
 
 
+def test_own_write_that_is_there_changes_nothing() -> None:
+    """Before its log is read so far, and afterwards."""
+    follower = Follower().live()
+    written = follower.store.write([Change(b"x" * 16, revoked=True)], follower.server.now())
+    follower.view.learn(written, [b"x" * 16])
+    for _ in range(3):
+        follower.after(Renew)
+        assert follower.is_live
+    assert follower.view.tally.fences == {}
+    assert follower.view.parts[0].epoch == written.epoch.name
+
+
 def test_fork_opens_a_new_epoch() -> None:
     """History was rewritten under one epoch: nobody may trust it any more."""
     follower = Follower()
@@ -323,8 +338,9 @@ def test_epoch_that_others_have_healed_meanwhile_is_loaded_first() -> None:
     assert (follower.is_live, follower.following.condition) == (False, "history lost")
 
 
+@pytest.mark.parametrize("is_healed", [False, True])
 @pytest.mark.parametrize("digests", [(), (b"a" * 16,)], ids=["with nothing to write back", "with a ruling"])
-def test_new_epoch_fences_at_the_first_renewal_after_a_failure(digests: tuple[bytes, ...]) -> None:
+def test_new_epoch_fences_at_the_first_renewal_after_a_failure(digests: tuple[bytes, ...], is_healed: bool) -> None:  # noqa: FBT001
     """H2: at once, and not when the lease ends, which a short outage leaves running."""
     follower = Follower()
     if digests:
@@ -335,6 +351,8 @@ def test_new_epoch_fences_at_the_first_renewal_after_a_failure(digests: tuple[by
     follower.step()
     follower.store.is_down = False
     follower.server.flush()
+    if is_healed:
+        follower.server.open_epoch(follower.store.watch, is_own=True)
     follower.to(Renew)
     assert follower.is_live
     follower.step()
@@ -351,6 +369,18 @@ def test_nobody_is_live_before_the_epoch_is_healed() -> None:
         follower.step()
     follower.live()
     assert 2.0 <= follower.time.now < 2.3
+
+
+def test_each_epoch_is_watched_anew() -> None:
+    """L2: however long the one before was watched."""
+    follower = Follower().live()
+    while follower.time.now < 10.0:
+        follower.step(seconds=0.01)
+    follower.server.flush()
+    began = follower.time.now
+    while not follower.store.workers()[0].is_healed:
+        follower.step()
+    assert began + 2.0 <= follower.time.now < began + 3.0
 
 
 def test_epoch_settles_after_the_longest_reach() -> None:
@@ -513,6 +543,17 @@ def test_another_lease_does_not_follow_and_says_so() -> None:
         assert follower.effect == Pause(0.6)
         assert {worker.name for worker in follower.store.workers()[2]} == {"first"}
     assert not follower.is_live
+
+
+def test_another_lease_heals_nothing() -> None:
+    """H3, L2: two of its own leases may be less than one of theirs."""
+    server = ScriptedServer(Time())
+    Follower(server, lease=2.0, reach=2.0, name="first").step()
+    follower = Follower(server, lease=0.5, reach=0.5)
+    while follower.time.now < 1.9:  # then the first one, which is silent, would be forgotten
+        assert not (isinstance(follower.effect, Renew) and follower.effect.healed)
+        follower.step()
+    assert not follower.store.workers()[0].is_healed
 
 
 def test_changed_lease_fences_a_live_follower() -> None:
