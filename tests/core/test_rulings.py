@@ -267,6 +267,14 @@ def test_tie_of_two_epochs_revokes() -> None:
 # --- what a write makes -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("current", "epoch", "position"), [("E", "E", 5), ("F", "F", 1), ("G", "F", 1), ("", "F", 1)])
+def test_cut_off_of_the_current_epoch_stays_whatever_clocks_say(current: str, epoch: str, position: int) -> None:
+    """Stamps of tokens that live are of it; of two others the later in time. The time is the later one in any case."""
+    one = Ruling(not_before=CutOff("E", 5, 10.0))
+    two = Ruling(not_before=CutOff("F", 1, 20.0))
+    assert merge(one, two, current).not_before == merge(two, one, current).not_before == CutOff(epoch, position, 20.0)
+
+
 def test_latest_toggle_wins_and_the_rest_stays() -> None:
     """A write is the latest entry; lifting is a ruling too."""
     suspended = supersede(None, Change(b"h", revoked=True), NOW, 1, 10.0)
