@@ -6,7 +6,7 @@ import io
 import json
 import time
 from base64 import urlsafe_b64encode
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
@@ -18,6 +18,9 @@ from servers import Server, valkey_binary
 
 from jwtgate import Gate, Settings
 from jwtgate.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OTHER = SECRET[::-1]
 
@@ -109,22 +112,23 @@ def test_admitted_token_is_shown_with_times_in_words() -> None:
 
 
 REFUSED = [
-    (signed(exp=time.time() - 7200), "expired", "2 h ago"),
-    (signed(OTHER), "bad_signature", "alice"),
-    (signed(nbf=time.time() + 7200), "not_yet_valid", "in 2 h"),
-    (signed(aud="them"), "wrong_audience", "them"),
-    (signed(events={}), "wrong_type", "events"),
-    (signed(exp="soon"), "malformed", "soon"),
-    (signed(exp=1e300), "malformed", "no date at all"),
-    (segments({"alg": "none"}, {"sub": "\x1b[2J\u202e"}, {}), "unknown_key", "\\u202e"),
-    (segments({"alg": "HS256", "kid": "\x1b]0;x"}, {"x": {"y": ["\x9b"]}}, {}), "bad_signature", "\\x9b"),
-    (segments({}, {}, {}), "malformed", "claims"),
+    (lambda: signed(exp=time.time() - 7200), "expired", "2 h ago"),
+    (lambda: signed(OTHER), "bad_signature", "alice"),
+    (lambda: signed(nbf=time.time() + 7200), "not_yet_valid", "in 2 h"),
+    (lambda: signed(aud="them"), "wrong_audience", "them"),
+    (lambda: signed(events={}), "wrong_type", "events"),
+    (lambda: signed(exp="soon"), "malformed", "soon"),
+    (lambda: signed(exp=1e300), "malformed", "no date at all"),
+    (lambda: segments({"alg": "none"}, {"sub": "\x1b[2J\u202e"}, {}), "unknown_key", "\\u202e"),
+    (lambda: segments({"alg": "HS256", "kid": "\x1b]0;x"}, {"x": {"y": ["\x9b"]}}, {}), "bad_signature", "\\x9b"),
+    (lambda: segments({}, {}, {}), "malformed", "claims"),
 ]
 
 
-@pytest.mark.parametrize(("token", "reason", "shown"), REFUSED, ids=[f"{row[1]}-{index}" for index, row in enumerate(REFUSED)])
-def test_refused_token_is_shown_with_the_precise_reason_and_marked(token: str, reason: str, shown: str) -> None:
+@pytest.mark.parametrize(("made", "reason", "shown"), REFUSED, ids=[f"{row[1]}-{index}" for index, row in enumerate(REFUSED)])
+def test_refused_token_is_shown_with_the_precise_reason_and_marked(made: Callable[[], str], reason: str, shown: str) -> None:
     """Status 1; whatever a stranger wrote into it, the terminal stays the operator's."""
+    token = made()
     ended = run("token", "inspect", text=token)
     assert ended.returncode == 1, ended.stderr
     assert f"Refused: {reason} (" in ended.stdout

@@ -89,9 +89,9 @@ def test_slow_caller_gets_the_stores_time(store: Store) -> None:
     assert store.write([Change(A)], before - 50).at >= before - 0.01
 
 
-@pytest.mark.parametrize("skew", [61.0, -61.0, math.inf, math.nan])
+@pytest.mark.parametrize("skew", [66.0, -61.0, math.inf, math.nan])
 def test_clocks_apart_raise(store: Store, skew: float) -> None:
-    """Over 60 s between the clocks raises, names them and writes nothing."""
+    """Over 60 s between the clocks raises, names them and writes nothing. A slow machine takes some of those ahead away."""
     with pytest.raises(StoreUnavailable, match="clocks"):
         store.write([Change(A, revoked=True)], time.time() + skew)
     assert store.look_up([A]).rulings == (None,)
