@@ -49,6 +49,8 @@ def _command(server: str, port: int) -> list[str]:
             "--no-access-log",
             "--timeout-keep-alive",
             "90",
+            "--timeout-worker-healthcheck",  # of a machine that is busy; five seconds are short
+            "90",
             "--timeout-graceful-shutdown",
             "1",
         ]

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 COMMANDS = {
-    "uvicorn": ("uvicorn", "--workers", "2", "--log-level", "warning", "--port", "{}", "metrics.scraped:asgi"),
+    "uvicorn": (
+        "uvicorn",
+        "--workers",
+        "2",
+        "--timeout-worker-healthcheck",
+        "90",
+        "--log-level",
+        "warning",
+        "--port",
+        "{}",
+        "metrics.scraped:asgi",
+    ),
     "gunicorn": (
         *("gunicorn", "--preload", "--workers", "2", "--log-level", "warning"),
         *("--bind", "127.0.0.1:{}", "metrics.scraped:wsgi"),

@@ -91,7 +91,18 @@ COMMANDS = {
         *("gunicorn", "--worker-class", "gevent", "--workers", "2", "--bind", "127.0.0.1:{}"),
         "processes.preloaded:wsgi",
     ),
-    "uvicorn": ("uvicorn", "--workers", "2", "--host", "127.0.0.1", "--port", "{}", "processes.preloaded:asgi"),
+    "uvicorn": (
+        "uvicorn",
+        "--workers",
+        "2",
+        "--timeout-worker-healthcheck",
+        "90",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{}",
+        "processes.preloaded:asgi",
+    ),
 }
 
 

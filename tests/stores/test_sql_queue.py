@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -305,12 +306,15 @@ def test_nobody_starves_in_sqlite_behind_a_stream_of_writes(tmp_path: Path) -> N
 
 
 def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
-    """Another process writes nearly always: the moment in which it does not is found, however long one has waited."""
+    """Another process writes nearly always: the moment in which it does not is found, however long one has waited.
+
+    Who asks too seldom misses it in each of the rounds, a busy machine in some of them.
+    """
     import sqlite3
 
-    path, holds, is_over = f"{tmp_path}/store.db", threading.Event(), threading.Event()
+    path = f"{tmp_path}/store.db"
 
-    def write_nearly_always() -> None:
+    def write_nearly_always(holds: threading.Event, is_over: threading.Event) -> None:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
             other.execute("BEGIN IMMEDIATE")
             holds.set()
@@ -321,11 +325,19 @@ def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
             is_over.wait(1)
             other.execute("COMMIT")
 
+    failures: list[StoreBusy] = []
     with closing(open_store(f"sqlite:///{path}", prefix="jwtgate", watch=WATCH)) as store:
         store.look_up([])
-        with beside(write_nearly_always, end=is_over.set):
-            assert holds.wait(5)
-            assert store.mark("group", A, b"-", time.time() + 60, time.time()).is_new
+        for _ in range(5):
+            holds, is_over = threading.Event(), threading.Event()
+            with beside(partial(write_nearly_always, holds, is_over), end=is_over.set):
+                assert holds.wait(5)
+                try:
+                    assert store.mark("group", A, b"-", time.time() + 60, time.time()).is_new
+                    break
+                except StoreBusy as busy:
+                    failures.append(busy)
+    assert len(failures) < 5, f"{len(failures)} of 5 calls failed"
 
 
 def test_write_that_the_server_takes_back_is_taken_back_whole(store: SqlStore, url: str) -> None:
