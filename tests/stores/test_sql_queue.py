@@ -328,12 +328,12 @@ def test_who_waits_for_sqlite_asks_often_enough(tmp_path: Path) -> None:
     failures: list[StoreBusy] = []
     with closing(open_store(f"sqlite:///{path}", prefix="jwtgate", watch=WATCH)) as store:
         store.look_up([])
-        for _ in range(5):
+        for number in range(5):
             holds, is_over = threading.Event(), threading.Event()
             with beside(partial(write_nearly_always, holds, is_over), end=is_over.set):
                 assert holds.wait(5)
                 try:
-                    assert store.mark("group", A, b"-", time.time() + 60, time.time()).is_new
+                    assert store.mark("group", bytes([number]) * 16, b"-", time.time() + 60, time.time()).is_new
                     break
                 except StoreBusy as busy:
                     failures.append(busy)
