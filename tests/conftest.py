@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from asking import pytest_configure, pytest_runtest_makereport  # noqa: F401
 from databases import DATABASES, OWN, REQUIRE_ALL, Database, empty
 from servers import WATCH, Server, binary_of, valkey_binary
 from topologies import PATIENT, ClusterGroup, SentinelGroup
