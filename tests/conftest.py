@@ -120,7 +120,9 @@ def emptied_database(name: str, running: dict[str, Database]) -> str:
     url = os.environ.get(OWN[name])
     if url is None:
         if name not in running:
-            running[name] = required(name)().start()
+            running[name] = required(name)()
+        if not running[name].is_running:  # MariaDB has been seen to end by a fault of its own
+            running[name].start()
         url = running[name].url
     empty(url)
     store = open_store(url, prefix="jwtgate", watch=WATCH)

@@ -121,6 +121,11 @@ class Database:
             return False
         return True
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended, by itself either."""
+        return self.process is not None and self.process.poll() is None
+
     def pids(self) -> list[int]:
         """Of the server and of its own children: PostgreSQL has a process for each connection."""
         assert self.process is not None

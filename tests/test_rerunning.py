@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asking import IN_THE_END, InTheEnd, waited_in_vain
+from pymysql.err import OperationalError
 
 from jwtgate.errors import Revoked, StoreUnavailable
 
@@ -23,6 +24,10 @@ RULES = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_tex
 
 def busy() -> None:
     raise StoreUnavailable("all 8 connections to the store are busy")
+
+
+def gone() -> None:
+    raise OperationalError(2003, "Can't connect to MySQL server")
 
 
 def late() -> None:
@@ -79,7 +84,16 @@ def meanwhile() -> None:
 @pytest.mark.parametrize(
     ("way", "is_again"),
     [
-        *((busy, True), (late, True), (counted, True), (slow, True), (measured, True), (waited, True), (refused, True)),
+        *(
+            (busy, True),
+            (gone, True),
+            (late, True),
+            (counted, True),
+            (slow, True),
+            (measured, True),
+            (waited, True),
+            (refused, True),
+        ),
         *((lambda: let_in(StoreUnavailable), False), (lambda: let_in(Revoked), False), (lambda: let_in(TimeoutError), False)),
         *((among_others, False), (told_among_others, False), (meanwhile, False)),
     ],

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from idp.browsing import Browser
 from idp.node import HERE, node, packages
 from servers import free_port
 
-START_SECONDS = 90.0
+ATTEMPTS, START_SECONDS = 3, 40.0
 PROGRAM = ("provider.mjs", "keys.mjs", "faults.mjs", "store.mjs", "world.json", "package.json")
 JWKS, DISCOVERY = "/jwks", "/.well-known/openid-configuration"
 
@@ -57,7 +58,16 @@ class IdentityProvider:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Returns once it serves."""
+        """Returns once it serves. A Node that ends or stands still before it does is started anew: no test is about Node."""
+        for _ in range(ATTEMPTS):
+            line = self._start()
+            if line:
+                assert json.loads(line) == {"issuer": self.issuer}
+                return self
+        raise TimeoutError(f"the provider did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def _start(self) -> bytes:
+        """What it says when it serves; nothing, if it does not."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self.node, str(self.folder / "provider.mjs"), str(self.port), "--leash"],
@@ -66,12 +76,15 @@ class IdentityProvider:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        assert self.process.stdout is not None
-        is_told, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        line = self.process.stdout.readline() if is_told else b""
-        assert line, f"the provider did not start:\n{self._log.read_text(errors='replace')[-2000:]}"
-        assert json.loads(line) == {"issuer": self.issuer}
-        return self
+            assert self.process.stdout is not None
+            is_told, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
+            line = self.process.stdout.readline() if is_told else b""
+            if not line:
+                with suppress(subprocess.TimeoutExpired):
+                    self.process.wait(1.0)
+                log.write(f"{'ended' if is_told else 'stood still'}, {self.process.returncode=}\n".encode())
+                self.kill()
+        return line
 
     @property
     def _log(self) -> Path:

@@ -47,8 +47,8 @@ def _command(server: str, port: int) -> list[str]:
             "--log-level",
             "warning",
             "--no-access-log",
-            "--timeout-keep-alive",
-            "90",
+            "--timeout-keep-alive",  # between two tests that share the site, on however busy a machine
+            "900",
             "--timeout-worker-healthcheck",  # of a machine that is busy; five seconds are short
             "90",
             "--timeout-graceful-shutdown",
