@@ -94,13 +94,23 @@ def ask(app: Any, path: str, root_path: str) -> tuple[int, bytes]:
         "server": ("h", 80),
     }
 
-    async def receive() -> Any:
-        return received.pop() if received else await asyncio.get_running_loop().create_future()
+    async def served() -> None:
+        over = asyncio.Event()
 
-    async def send(message: Any) -> None:
-        said.append(message)
+        async def receive() -> Any:
+            if received:
+                return received.pop()
+            await over.wait()
+            return {"type": "http.disconnect"}
 
-    asyncio.run(app(scope, receive, send))
+        async def send(message: Any) -> None:
+            said.append(message)
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                over.set()
+
+        await app(scope, receive, send)
+
+    asyncio.run(served())
     return said[0]["status"], b"".join(each.get("body", b"") for each in said)
 
 
