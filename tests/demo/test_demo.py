@@ -118,7 +118,7 @@ def assert_everything_shown(printed):
 def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worker(start):
     demo = start("--idp", "--once")
     printed = demo.end()
-    assert demo.process.returncode == 0, printed
+    assert_ended_well(demo, printed)
     assert "a small OpenID provider of this demo" in printed
     assert printed.count("refused: none") == 4
     for title in ("alice's session on her phone", "bob's session"):
@@ -127,6 +127,14 @@ def test_demo_with_a_provider_rotates_its_keys_and_logs_users_out_of_every_worke
     assert printed.count("effective_everywhere=True, workers=4") == 2
     assert printed.count("a token issued afterwards is admitted by 4 of 4 workers") == 2
     assert re.search(r"Held: \d+ requests to four workers", printed)
+
+
+def assert_ended_well(demo, printed):
+    """Raises: TimeoutError: all that went wrong is that a store of a busy machine was late, and a revocation got 503."""
+    faults = re.findall(r"^  - (.*)$", printed, re.MULTILINE)
+    if faults and "no answer in time" in printed and all(text.endswith("answered 503 to the revocation") for text in faults):
+        raise TimeoutError(printed)
+    assert demo.process.returncode == 0, printed
 
 
 @pytest.mark.parametrize(("moment", "number"), [("Starting Valkey", signal.SIGTERM), ("Revoked: one session", signal.SIGINT)])
