@@ -70,7 +70,7 @@ class InTheEnd:
         """After this the workers are gone; before it nothing was summed up."""
         if exitstatus != pytest.ExitCode.TESTS_FAILED or len(self.failed) > MOST or not all(self.failed.values()):
             return
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *self.failed]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *self.failed]
         environment = {**os.environ, IN_THE_END: "1"}
         done = subprocess.run(command, cwd=self.config.rootpath, env=environment, capture_output=True, text=True, check=False)
         terminal = self.config.pluginmanager.get_plugin("terminalreporter")
