@@ -70,7 +70,8 @@ def test_killed_worker_of_endless_reach_is_taken_off_the_list(kind: str, request
     url = emptied_url(kind, request)
     with closing(open_store(url, prefix="jwtgate", watch=Watch(0.1, inf))) as store:
         for name in ("-killed_1", "$(reboot)'"):
-            store.feed().renew(Worker(name, inf, 0, 1, is_healing=False), None)
+            with closing(store.feed()) as feed:
+                feed.renew(Worker(name, inf, 0, 1, is_healing=False), None)
         (found,) = examining._watch(store, 0.1).weaknesses(Settings(secret="x" * 32, store=url, lease=0.1))
         assert "-killed_1" in found.problem
         if kind == "valkey":
