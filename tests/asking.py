@@ -29,7 +29,7 @@ IN_THE_END = "JWTGATE_TEST_IN_THE_END"
 def waited_in_vain(error: BaseException, only: Sequence[str], never: Sequence[str]) -> bool:
     """As pytest-rerunfailures decides: what it is asked again for may be anywhere in the chain, what not is the error itself."""
     chain: list[BaseException] = [error]
-    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None:
+    while (before := chain[-1].__cause__ or (None if chain[-1].__suppress_context__ else chain[-1].__context__)) is not None:
         chain.append(before)
     texts = [f"{type(each).__name__}: {each}" for each in chain]
     return any(re.search(rule, text) for rule in only for text in texts) and not any(

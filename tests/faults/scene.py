@@ -33,20 +33,10 @@ class Scene:
         troubled: from when to when something was wrong.
     """
 
-    def __init__(
-        self,
-        store: Any,
-        *,
-        lease: float,
-        is_proxied: bool,
-        cripple: str | None = None,
-        ripe: float = 3.0,
-        rate: float = REQUESTS_PER_SECOND,
-    ) -> None:
+    def __init__(self, store: Any, *, lease: float, is_proxied: bool, cripple: str | None = None, ripe: float = 3.0) -> None:
         """Args:
         cripple: of one of the workers, see ``processes.cripples``.
         ripe: longest that a token lives before it is revoked, in seconds.
-        rate: requests per second of all workers together.
         """
         self.store = store
         self.lease = lease
@@ -57,7 +47,7 @@ class Scene:
         self.world = World(
             lease=lease,
             rate=REVOCATIONS_PER_SECOND,
-            workers={**OF_WORKERS, "rate": rate / WORKERS},
+            workers={**OF_WORKERS, "rate": REQUESTS_PER_SECOND / WORKERS},
             revokers={**OF_REVOKERS, "ripe_seconds": ripe},
             **SETTINGS,
             **TOLD_BY,

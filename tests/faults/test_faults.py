@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.server, pytest.mark.faults]
 
 LEASE = 0.4
-REQUESTS_PER_SECOND = 400.0
-"""Other tests run beside this one."""
-
 CALM_SECONDS = 0.2
 ROUNDS = 10
 NOISE_SECONDS = 1.5
@@ -34,7 +31,7 @@ NOISE_SECONDS = 1.5
 def scene() -> Iterator[Scene]:
     """Everybody behind a proxy; started once: every fault leaves it live."""
     store = STORES["valkey"]()
-    with store, Scene(store, lease=LEASE, is_proxied=True, ripe=0.8, rate=REQUESTS_PER_SECOND) as scene:
+    with store, Scene(store, lease=LEASE, is_proxied=True, ripe=0.8) as scene:
         yield scene
         scene.world.stop()
 

@@ -14,13 +14,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 SECONDS = 10.0
-REQUESTS_PER_SECOND = 250.0
-"""Of each worker: what more a machine has to give is for the tests beside this one."""
 
 
 def test_no_request_passes_after_its_receipt_in_any_process(valkey: Server) -> None:
     """100 revocations a second of every kind, with and without ``wait``; nobody sees an error or a 503."""
-    with World(lease=1.0, rate=100.0, workers={"rate": REQUESTS_PER_SECOND}) as world:
+    with World(lease=1.0, rate=100.0) as world:
         for index in range(4):
             world.start_worker(f"worker-{index}", ("asgi", "wsgi")[index % 2], valkey.url)
         world.start_revokers(2, valkey.url)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.server
 
 SECONDS = 6.0
-REQUESTS_PER_SECOND = 200.0
-"""Of each worker: what more a machine has to give is for the tests beside this one."""
 
 OTHER = """
 import sys
@@ -98,7 +96,7 @@ def test_revocation_holds_in_the_other_process_with_its_receipt(database_url: st
 
 def test_no_request_passes_after_its_receipt_in_any_process(database_url: str) -> None:
     """Revocations of every kind from two processes, requests in three others: nobody sees an error or a violation."""
-    with World(lease=2.0, rate=30.0, workers={"rate": REQUESTS_PER_SECOND}) as world:
+    with World(lease=2.0, rate=30.0) as world:
         for index in range(3):
             world.start_worker(f"worker-{index}", ("asgi", "wsgi")[index % 2], database_url)
         world.start_revokers(2, database_url)

@@ -147,7 +147,7 @@ class Traffic:
                 self.dead.append(token)
 
     def _show(self) -> None:
-        while not self.stopping.wait(0.02):
+        while not self.stopping.wait(0.002):
             for token in self.dead[-20:]:
                 for gate in self.gates:
                     began = time.monotonic()

@@ -441,7 +441,7 @@ def test_log_entries_beyond_the_end_stand_in_nobodys_way(sql_store: SqlStore, da
     assert [revoke(sql_store, A) for _ in range(3)] == [3, 4, 5]
 
 
-def eventually(call: object, seconds: float = 30.0) -> object:
+def eventually(call: object, seconds: float = 10.0) -> object:
     """Its answer, once the store is back."""
     until = time.monotonic() + seconds
     while True:
