@@ -362,7 +362,8 @@ def test_last_good_set_stays_whatever_comes(
         record.message for record in caplog.records if record.levelno == logging.WARNING and "not fetched" in record.message
     ]
     assert all(text != following for text, following in pairwise(told))
-    assert len({text for text in told if "in time" not in text}) <= 2  # a busy machine is late, too, now and then
+    # A busy machine is late, too, now and then.
+    assert len({text for text in told if how in {"hang", "drip"} or "in time" not in text}) <= 2
 
 
 @pytest.mark.parametrize("how", ["fail", "headers"])
